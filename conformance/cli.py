@@ -1,4 +1,4 @@
-"""The command line: `python -m conformance run|list|show|smoke|compare|bench|requirements|mutants|stability`.
+"""The command line: `python -m conformance run|list|show|smoke|profile|compare|bench|requirements|mutants|stability`.
 
 Everything after `--` is the command of the implementation, word for word; no shell sees it. For the exit status see
 `conformance.commands.run_options`.
@@ -24,6 +24,7 @@ from conformance.commands.run_options import (
     FAILED,
     FAMILY_HELP,
     PASSED,
+    REACH_HELP,
     SELECTOR_HELP,
     USAGE,
     add_run_options,
@@ -37,9 +38,10 @@ from conformance.engine.execution import WorkbenchFactory, workbench_factory
 from conformance.engine.scheduler import interrupted_status
 from conformance.errors import HarnessError, UsageError
 from conformance.model.baseline import Baseline
+from conformance.model.profile import Profile
 from conformance.model.registry import Registry, Requirement
 from conformance.model.selectors import select
-from conformance.model.sut import Profile, Sut, make_sut
+from conformance.model.sut import Sut, make_sut
 from conformance.reports.formats import FORMATS, ReportFile
 from conformance.reports.json import read
 from conformance.reports.terminal import RunConsole, plain, print_report
@@ -79,6 +81,10 @@ def main(
             from conformance.commands.stability import main as stability
 
             return stability(before[1:], command, checks=checks, open_workbench=open_workbench)
+        if before[:1] == ["profile"]:
+            from conformance.commands.profile import main as write_profile
+
+            return write_profile(before[1:], command, open_workbench)
         known_checks = load_checks() if checks is None else checks
         if words[:1] == ["compare"]:
             from conformance.commands.compare import main as compare
@@ -194,7 +200,8 @@ def _list(options: argparse.Namespace, registry: Registry, checks: dict[str, Che
     for requirement_id in selected_ids(options.selectors, [], registry, checks):
         requirement = registry[requirement_id]
         print(
-            f"{requirement.id:<10}{requirement.level:<8}{requirement.era:<8}{_state(requirement):<9}{requirement.title}"
+            f"{requirement.id:<10}{requirement.level:<8}{requirement.era:<8}{requirement.reach:<19}"
+            f"{_state(requirement):<9}{requirement.title}"
         )
     return PASSED
 
@@ -246,14 +253,16 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="run|list|show|smoke|compare|bench|requirements|mutants|stability"
+        dest="verb",
+        required=True,
+        metavar="run|list|show|smoke|profile|compare|bench|requirements|mutants|stability",
     )
 
     run_ = verbs.add_parser(
         "run",
         help="run checks",
         usage="%(prog)s [options] [SEL ...] [-- COMMAND ARG ... {config}]",
-        epilog=f"{FAMILY_HELP}.",
+        epilog=f"{FAMILY_HELP}. {REACH_HELP}.",
     )
     run_.add_argument("selectors", nargs="*", metavar="SEL", help="the same as --only SEL")
     add_run_options(run_)
@@ -289,7 +298,7 @@ def _parser() -> argparse.ArgumentParser:
         help="for one check: show each start of the command and wait for a debugger, without deadlines",
     )
 
-    list_ = verbs.add_parser("list", help="list requirements", epilog=f"{FAMILY_HELP}.")
+    list_ = verbs.add_parser("list", help="list requirements", epilog=f"{FAMILY_HELP}. {REACH_HELP}.")
     list_.add_argument("selectors", nargs="*", metavar="SEL", help=SELECTOR_HELP)
 
     show = verbs.add_parser("show", help="show everything about one requirement")
@@ -302,6 +311,7 @@ def _parser() -> argparse.ArgumentParser:
         help="also show what this profile knows, beside the bundled ones",
     )
 
+    verbs.add_parser("profile", help="write a first profile of a proxy; see `profile --help`")
     verbs.add_parser("compare", help="run several implementations side by side; see `compare --help`")
     verbs.add_parser("bench", help="measure the bundled proxy beside others; see `bench --help`")
     verbs.add_parser("requirements", help="write all requirements as a page; see `requirements --help`")

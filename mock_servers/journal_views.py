@@ -16,6 +16,9 @@ from mock_servers.commands import JOURNAL
 from mock_servers.journal import Entry, read_journal
 from mock_servers.processes import alive
 
+#: the well-known documents of a sign-in
+OAUTH_DOCUMENTS = ("oauth-protected-resource", "oauth-authorization-server", "openid-configuration")
+
 
 @dataclass(frozen=True)
 class Start:
@@ -165,6 +168,19 @@ class HttpRequest:
         """Whether the request only probes for the modern era. Such a request says nothing about the conversation."""
         return self.rpc == "server/discover"
 
+    @property
+    def is_look(self) -> bool:
+        """Whether a client only looks: HEAD or OPTIONS, an icon, or a well-known document of another kind than those of OAuth."""
+        path = self.target.partition("?")[0]
+        if self.method in ("HEAD", "OPTIONS") or path.endswith(("/favicon.ico", "/robots.txt")):
+            return True
+        return "/.well-known/" in path and not any(f"/.well-known/{name}" in path for name in OAUTH_DOCUMENTS)
+
+    @property
+    def opens_stream(self) -> bool:
+        """Whether this is a GET for a stream of events, and not one for a page."""
+        return self.method == "GET" and "text/event-stream" in (self.header("Accept") or "")
+
     def __repr__(self) -> str:
         return (
             f"#{self.n} {self.method} {self.target} {self.rpc or ''} -> {self.status}, headers {self.headers}"
@@ -267,8 +283,8 @@ class ProtectedJournalView(RemoteJournalView):
 
     @property
     def elsewhere(self) -> list[str]:
-        """The other URLs of all requests, in order, without their queries."""
-        urls = [self._url_of(request) for request in self.http]
+        """The other URLs of all requests except harmless looks, in order, without their queries."""
+        urls = [self._url_of(request) for request in self.http if not request.is_look]
         return [url for url in urls if url != self.url]
 
     def _url_of(self, request: HttpRequest) -> str:

@@ -115,12 +115,42 @@ def tool(
     return {"name": name, "description": description, "inputSchema": schema, **fields}
 
 
+#: the arguments that `echo` declares, each of any type, because some clients and proxies drop or refuse undeclared ones
+ECHO_ARGUMENTS = (
+    "a",
+    "b",
+    "call",
+    "case",
+    "change",
+    "crash",
+    "group",
+    "n",
+    "number",
+    "path",
+    "deep",
+    "real",
+    "text",
+    "word",
+    "x",
+)
+
+
+def any_arguments(*names: str) -> dict[str, Any]:
+    """The properties of a schema that declares arguments of these names and of any type."""
+    return {name: {} for name in names}
+
+
+def echo_tool() -> dict[str, Any]:
+    """The definition of `echo`, which returns its arguments."""
+    return tool("echo", "Return the arguments", properties=any_arguments(*ECHO_ARGUMENTS))
+
+
 def default_tools() -> list[dict[str, Any]]:
     """`echo` returns its arguments, `add` the sum of the numbers `a` and `b`."""
     number = {"type": "number"}
     add = tool("add", "Add two numbers", properties={"a": number, "b": number})
     add["inputSchema"]["required"] = ["a", "b"]
-    return [tool("echo", "Return the arguments"), add]
+    return [echo_tool(), add]
 
 
 @dataclass(frozen=True)

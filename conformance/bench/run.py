@@ -18,7 +18,8 @@ from conformance.bench.targets import ProxyTarget
 from conformance.bench.workloads import WORKLOADS
 from conformance.engine.outputs import prove_writable, write
 from conformance.errors import HarnessError, UsageError
-from conformance.model.sut import Profile, make_sut
+from conformance.model.profile import Profile
+from conformance.model.sut import make_sut
 from conformance.reports.text import one_line
 
 if TYPE_CHECKING:

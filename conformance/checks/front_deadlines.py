@@ -29,6 +29,7 @@ async def a_client_that_never_answers_roots_list_stops_no_timeout(workbench: Wor
     ]
     async with workbench.proxy(*upstreams) as proxy:
         proxy.capabilities = {"roots": {"listChanged": True}}
+        proxy.answers.stay_silent()
         await proxy.handshake()
         await proxy.ready(*upstreams)
         await workbench.run_cases(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
+from conformance.checks.front_session import starts_within
 from conformance.checks.http_requests import can_call
 from conformance.workbench.client import MODERN
 from conformance.workbench.exposed import exposed_prompt
@@ -61,6 +62,7 @@ async def server_discover_is_answered_beside_initialize(workbench: Workbench) ->
     upstream = workbench.stdio("a")
     mixes = workbench.promises("both-eras-at-once")
     async with workbench.proxy(upstream) as proxy:
+        await proxy.request("server/discover", era="modern", within=starts_within(workbench))
         found = await proxy.request("server/discover", era="modern", within=2.0)
         if found.error is not None or mixes:
             await _begins_a_session(workbench, proxy, upstream)
@@ -84,7 +86,7 @@ async def server_discover_is_answered_beside_initialize(workbench: Workbench) ->
 
 async def _begins_a_session(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     with workbench.must("the proxy accepts initialize"):
-        await proxy.handshake(within=2.0)
+        await proxy.handshake()
     with workbench.must("the proxy serves the session"):
         await proxy.ready(upstream)
     await can_call(workbench, proxy, upstream)
@@ -114,7 +116,7 @@ async def _obeys_the_envelope(workbench: Workbench, proxy: Proxy, when: str) -> 
 
     with workbench.case(when):
         # The program may have started only just now.
-        served = await proxy.request("tools/list", {}, era="modern")
+        served = await proxy.request("tools/list", {}, era="modern", within=starts_within(workbench))
         workbench.expect("result" in served.message, "the proxy serves a modern request", served.raw)
         refused = await ask("tools/list", {}, {VERSION_KEY: "2099-01-01"})
         supported, requested = (part(refused.error, "data", name) for name in ("supported", "requested"))

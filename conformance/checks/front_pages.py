@@ -10,6 +10,7 @@ from conformance.checks import check
 from conformance.checks.http_requests import is_usable
 from conformance.checks.oauth_flow import signs_in
 from conformance.checks.oauth_waiting import page_of
+from conformance.errors import NotApplicable
 from conformance.workbench.transcript import part
 from mock_servers.browser import User
 
@@ -115,6 +116,8 @@ def _opened_no_browser(workbench: Workbench, browser: Browser) -> None:
 
 @check("FRONT-152", timeout=40, slow=True)
 async def a_modern_client_shows_the_page(workbench: Workbench) -> None:
+    if workbench.sut.profile.face == "flat":
+        raise NotApplicable("the check asks with the listing tool, and the face of the program is flat")
     upstream, browser = await workbench.oauth("a"), workbench.browser(User())
     async with workbench.proxy(upstream) as proxy:
         proxy.modern, proxy.capabilities = True, SHOWS_PAGES

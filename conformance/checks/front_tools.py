@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -236,10 +237,10 @@ async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> No
     )
     async with workbench.serving(upstream) as proxy:
         for name, result in names.items():
-            answer = await _call_with(workbench, proxy, name, ARGUMENTS)
+            answer = await _call_with(proxy, name, ARGUMENTS)
             with workbench.case(f"the result of {name}"):
                 _is_equal(workbench, result, slice_of(answer.raw, "result"))
-        await _call_with(workbench, proxy, "failing", None)
+        await _call_with(proxy, "failing", None)
         lines = [request.text for request in upstream.requests("tools/call")]
         workbench.expect(len(lines) == 3, "each of three calls reaches the upstream once", lines)
         *full, empty = lines
@@ -261,7 +262,7 @@ async def numbers_keep_every_digit(workbench: Workbench) -> None:
     result = f'{{"content": [], "structuredContent": {NUMBERS}}}'
     upstream = workbench.stdio("a", Script(on=[on_call("echo", _answer_with(result))]))
     async with workbench.serving(upstream) as proxy:
-        answer = await _call_with(workbench, proxy, "echo", NUMBERS)
+        answer = await _call_with(proxy, "echo", NUMBERS)
         with workbench.precondition("the call works"):
             workbench.expect(not answer.is_error, "a result", answer.raw)
         with workbench.case("the arguments"):
@@ -272,11 +273,11 @@ async def numbers_keep_every_digit(workbench: Workbench) -> None:
             _is_equal(workbench, NUMBERS, seen, number=Decimal)
 
 
-async def _call_with(workbench: Workbench, proxy: Proxy, name: str, arguments: str | None) -> Answer:
-    args = "" if arguments is None else f', "args": {arguments}'
-    called = f'{{"group": "a", "name": {json.dumps(name)}{args}}}'
-    tool_name = json.dumps(workbench.sut.profile.tools["call"])
-    params = f'{{"name": {tool_name}, "arguments": {called}}}'
+async def _call_with(proxy: Proxy, name: str, arguments: str | None) -> Answer:
+    params = json.dumps(proxy.call_params("a", name))
+    # The arguments are the last member, and empty so far.
+    before, member, after = re.split(r'(, "\w+": )\{\}(?=\}+$)', params)
+    params = f"{before}{after}" if arguments is None else f"{before}{member}{arguments}{after}"
     what = f"a call of {name} {'without' if arguments is None else 'with'} arguments"
     line = f'{{"jsonrpc": "2.0", "id": "{what}", "method": "tools/call", "params": {params}}}'
     return await proxy.exchange(line, what, what)

@@ -63,7 +63,7 @@ async def a_cancelled_start_leaves_no_process_behind(workbench: Workbench) -> No
             if number % 2:
                 proxy.signal(signal.SIGTERM)
             else:
-                proxy.close_stdin()
+                await proxy.end()
             with workbench.case(
                 f"{'SIGTERM' if number % 2 else 'end of file'} after {moments[number]:.2f} s"
             ):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.checks import check
 from conformance.checks.std_messages import is_echo, is_echoed
 from conformance.checks.tok_expiry import until
-from mock_servers.script import Script, on_call, sleep, tool
+from mock_servers.script import Script, any_arguments, on_call, sleep, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
@@ -224,7 +224,7 @@ def _is_refused(workbench: Workbench, upstream: StdioMockUpstream, answer: Answe
 
 
 async def _passes_exactly(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
-    params = json.dumps(proxy.call_params("a", "open", {"EXACT": 0})).replace('{"EXACT": 0}', EXACT)
+    params = json.dumps(proxy.call_params("a", "open", {"big": 0})).replace('{"big": 0}', EXACT)
     line = f'{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}'
     answer = await proxy.exchange(line, 7, "a call with unusual numbers")
     workbench.expect(not answer.is_error, "valid arguments pass", answer.raw)
@@ -244,7 +244,17 @@ _TWICE = {
 @check("HARD-012", timeout=40)
 async def validated_arguments_have_no_member_twice(workbench: Workbench) -> None:
     """Each repeated member has values that fit the schema, so that the repetition is the only fault."""
-    tools = [{**tool("person"), "inputSchema": {"type": "object", "required": ["name"]}}, tool("other")]
+    tools = [
+        {
+            **tool("person"),
+            "inputSchema": {
+                "type": "object",
+                "properties": any_arguments("name", "again"),
+                "required": ["name"],
+            },
+        },
+        tool("other"),
+    ]
     upstream = workbench.stdio(
         "a", Script(tools=tools), **workbench.sut.profile.configured(validate_arguments=True)
     )

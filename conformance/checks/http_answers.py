@@ -12,7 +12,7 @@ from conformance.checks.std_messages import is_echo
 from conformance.workbench.transcript import part
 from mock_servers.actions import hold, notify, release, reply, request, sleep, wrong_id_reply
 from mock_servers.remote_actions import answer_as, cut, respond, stream
-from mock_servers.script import Http, Script, on_call, tool
+from mock_servers.script import Http, Script, echo_tool, on_call, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
@@ -27,7 +27,7 @@ TEXT = 'Grüße, 設定: "x"\\y'
 def _script(*rules: Rule) -> Script:
     """A script with these rules, echo, and a tool for each further name in the rules."""
     names = dict.fromkeys(rule.tool for rule in rules if rule.tool not in (None, "echo"))
-    return Script(tools=[tool("echo"), *(tool(str(name)) for name in names)], on=list(rules))
+    return Script(tools=[echo_tool(), *(tool(str(name)) for name in names)], on=list(rules))
 
 
 async def _says(

@@ -9,7 +9,7 @@ from conformance.checks import check
 from conformance.checks.http_requests import SESSION, VERSION, can_call, is_usable
 from conformance.workbench.transcript import part
 from mock_servers.remote_actions import respond
-from mock_servers.script import Rule, Script, tool
+from mock_servers.script import Rule, Script, echo_tool, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.remotes import RemoteMockUpstream
@@ -21,7 +21,7 @@ FOREIGN_NAME = "größe_設定"
 
 @check("HTTP-022")
 async def modern_requests_carry_matching_metadata_and_headers(workbench: Workbench) -> None:
-    upstream = await workbench.http("a", Script(era="modern", tools=[tool("echo"), tool(FOREIGN_NAME)]))
+    upstream = await workbench.http("a", Script(era="modern", tools=[echo_tool(), tool(FOREIGN_NAME)]))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await is_usable(workbench, proxy, upstream, what="a modern upstream becomes usable")

@@ -11,7 +11,7 @@ from conformance.checks.http_requests import SESSION, SESSIONS, can_call, is_usa
 from conformance.checks.sec_signin import an_address
 from conformance.checks.std_messages import is_echoed
 from mock_servers.remote_actions import answer_as, expire_session, redirect, respond
-from mock_servers.script import Http, Rule, Script, on_call, tool
+from mock_servers.script import Http, Rule, Script, any_arguments, echo_tool, on_call, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
@@ -147,7 +147,8 @@ _ODD = {
 @check("HTTP-056")
 async def a_json_answer_counts_whatever_its_type(workbench: Workbench) -> None:
     script = Script(
-        tools=[tool("echo"), *map(tool, _ODD)], on=[on_call(name, action) for name, action in _ODD.items()]
+        tools=[echo_tool(), *(tool(name, properties=any_arguments("x")) for name in _ODD)],
+        on=[on_call(name, action) for name, action in _ODD.items()],
     )
     upstream = await workbench.http("a", script)
 
@@ -174,7 +175,7 @@ async def the_reason_of_a_refusal_reaches_the_client_without_secrets(workbench: 
         for name, (status, kind, body) in kinds.items()
     ]
     upstream = await workbench.http(
-        "a", Script(tools=[tool("echo"), *map(tool, kinds)], on=rules), headers={"X-Api-Key": secret}
+        "a", Script(tools=[echo_tool(), *map(tool, kinds)], on=rules), headers={"X-Api-Key": secret}
     )
     async with workbench.serving(upstream) as proxy:
         for name in kinds:

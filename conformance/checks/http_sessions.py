@@ -51,7 +51,7 @@ async def a_session_is_ended_with_delete(workbench: Workbench) -> None:
         for status in (200, 405, None)
     ]
     async with workbench.serving(*upstreams) as proxy:
-        proxy.close_stdin()
+        await proxy.end()
         code = await proxy.wait_exit(within=5.0)
         workbench.expect(code is not None, "the proxy exits within 5 s", proxy.how_it_ended())
     for upstream in upstreams:

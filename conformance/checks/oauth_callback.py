@@ -140,7 +140,7 @@ def _listening(proxy: Proxy) -> list[tuple[str, int]]:
         except psutil.Error:
             continue  # the program that opened the browser has exited
         found += [one.laddr for one in connections if one.status == psutil.CONN_LISTEN]
-    return [(address.ip, address.port) for address in found]
+    return [(address.ip, address.port) for address in found if address.port != proxy.port]
 
 
 def _can_bind(address: str) -> bool:
@@ -247,5 +247,5 @@ async def _by_hand(
         await signs_in(workbench, proxy, upstream)
         workbench.expect(not proxy.junk, "only messages on stdout", proxy.junk)
         workbench.expect(
-            b"/authorize?" not in proxy.stdout, "no authorization URL on stdout", proxy.stdout_lines
+            "/authorize?" not in proxy.output, "no authorization URL among the messages", proxy.output
         )

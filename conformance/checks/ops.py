@@ -237,10 +237,10 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workben
             what = f"stderr names the unusable file, or the mistake in it (environment {env})"
             said = partial(_names, proxy, "watched|unfinished", before)
             await workbench.eventually(said, within=5.0, what=what)
-            proxy.close_stdin()
+            await proxy.end()
             await proxy.wait_exit()
             workbench.expect(not proxy.junk, "only messages on stdout", proxy.junk)
-            unfinished = proxy.stdout.rpartition(b"\n")[2]
+            unfinished = proxy.output.rpartition("\n")[2]
             workbench.expect(not unfinished, "every message on stdout is complete", unfinished)
             return proxy.stderr
 
@@ -267,10 +267,9 @@ async def _is_clean_after_crashes(workbench: Workbench) -> None:
     crashing = Script(on=[on_call("echo", crash())])
     upstreams = [workbench.stdio(f"a{number}", crashing) for number in range(20)]
     async with workbench.proxy(*upstreams) as proxy:
-        process = psutil.Process(proxy.pid)
         await proxy.handshake()
         await proxy.ready(*upstreams, within=30.0)
-        before = process.num_fds()
+        before = psutil.Process(proxy.pid).num_fds()
         for upstream in upstreams:
             await proxy.begin_call(upstream.name, "echo")
         with workbench.precondition("all twenty crash"):
@@ -284,7 +283,7 @@ async def _is_clean_after_crashes(workbench: Workbench) -> None:
                     proxy, upstream.name, partial(_is_back, upstream), within=15.0, what="a second start"
                 )
             await proxy.ready(*upstreams)
-        await _keeps_nothing(workbench, process, before, "of what has crashed")
+        await _keeps_nothing(workbench, proxy, before, "of what has crashed")
 
 
 async def _is_clean_after_reloads(workbench: Workbench) -> None:
@@ -292,8 +291,7 @@ async def _is_clean_after_reloads(workbench: Workbench) -> None:
     other = workbench.stdio("comes", args=["other"])
     config = workbench.config(stays)
     async with workbench.serving(stays, config=config) as proxy:
-        process = psutil.Process(proxy.pid)
-        before = process.num_fds()
+        before = psutil.Process(proxy.pid).num_fds()
         for number in range(20):
             upstreams = [[stays, comes], [stays, other], [stays]][number % 3] if number < 19 else [stays]
             workbench.save(config, *upstreams)
@@ -310,7 +308,7 @@ async def _is_clean_after_reloads(workbench: Workbench) -> None:
         for upstream in (comes, other):
             with workbench.must("nothing of the last upstream is left"):
                 await upstream.gone(within=10.0)
-        await _keeps_nothing(workbench, process, before, "of what was removed")
+        await _keeps_nothing(workbench, proxy, before, "of what was removed")
 
 
 async def _has_groups(workbench: Workbench, proxy: Proxy, names: set[str]) -> None:
@@ -320,11 +318,11 @@ async def _has_groups(workbench: Workbench, proxy: Proxy, names: set[str]) -> No
         await anyio.sleep(0.1)
 
 
-async def _keeps_nothing(workbench: Workbench, process: psutil.Process, before: int, what: str) -> None:
+async def _keeps_nothing(workbench: Workbench, proxy: Proxy, before: int, what: str) -> None:
     with anyio.move_on_after(5.0):
-        while _kept(process, before):  # noqa: ASYNC110 - no event announces another process's descriptors
+        while _kept(proxy, before):  # noqa: ASYNC110 - no event announces another process's descriptors
             await anyio.sleep(0.1)
-    kept = _kept(process, before)
+    kept = _kept(proxy, before)
     workbench.expect(not kept, f"within 5 s the proxy keeps nothing {what}, and no socket listens", kept)
 
 
@@ -336,13 +334,14 @@ def _has_exited(upstream: StdioMockUpstream) -> bool:
     return any(entry.event == "exit" for entry in upstream.entries)
 
 
-def _kept(process: psutil.Process, descriptors: int) -> list[str]:
-    """What the proxy must not have: zombies, more descriptors than before, listening sockets."""
+def _kept(proxy: Proxy, descriptors: int) -> list[str]:
+    """What the proxy must not have: zombies, more descriptors than before, listening sockets but its own."""
+    process = psutil.Process(proxy.pid)
     zombies = [child.pid for child in process.children() if child.status() == psutil.STATUS_ZOMBIE]
-    sockets = [
-        socket.laddr for socket in process.net_connections(kind="inet") if socket.status == psutil.CONN_LISTEN
-    ]
-    kept = [f"zombie {pid}" for pid in zombies] + [f"listens on {address}" for address in sockets]
+    connections = process.net_connections(kind="inet")
+    places = [socket.laddr for socket in connections if socket.status == psutil.CONN_LISTEN]
+    kept = [f"zombie {pid}" for pid in zombies]
+    kept += [f"listens on {place}" for place in places if place.port != proxy.port]
     # A few may be the proxy's own (an event loop, a file). A leak would add one for each crash.
     if (now := process.num_fds()) > descriptors + 5:
         kept.append(f"{now} descriptors, {descriptors} before")

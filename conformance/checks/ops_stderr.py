@@ -43,7 +43,7 @@ async def a_stderr_that_the_client_does_not_read_stops_nothing(workbench: Workbe
             await proxy.call(broken.name, "echo", {})
         answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 1})
         workbench.expect(not answer.is_error, "a later call works", answer.raw)
-        proxy.close_stdin()
+        await proxy.end()
         code = await proxy.wait_exit()
         workbench.expect(code is not None, "the proxy ends within 5 s after its stdin", proxy.how_it_ended())
 

@@ -19,7 +19,7 @@ from conformance.checks.tok_expiry import until
 from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import Fault, OAuth
 from mock_servers.remote_actions import respond, revoke_tokens
-from mock_servers.script import Script, on_call
+from mock_servers.script import Script, any_arguments, on_call, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.protected import ProtectedMockUpstream
@@ -99,7 +99,7 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
     outcome = await workbench.run_to_exit(config=workbench.config_text(broken), env=env, within=2.0)
     texts = {
         "stderr": before.stderr + proxy.stderr,
-        "stdout": (before.stdout + proxy.stdout).decode(errors="replace"),
+        "stdout": before.output + proxy.output,
         "the output for a broken configuration": outcome.stderr + outcome.stdout.decode(errors="replace"),
     }
     for where, text in texts.items():
@@ -149,7 +149,7 @@ async def secrets_reach_neither_the_client_nor_other_processes(workbench: Workbe
     environments += "\n".join(json.dumps(start.env) for start in stdio.starts)
     argv = "\n".join(" ".join(page.argv) for page in browser.openings)
     for where, text, hidden in (
-        ("a message to the client", proxy.stdout.decode(errors="replace"), secrets),
+        ("a message to the client", proxy.output, secrets),
         ("a command line", f"{commands}\n{argv}", tokens),
         ("the environment of a child", environments, tokens),
     ):
@@ -171,7 +171,9 @@ def _environments_of_children(proxy: Proxy) -> str:
 @check("SEC-011", timeout=60)
 async def credentials_of_one_server_never_reach_another(workbench: Workbench) -> None:
     other = await workbench.collector()
-    script = Script(http=SESSIONS)
+    lures = {"url": other.at("/lure"), "headers": {"X-Evil": "1"}, "Authorization": "Bearer evil"}
+    echo = tool("echo", properties=any_arguments("x", "word", *lures))
+    script = Script(http=SESSIONS, tools=[echo])
     keys = {"first": "canary-key-1", "second": "canary-key-2"}
     first = await workbench.oauth("first", OAuth(any_resource=True), script, headers={"X-Key": keys["first"]})
     issuer = first.issuer
@@ -206,7 +208,6 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
             await can_use(workbench, proxy, first)
             await can_use(workbench, proxy, second)
             workbench.expect(first.sessions and second.sessions, "a session of each", first.sessions)
-        lures = {"url": other.at("/lure"), "headers": {"X-Evil": "1"}, "Authorization": "Bearer evil"}
         for upstream in (first, second):
             await proxy.call(upstream.name, "echo", lures)
             await proxy.call(upstream.name, other.at("/tool"), lures)

@@ -117,5 +117,5 @@ async def what_a_dying_server_says_shows_no_value_of_the_configuration(workbench
             workbench.expect(all(answer.is_error for answer in answers), "an error each time", answers)
         for name in ("parts", "refuses"):
             await proxy.call(name, "echo")
-    found = leaked(proxy.stdout.decode(errors="replace"), secrets)
+    found = leaked(proxy.output, secrets)
     workbench.expect(not found, "no value of the configuration in a message to the client", found)

@@ -13,7 +13,7 @@ from conformance.checks import check
 from conformance.checks.std_messages import is_echo, is_echoed
 from conformance.errors import Violation
 from mock_servers.remote_actions import respond, stream
-from mock_servers.script import Script, on_call, raw, reply, tool
+from mock_servers.script import Script, any_arguments, echo_tool, on_call, raw, reply, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
@@ -42,7 +42,8 @@ def answer(id: str = '"$id"', result: str = RESULT) -> str:
 def tools_for(actions: dict[str, Action]) -> Script:
     """A script with `echo` and one tool for each action, which answers its calls."""
     rules = [on_call(name, action) for name, action in actions.items()]
-    return Script(tools=[tool("echo"), *map(tool, actions)], on=rules)
+    tools = [tool(name, properties=any_arguments("case")) for name in actions]
+    return Script(tools=[echo_tool(), *tools], on=rules)
 
 
 @check("STD-041")

@@ -12,7 +12,7 @@ from conformance.checks import check
 from conformance.checks.http_requests import can_call, has_its_headers, is_usable
 from mock_servers.actions import silence, sleep
 from mock_servers.remote_actions import close_streams, endpoint, stream
-from mock_servers.script import Http, Rule, Script, on_call, tool
+from mock_servers.script import Http, Rule, Script, any_arguments, echo_tool, on_call, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.protected import ProtectedMockUpstream
@@ -72,7 +72,7 @@ async def the_endpoint_is_resolved_against_the_stream_url(workbench: Workbench) 
 async def responses_are_taken_from_the_stream(workbench: Workbench) -> None:
     """Another upstream answers the POSTs with JSON that looks like a result."""
     rules = [on_call("first", sleep(1.0)), on_call("second", sleep(0.5))]
-    tools = [tool("echo"), tool("first"), tool("second")]
+    tools = [echo_tool(), *(tool(name, properties=any_arguments("x")) for name in ("first", "second"))]
     text = await workbench.sse("text", Script(tools=tools, on=rules))
     misleading = Http(accepted=200, accepted_body='{"status": "ok", "result": {"content": []}}')
     other = await workbench.sse("json", Script(tools=tools, on=rules, http=misleading))

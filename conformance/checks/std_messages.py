@@ -24,6 +24,7 @@ from conformance.workbench.transcript import part
 from mock_servers.script import (
     Rule,
     Script,
+    any_arguments,
     close_stdout,
     crash,
     hold,
@@ -37,6 +38,7 @@ from mock_servers.script import (
     send,
     silence,
     sleep,
+    tool,
     wrong_id_reply,
 )
 
@@ -66,7 +68,8 @@ async def is_echoed(workbench: Workbench, proxy: Proxy, group: str, arguments: d
 @check("STD-011")
 async def every_message_to_the_child_is_one_line_of_utf_8(workbench: Workbench) -> None:
     arguments = {"text": "one\ntwo\r\nthree\u2028four\u2029five\x85six", "emoji": "\U0001f9ea", "ä\n": "ö"}
-    upstream = workbench.stdio("a")
+    echo = tool("echo", properties=any_arguments(*arguments))
+    upstream = workbench.stdio("a", Script(tools=[echo]))
     try:
         async with workbench.serving(upstream) as proxy:
             await is_echoed(workbench, proxy, "a", arguments)

@@ -95,7 +95,7 @@ async def every_child_leads_a_process_group_of_its_own(workbench: Workbench) -> 
 async def termination_reaches_grandchildren_too(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(grandchildren=[Grandchild()]))
     async with workbench.serving(upstream) as proxy:
-        proxy.close_stdin()
+        await proxy.end()
         await upstream.gone(GONE_WITHIN)
         signals = [entry.data["number"] for entry in upstream.events("grandchild-signal")]
         workbench.expect(signal.SIGTERM in signals, "the grandchild gets SIGTERM", signals or "no signal")
@@ -114,7 +114,7 @@ async def survivors_are_killed(workbench: Workbench) -> None:
 async def the_grace_period_is_long_enough_to_be_used(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(ignore_eof=True, sigterm_delay=0.3))
     async with workbench.serving(upstream) as proxy:
-        proxy.close_stdin()
+        await proxy.end()
         await upstream.gone(GONE_WITHIN)
     done = upstream.events("marker")
     workbench.expect(done, "the child's handler of SIGTERM comes to its end", _ending(upstream))
@@ -125,7 +125,7 @@ async def closing_stdin_comes_before_any_signal(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(ignore_eof=True, linger=0.2))
     async with workbench.serving(upstream) as proxy:
         await can_call(workbench, proxy, upstream)
-        proxy.close_stdin()
+        await proxy.end()
         await upstream.gone(GONE_WITHIN)
     ending = _ending(upstream)
     workbench.expect(ending == ["eof", "exit"], "end of file, then the exit, and no signal", ending)
@@ -136,7 +136,7 @@ async def a_child_has_two_seconds_to_end_by_itself(workbench: Workbench) -> None
     upstream = workbench.stdio("a", Script(ignore_eof=True, linger=1.5))
     async with workbench.serving(upstream) as proxy:
         await is_echoed(workbench, proxy, upstream.name, {"x": 1})
-        proxy.close_stdin()
+        await proxy.end()
         await upstream.gone(GONE_WITHIN)
     ending = _ending(upstream)
     workbench.expect(ending == ["eof", "exit"], "end of file, then the exit, and no signal", ending)
@@ -158,7 +158,7 @@ async def what_a_child_writes_to_stderr_is_discarded(workbench: Workbench) -> No
     written = [entry for entry in upstream.events("action") if entry.data["do"] == "stderr"]
     with workbench.precondition("the child has written to stderr twice"):
         workbench.expect(len(written) == 2, "two entries in its journal", written)
-    for name, stream in {"stdout": proxy.stdout.decode(errors="replace"), "stderr": proxy.stderr}.items():
+    for name, stream in {"stdout": proxy.output, "stderr": proxy.stderr}.items():
         workbench.expect("NOISE-4711" not in stream, f"the word is not on the proxy's {name}", stream)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import NotApplicable, Violation
-from conformance.model.sut import DEFAULT_TOKEN_FILE
+from conformance.model.profile_tables import DEFAULT_TOKEN_FILE
 
 if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
@@ -18,15 +18,22 @@ _SHARED = (".cache", ".config", ".local", "share", "state")
 
 
 def token_file(workbench: Workbench, name: str, home: Path | None = None) -> Path:
-    """Where the tokens of a server belong: the documented place, or that of the profile."""
-    pattern = workbench.sut.profile.token_file
-    return (home or workbench.sandbox.home) / pattern.replace("{server}", name)
+    """Where the tokens of a server belong: the documented place, or that of the profile.
+
+    For a place with `*`, the newest file that matches; without one, the place itself, which is no file.
+    """
+    pattern = workbench.sut.profile.token_file.replace("{server}", name)
+    root = home or workbench.sandbox.home
+    found = [path for path in root.glob(pattern) if path.is_file()] if "*" in pattern else []
+    return max(found, key=lambda path: path.stat().st_mtime, default=root / pattern)
 
 
 def token_folder(workbench: Workbench) -> Path:
     """The folder of the token files of all servers."""
     parts = Path(workbench.sut.profile.token_file).parent.parts
-    return workbench.sandbox.home.joinpath(*takewhile(lambda part: "{server}" not in part, parts))
+    return workbench.sandbox.home.joinpath(
+        *takewhile(lambda part: "{server}" not in part and "*" not in part, parts)
+    )
 
 
 def own_folder(workbench: Workbench, home: Path | None = None) -> Path:

@@ -12,7 +12,7 @@ import anyio
 from conformance.checks import check
 from conformance.checks.cfg import refuses, works
 from conformance.workbench.listing_forms import definitions, listing_text
-from mock_servers.script import Script, list_changed, on_call, reply, tool
+from mock_servers.script import Script, any_arguments, echo_tool, list_changed, on_call, reply, tool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ async def a_filter_of_tools_that_cannot_be_read_ends_the_start(workbench: Workbe
 
 @check("CFG-041", timeout=40)
 async def the_configuration_selects_the_tools_of_a_server(workbench: Workbench) -> None:
-    script = Script(tools=[tool(name) for name in NAMES])
+    script = Script(tools=[tool(name, properties=any_arguments("x")) for name in NAMES])
     upstreams = {
         name: _filtered(workbench, name, script, allow, deny) for name, (allow, deny, _) in FILTERS.items()
     }
@@ -118,7 +118,7 @@ def _saw_only(workbench: Workbench, upstream: StdioMockUpstream, names: Sequence
 async def a_pattern_that_matches_no_tool_is_mentioned_once(workbench: Workbench) -> None:
     good, bad = ["ech?", "fine*"], ["serach", "delte_*"]
     script = Script(
-        tools=[tool("echo"), tool("fine_file"), tool("fine_dir")],
+        tools=[echo_tool(), tool("fine_file"), tool("fine_dir")],
         on=[on_call("echo", list_changed(), reply())],
     )
     upstream = _filtered(workbench, "watched", script, [good[0], bad[0], "*"], [good[1], bad[1]])
@@ -194,7 +194,7 @@ async def a_tool_that_is_switched_off_appears_in_no_answer(workbench: Workbench)
             workbench.expect(answer.is_error, f"an error for {similar}", answer.raw)
             named = "delete_file" in answer.raw
             workbench.expect(not named, f"the denied tool is not named for {similar}", answer.raw)
-        answer = await proxy.call("a", "read_file", {"x": 1})
+        answer = await proxy.call("a", "read_file")
         workbench.expect(not answer.is_error, "the allowed tool works", answer.raw)
 
 
@@ -208,12 +208,12 @@ async def a_call_of_a_tool_that_is_switched_off_never_reaches_the_server(workben
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         for upstream in upstreams:
-            _is_refused(workbench, await proxy.call(upstream.name, "delete_file", {"x": 1}, within=15.0))
+            _is_refused(workbench, await proxy.call(upstream.name, "delete_file", within=15.0))
         await proxy.ready(*upstreams)
         for upstream in upstreams:
             for name in ("delete_file", "delete_dir"):
-                _is_refused(workbench, await proxy.call(upstream.name, name, {"x": 1}))
-            answer = await proxy.call(upstream.name, "read_file", {"x": 1})
+                _is_refused(workbench, await proxy.call(upstream.name, name))
+            answer = await proxy.call(upstream.name, "read_file")
             workbench.expect(not answer.is_error, "the allowed tool works", answer.raw)
             _saw_only(workbench, upstream, ["read_file"])
 

@@ -24,9 +24,10 @@ from conformance.commands.run_options import (
 from conformance.engine.outputs import prove_writable, write
 from conformance.errors import UsageError
 from conformance.model.baseline import Baseline
+from conformance.model.profile import Profile
 from conformance.model.registry import Registry
 from conformance.model.results import NO_ANSWER
-from conformance.model.sut import Profile, make_sut
+from conformance.model.sut import make_sut
 from conformance.reports import comparison
 from conformance.reports import json as json_report
 from conformance.reports.terminal import RunConsole

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.errors import HarnessError, UsageError
-from conformance.model.registry import VERSION, Registry
+from conformance.model.registry import VERSION, Reach, Registry
 from conformance.mutants.described import wrong_implementations
 
 if TYPE_CHECKING:
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 PAGE = Path("docs", "requirements.md")
 
 _INTRODUCTION = f"""\
-# Requirements of a dynamic MCP proxy
+# Requirements of an MCP proxy
 
 Version {VERSION}. `python -m conformance requirements` writes this page from `conformance/requirements/*.toml` and the mutants in
 `conformance/mutants/`; edit those files.
 
 Every requirement has a permanent id and a level. MUST, SHOULD and MAY are those of the source, as in RFC 2119. DOC stands for a promise
 of the documents of dynamic-mcp, instead of a protocol. The era of a requirement names the protocol revisions: `legacy` are those with the
-`initialize` handshake, `modern` is 2026-07-28, `any` is both. *Observed* tells what the check sets up and observes, from outside only.
+`initialize` handshake, `modern` is 2026-07-28, `any` is both. The reach names the proxies: `proxy` is every MCP proxy or gateway,
+`several-upstreams` is one with several servers at once, `dynamic-mcp` is one with the two tools, the configuration and the documents of
+dynamic-mcp. Version 1.3 introduced it. *Observed* tells what the check sets up and observes, from outside only.
 *Wrong implementations* are the mutants that the check must catch; `python -m conformance mutants NAME` tests one. Where sources
 contradict each other, *Conflict* tells which one counts.
 
@@ -125,6 +127,8 @@ def _contents(registry: Registry) -> Iterator[str]:
     lines.append("- [Documents](#documents)")
     lines += [f"- [{_heading(version)}](#{_anchor(version)})" for version in _versions(registry)]
     yield "\n".join(lines) + "\n"
+    reach = Counter(one.reach for one in registry)
+    yield f"By reach: {', '.join(f'{reach[one]} {one}' for one in Reach if reach[one])}.\n"
     for heading, chosen in (
         ("Sources contradict each other in", [one for one in registry if one.conflict is not None]),
         ("No check exists yet for", [one for one in registry if one.planned]),
@@ -135,14 +139,19 @@ def _contents(registry: Registry) -> Iterator[str]:
 
 
 def _table(members: Sequence[Requirement]) -> str:
-    rows = [f"| {_link(one.id)} | {one.level} | {one.era} | {_escaped(one.title)} |" for one in members]
-    return "\n".join(["| id | level | era | title |", "| --- | --- | --- | --- |", *rows]) + "\n"
+    rows = [
+        f"| {_link(one.id)} | {one.level} | {one.era} | {one.reach} | {_escaped(one.title)} |"
+        for one in members
+    ]
+    return (
+        "\n".join(["| id | level | era | reach | title |", "| --- | --- | --- | --- | --- |", *rows]) + "\n"
+    )
 
 
 def _entry(requirement: Requirement) -> Iterator[str]:
     yield f'### <a id="{requirement.id.lower()}"></a>{requirement.id} {_escaped(requirement.title)}\n'
     state = " Planned: no check exists yet." if requirement.planned else ""
-    yield f"{requirement.level}, era {requirement.era}.{state}\n"
+    yield f"{requirement.level}, era {requirement.era}, reach {requirement.reach}.{state}\n"
     if requirement.retired is not None:
         yield f"**Retired:** {_escaped(requirement.retired)}\n"
     yield f"{_paragraph(requirement.statement)}\n"

@@ -15,6 +15,7 @@ from conformance.engine.execution import SILENT_CHECKS
 from conformance.engine.runner import DEFAULT_JOBS, run, with_selection
 from conformance.engine.scheduler import interrupted_status
 from conformance.errors import UsageError
+from conformance.model.registry import Reach
 from conformance.model.results import NO_ANSWER
 from conformance.model.selectors import FAMILY_WORDS, select
 from conformance.model.verdicts import Verdict
@@ -35,9 +36,13 @@ if TYPE_CHECKING:
 
 PASSED, FAILED, USAGE, BROKEN = 0, 1, 2, 3
 
-SELECTOR_HELP = "an id, a family, a level, an era, `slow`, `quick`, or a glob like CFG-01*"
+SELECTOR_HELP = "an id, a family, a level, an era, a reach, `slow`, `quick`, or a glob like CFG-01*"
 FAMILY_HELP = "A selector may be a family in words: " + ", ".join(
     f"{word} ({family})" for word, family in FAMILY_WORDS.items()
+)
+REACH_HELP = (
+    f"A reach is {Reach.PROXY} (about every MCP proxy), {Reach.SEVERAL_UPSTREAMS} (about proxies with several servers), or"
+    f" {Reach.DYNAMIC_MCP} (about dynamic-mcp proxies alone)"
 )
 
 

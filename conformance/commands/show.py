@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from conformance.model.profile import IMPLEMENTATIONS, Profile
 from conformance.model.registry import VERSION
-from conformance.model.sut import IMPLEMENTATIONS, Profile
 from conformance.mutants.described import wrong_implementations
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def show(
 def _kind(registry: Registry, requirement: Requirement) -> str:
     family = f"{requirement.family}: {registry.families[requirement.family]}"
     return (
-        f"{requirement.level}, era {requirement.era}, version {VERSION} of the requirements, family {family}"
+        f"{requirement.level}, era {requirement.era}, reach {requirement.reach}, "
+        f"version {VERSION} of the requirements, family {family}"
     )
 
 

@@ -45,7 +45,7 @@ class SmokeResult:
         if self.failed == START:
             return (
                 "Your command is wrong, or it does not speak MCP on stdin and stdout: try it by hand. For a slow start, set"
-                " `starts_within` in a profile."
+                " `starts_within` in a profile; for a program that listens on a port, add a table `[client]`."
             )
         return "Your command is right: it speaks MCP. Your implementation is wrong at this step."
 

@@ -26,9 +26,10 @@ from conformance.engine.execution import WorkbenchFactory
 from conformance.engine.runner import DEFAULT_JOBS, run
 from conformance.engine.scheduler import interrupted_status
 from conformance.errors import UsageError
+from conformance.model.profile import Profile
 from conformance.model.registry import Registry
 from conformance.model.selectors import select
-from conformance.model.sut import Profile, make_sut
+from conformance.model.sut import make_sut
 from conformance.model.verdicts import Verdict
 from conformance.reports.terminal import plain
 

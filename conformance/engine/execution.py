@@ -111,7 +111,7 @@ class Execution:
         """Run the check. The new result replaces an earlier one and keeps its attempts."""
         earlier = self.results.get(check.id)
         self.on_event(AttemptStarted(check, 1 if earlier is None else 2))
-        absent = self.sut.profile.reason_for_absence(check.id, check.requirement.era)
+        absent = self.sut.profile.reason_for_absence(check.id, check.requirement.era, check.requirement.reach)
         if absent is not None:
             ended = _Ended(Verdict.NOT_APPLICABLE, f"declared absent: {absent}")
         else:
@@ -191,6 +191,7 @@ class Execution:
             id=check.id,
             level=requirement.level,
             era=requirement.era,
+            reach=requirement.reach,
             verdict=ended.verdict,
             title=requirement.title,
             statement=" ".join(requirement.statement.split()),

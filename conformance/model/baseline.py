@@ -12,6 +12,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from conformance.errors import UsageError
+from conformance.model.client_table import ClientTable
+from conformance.model.profile_tables import Config, Face, Single, Tokens, Upstreams
 from conformance.model.registry import Registry
 from conformance.model.verdicts import Verdict
 
@@ -48,12 +50,24 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools: dict[str, str] = msgspec.field(default_factory=dict)
     settings: dict[str, str] = msgspec.field(default_factory=dict)
     registers: bool = False
+    relay: bool = False
     starts_within: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     entries: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     promises: tuple[str, ...] = ()
     log_switch: dict[str, str] = msgspec.field(default_factory=dict)
     revisions: tuple[str, ...] = ()
-    token_file: str = ""
+    face: Face = "dynamic"
+    tool: str = ""
+    tool_alone: str = ""
+    prompt: str = ""
+    prompt_alone: str = ""
+    uri: str = ""
+    uri_alone: str = ""
+    upstreams: Upstreams = "several"
+    single: Single | None = None
+    config: Config | None = None
+    tokens: Tokens = Tokens()
+    client: ClientTable = ClientTable()
 
 
 def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFile:

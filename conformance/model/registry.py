@@ -19,7 +19,7 @@ from conformance.errors import HarnessError
 from conformance.model.verdicts import Level
 
 #: the version of the requirements as a whole; `conformance.commands.requirements_page` says when it changes
-VERSION = "1.2"
+VERSION = "1.3"
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
 
@@ -41,6 +41,17 @@ class Era(StrEnum):
     ANY = "any"
     LEGACY = "legacy"
     MODERN = "modern"
+
+
+class Reach(StrEnum):
+    """The kind of proxy that a requirement is about."""
+
+    #: every MCP proxy or gateway, also one with a single upstream and the upstream's own tool names
+    PROXY = "proxy"
+    #: every proxy with several upstreams at once: isolation, routing, collisions, the order of starts
+    SEVERAL_UPSTREAMS = "several-upstreams"
+    #: a dynamic-mcp proxy: its two tools, its configuration with settings and reloads, and what its documents promise
+    DYNAMIC_MCP = "dynamic-mcp"
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,6 +79,7 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     id: str
     level: Level
     era: Era
+    reach: Reach
     title: str
     statement: str
     sources: tuple[Source, ...]

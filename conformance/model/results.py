@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from conformance.model.evidence import Evidence
-from conformance.model.registry import VERSION, Era
+from conformance.model.registry import VERSION, Era, Reach
 from conformance.model.verdicts import Level, Verdict
 
 #: the lines at the end of stderr that `circumstances` has
@@ -32,6 +32,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     level: Level
     era: Era
+    #: None in the report of a runner that did not know it
+    reach: Reach | None = None
     verdict: Verdict
     title: str
     statement: str
@@ -99,6 +101,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The counts of a run."""
 
     verdicts: dict[str, int]
+    #: the counts above zero for each reach
+    reach: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
     executed: int
     failures: int
     known: int
@@ -165,6 +169,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     def summary(self) -> Summary:
         return Summary(
             verdicts=count_verdicts(self.results),
+            reach=_count_by_reach(self.results),
             executed=sum(result.verdict is not Verdict.NOT_APPLICABLE for result in self.results),
             failures=sum(result.is_failure(strict=self.strict) for result in self.results),
             known=sum(result.known is not None for result in self.results),
@@ -181,3 +186,12 @@ def count_verdicts(results: Sequence[Result]) -> dict[str, int]:
     """The number of results for each verdict, zeros included, the worst first."""
     counts = Counter(result.verdict for result in results)
     return {str(verdict): counts[verdict] for verdict in Verdict}
+
+
+def _count_by_reach(results: Sequence[Result]) -> dict[str, dict[str, int]]:
+    parts = {reach: [result for result in results if result.reach is reach] for reach in Reach}
+    return {
+        str(reach): {verdict: count for verdict, count in count_verdicts(part).items() if count}
+        for reach, part in parts.items()
+        if part
+    }

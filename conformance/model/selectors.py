@@ -1,8 +1,8 @@
 """Selectors: how a person names requirements on the command line.
 
-A selector is an id (CFG-001), a family (CFG or `config`), a level (MUST), an era (modern), the word `slow` or `quick`, or a glob over ids
-(CFG-01*), in upper or lower case. A selector that matches nothing in the registry raises `UsageError`: a misspelt selector must not look
-like success.
+A selector is an id (CFG-001), a family (CFG or `config`), a level (MUST), an era (modern), a reach (proxy), the word `slow` or `quick`, or
+a glob over ids (CFG-01*), in upper or lower case. A selector that matches nothing in the registry raises `UsageError`: a misspelt selector
+must not look like success.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from conformance.errors import UsageError
-from conformance.model.registry import Era, Registry
+from conformance.model.registry import Era, Reach, Registry
 from conformance.model.verdicts import Level
 
 if TYPE_CHECKING:
@@ -76,10 +76,16 @@ def matching(selector: str, registry: Registry, slow_ids: frozenset[str] = froze
             if folded
             in {
                 name.casefold()
-                for name in (requirement.id, requirement.family, requirement.level, requirement.era)
+                for name in (
+                    requirement.id,
+                    requirement.family,
+                    requirement.level,
+                    requirement.era,
+                    requirement.reach,
+                )
             }
         }
-        known_word = folded in {name.casefold() for name in (*Level, *Era)}
+        known_word = folded in {name.casefold() for name in (*Level, *Era, *Reach)}
         if known_word:
             return found
     if not found:
@@ -88,7 +94,7 @@ def matching(selector: str, registry: Registry, slow_ids: frozenset[str] = froze
 
 
 def _nearest(folded: str, registry: Registry) -> str:
-    words = [*registry.families, *FAMILY_WORDS, *Level, *Era, SLOW, QUICK]
+    words = [*registry.families, *FAMILY_WORDS, *Level, *Era, *Reach, SLOW, QUICK]
     names = [*words, *registry.requirements]
     by_folded = {name.casefold(): str(name) for name in names}
     near = [by_folded[match] for match in difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.5)]

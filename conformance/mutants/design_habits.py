@@ -31,7 +31,7 @@ _TOKENS = (
 )
 
 
-@legitimate(*_TOKENS, "TOK-021", profile='token_file = "~/.config/other-proxy/tokens/{server}.store"')
+@legitimate(*_TOKENS, "TOK-021", profile='tokens.place = "~/.config/other-proxy/tokens/{server}.store"')
 def keeps_tokens_elsewhere() -> None:
     right = FileStore.__init__
 
@@ -43,7 +43,7 @@ def keeps_tokens_elsewhere() -> None:
     replace(right, wrong)
 
 
-@legitimate(*_TOKENS, profile='token_file = "~/.other-proxy/tokens/{server}.json"')
+@legitimate(*_TOKENS, profile='tokens.place = "~/.other-proxy/tokens/{server}.json"')
 def keeps_expiries_in_milliseconds() -> None:
     """The members have other names, too."""
     names = {"access_token": "accessToken", "refresh_token": "refreshToken", "expires_at": "expiresAt"}

@@ -9,8 +9,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from conformance.errors import UsageError
+from conformance.model.profile import Profile
+from conformance.model.profile_tables import UPSTREAM
 from conformance.model.selectors import matching
-from conformance.model.sut import DEFAULT_PROFILE, PLACEHOLDER, Profile, Sut, make_sut
+from conformance.model.sut import DEFAULT_PROFILE, PLACEHOLDER, Sut, make_sut
 from conformance.mutation import null_programs
 
 if TYPE_CHECKING:
@@ -173,7 +175,8 @@ def sut_of(trial: Trial) -> Sut:
             if trial.kind is ProgramKind.MUTANT
             else Profile.parse(trial.profile, trial.program)
         )
-        sut = make_sut((sys.executable, "-m", "conformance.mutants", trial.program, PLACEHOLDER), profile)
+        place = UPSTREAM if profile.single is not None else PLACEHOLDER
+        sut = make_sut((sys.executable, "-m", "conformance.mutants", trial.program, place), profile)
     else:
         sut = make_sut((sys.executable, "-I", "-S", str(null_programs.MAIN), trial.program, PLACEHOLDER))
         if not null_programs.NULL_PROGRAMS[trial.program].passes:

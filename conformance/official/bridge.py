@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from conformance.model.sut import DEFAULT_TOOLS
+from conformance.model.profile import DEFAULT_TOOLS
 from conformance.official.lines import Message, ProxyProcess, running
 from mock_servers.answers import MODERN_VERSION, VERSION_KEY, Answers, Refused, meta_of
 from mock_servers.remote.headers import is_local, mismatch

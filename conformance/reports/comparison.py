@@ -13,9 +13,9 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from conformance.model.registry import Era, Registry
+from conformance.model.profile import IMPLEMENTATIONS
+from conformance.model.registry import Era, Reach, Registry
 from conformance.model.results import Summary
-from conformance.model.sut import IMPLEMENTATIONS
 from conformance.model.verdicts import Level, Verdict
 from conformance.reports.json import Implementation, implementation_of
 from conformance.reports.markdown import bounded, inline, is_shown, row
@@ -52,6 +52,7 @@ class ComparisonRow(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     level: Level | None
     era: Era | None
+    reach: Reach | None
     title: str
     cells: tuple[ComparisonCell, ...]
 
@@ -92,8 +93,10 @@ def _row(id_: str, reports: Sequence[RunReport], results: Sequence[Result | None
     # The registry has the current wording, unless it no longer has the requirement of an older report.
     known = Registry.load().get(id_) or next((result for result in results if result is not None), None)
     if known is None:
-        return ComparisonRow(id=id_, level=None, era=None, title="", cells=cells)
-    return ComparisonRow(id=id_, level=known.level, era=known.era, title=known.title, cells=cells)
+        return ComparisonRow(id=id_, level=None, era=None, reach=None, title="", cells=cells)
+    return ComparisonRow(
+        id=id_, level=known.level, era=known.era, reach=known.reach, title=known.title, cells=cells
+    )
 
 
 def _cell(id_: str, report: RunReport, result: Result | None) -> ComparisonCell:

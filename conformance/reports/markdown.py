@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from conformance.model.verdicts import Verdict
-from conformance.reports.terminal import summary_line
+from conformance.reports.terminal import reach_lines, summary_line
 from conformance.reports.text import lines, one_line
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def _parts(report: RunReport) -> Iterator[str]:
     yield f"## Conformance of {inline(report.implementation)}\n\n"
     yield block(" ".join(report.command)) + "\n"
     yield f"Result: {inline(summary_line(report.summary).plain, None)}\n"
+    if by_reach := reach_lines(report.summary):
+        yield f"\nBy reach: {inline('; '.join(by_reach), None)}\n"
     if report.not_run:
         yield f"\nNot run ({report.why_incomplete}): {inline(' '.join(report.not_run), None)}\n"
     shown = [result for result in report.results if is_shown(result)]

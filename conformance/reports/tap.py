@@ -64,6 +64,8 @@ def _directive(result: Result, *, strict: bool) -> str:
 def _diagnostics(result: Result) -> Iterator[tuple[str, str]]:
     yield "verdict", str(result.verdict)
     yield "level", str(result.level)
+    if result.reach is not None:
+        yield "reach", str(result.reach)
     yield "statement", result.statement
     yield from result.explanation
     yield from result.circumstances

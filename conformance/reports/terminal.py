@@ -24,7 +24,7 @@ from conformance.model.verdicts import Verdict
 from conformance.reports.text import lines, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from conformance.model.results import Result, RunReport, Summary
@@ -108,6 +108,8 @@ def print_report(console: Console, report: RunReport) -> None:
         console.print()
         _print_block(console, results)
     console.print()
+    for line in reach_lines(report.summary):
+        console.print(line, soft_wrap=True)
     console.print(summary_line(report.summary), soft_wrap=True)
     if report.not_run:
         ids = " ".join(report.not_run[:_MOST_IDS])
@@ -153,14 +155,25 @@ def render(report: RunReport) -> str:
 
 def summary_line(summary: Summary) -> Text:
     """The counts in one line: `pass`, the planned requirements, and every other count above zero."""
-    names = ((str(name), count) for name, count in reversed(summary.verdicts.items()))
-    verdicts = ", ".join(f"{count} {name}" for name, count in names if count or name == Verdict.PASS)
     extra = (("known", summary.known), ("stale", summary.stale), ("retried", summary.rerun))
     included = ", ".join(f"{count} {name}" for name, count in extra if count)
-    text = f"{verdicts}{f' (including {included})' if included else ''}, {summary.planned} planned"
+    text = f"{_counts(summary.verdicts)}{f' (including {included})' if included else ''}, {summary.planned} planned"
     end = "" if summary.complete else ", INCOMPLETE"
     style = "bold red" if summary.failures or not summary.complete else "bold green"
     return Text(f"{text} in {summary.duration_s:.1f} s{end}", style=style)
+
+
+def reach_lines(summary: Summary) -> list[str]:
+    """One line for each reach with its counts; none if the results have a single reach."""
+    if len(summary.reach) < 2:
+        return []
+    return [f"{reach}: {_counts(verdicts)}" for reach, verdicts in summary.reach.items()]
+
+
+def _counts(verdicts: Mapping[str, int]) -> str:
+    """`pass` and every other count above zero, the best verdict first."""
+    names = ((name, verdicts.get(name, 0)) for name in map(str, reversed(Verdict)))
+    return ", ".join(f"{count} {name}" for name, count in names if count or name == Verdict.PASS)
 
 
 def plain(text: str) -> Text:

@@ -14,13 +14,13 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from conformance.errors import Violation
+from conformance.errors import HarnessError, Violation
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.polling import show
 from mock_servers.answers import VERSION_KEY, meta_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from conformance.workbench.inbox import Answer
@@ -57,12 +57,32 @@ class Arrivals:
     """The requests that reached the upstreams. Reads each journal once, a piece at a time."""
 
     def __init__(self, upstreams: Callable[[], Sequence[MockUpstream]]) -> None:
-        self._upstreams = upstreams
+        self.upstreams = upstreams
         self._seen: dict[Path, _Seen] = {}
 
     def named(self, name: str) -> list[MockUpstream]:
         """The upstreams with this name, the newest last."""
-        return [upstream for upstream in self._upstreams() if upstream.name == name]
+        return [upstream for upstream in self.upstreams() if upstream.name == name]
+
+    def must_be_declared(self, group: str, tool: str, args: Mapping[str, Any]) -> None:
+        """Raise `HarnessError` for an argument that the tool's definitions in the scripts of the group do not declare.
+
+        Some proxies drop or refuse such an argument, which says nothing about the requirement. A tool of no script may have any, and
+        so may a tool whose schema has more than the properties of an object, because then the schema is what the check is about.
+        """
+        schemas = [
+            definition.get("inputSchema", {})
+            for upstream in self.named(group)
+            for definition in upstream.script.tools or []
+            if definition.get("name") == tool
+        ]
+        if not schemas or not all(map(_is_plain, schemas)):
+            return
+        undeclared = args.keys() - {name for schema in schemas for name in schema.get("properties", {})}
+        if undeclared:
+            raise HarnessError(
+                f"the check calls {tool} of {group} with undeclared arguments {sorted(undeclared)}"
+            )
 
     def connection_gap(self, upstreams: Sequence[MockUpstream]) -> str | None:
         """What is missing in a connection to one of the upstreams with a list of its tools; None if nothing is."""
@@ -76,6 +96,18 @@ class Arrivals:
             missing = "request for its tools" if opened else "connection"
             problem = f"the journal of upstream {upstream.name} has no {missing}; it has {show(methods)}"
         return problem
+
+    def one_of_the_calls_has_arrived(
+        self, possible: Sequence[tuple[str, str, Any]], since: float, answer: Answer
+    ) -> None:
+        """As `call_has_arrived`, for a call that can mean one of several groups, tools and arguments."""
+        problems = []
+        for group, tool, args in possible:
+            try:
+                return self.call_has_arrived(group, tool, args, since, answer)
+            except Violation as problem:
+                problems.append(problem)
+        raise problems[0]
 
     def call_has_arrived(self, group: str, tool: str, args: Any, since: float, answer: Answer) -> None:
         """Raise `Violation` unless this successful answer comes from a call that reached an upstream of the group.
@@ -110,7 +142,7 @@ class Arrivals:
 
     def request_has_arrived(self, method: str, since: float, answer: Answer) -> None:
         """Raise `Violation` unless this successful answer about resources or prompts comes from an upstream."""
-        upstreams = self._upstreams()
+        upstreams = self.upstreams()
         member, _ = LISTS.get(method, (None, None))
         is_empty_list = member is not None and not (
             isinstance(answer.result, dict) and answer.result.get(member)
@@ -143,6 +175,15 @@ class Arrivals:
             elif entry["event"] in upstream.arrivals and '"method"' in entry.get("text", ""):
                 seen.arrived += _requests(entry)
         return seen
+
+
+def _is_plain(schema: Any) -> bool:
+    """Whether the schema is that of an object and has nothing but its properties."""
+    return (
+        isinstance(schema, dict)
+        and schema.get("type") == "object"
+        and not schema.keys() - {"type", "properties", "required"}
+    )
 
 
 def _requests(entry: dict[str, Any]) -> list[Arrival]:

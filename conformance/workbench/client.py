@@ -1,10 +1,14 @@
-"""A raw MCP client on the stdin and stdout of a program.
+"""A raw MCP client of a program, on its stdin and stdout or over HTTP.
 
 The client validates nothing, so that a check can send and observe any message. The answer to a request is the message with
 its id and a `result` or an `error`. In the modern era every request carries its own `_meta`. A missing answer is a
 `Violation`; a program that is gone while it should serve is `ImplementationCrashed`.
 
-Limits: the client answers the program's own requests only inside `answering`; it reads the first 64 MiB of stdout.
+What only a program on stdio has raises `NotApplicable` for one that listens: bytes on stdin, lines on stdout, and their ends. `end` and
+`output` exist on every transport.
+
+Limits: outside of `answering`, the client answers only `ping` and `roots/list` of the program (`conformance.workbench.client_answers`).
+It reads the first 64 MiB of stdout.
 """
 
 from __future__ import annotations
@@ -17,11 +21,12 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 
 from conformance.errors import ImplementationCrashed, Violation
+from conformance.workbench.client_answers import ClientAnswers
 from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer, Inbox, RequestId
 from conformance.workbench.launched import Launched, describe_end
-from conformance.workbench.polling import INTERVAL
 from conformance.workbench.timeline import Timeline, shorten
+from conformance.workbench.transports.base import ClientTransport, Failure, StdioTransport, needs_stdio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -34,7 +39,6 @@ Era = Literal["legacy", "modern"]
 NEWEST_LEGACY = "2025-11-25"
 MODERN = "2026-07-28"
 CLIENT_INFO = {"name": "conformance", "version": "1.0.0"}
-METHOD_NOT_FOUND = -32601
 #: the first id of the client's own; smaller ids are for checks that choose their ids
 _FIRST_ID = 1001
 #: seconds for a program to exit after the end of its stdout, so that the message can say how it ended
@@ -50,15 +54,20 @@ class McpClient:
         inbox: Inbox,
         timeline: Timeline,
         processes: Census,
+        transport: ClientTransport | None = None,
     ) -> None:
+        """Without a `transport`, the program speaks MCP on its stdin and stdout."""
         self.era: Era = "legacy"
         #: the client's capabilities, for the handshake and every modern request
         self.capabilities: Json = {}
         #: its `clientInfo`
         self.info: object = CLIENT_INFO
+        #: its answers to the requests of the program
+        self.answers = ClientAnswers()
         #: the program itself and every process that it started
         self.processes = processes
         self._launched = launched
+        self._transport = transport or StdioTransport(launched)
         self._inbox = inbox
         self._timeline = timeline
         self._last_id = _FIRST_ID - 1
@@ -68,6 +77,11 @@ class McpClient:
     @property
     def pid(self) -> int:
         return self._launched.pid
+
+    @property
+    def port(self) -> int | None:
+        """The port on which it listens for its client; None on stdio."""
+        return self._transport.port
 
     @property
     def pipes(self) -> set[str]:
@@ -84,7 +98,15 @@ class McpClient:
 
     @property
     def stdout(self) -> bytes:
+        needs_stdio(self._transport, "messages on stdout")
         return bytes(self._launched.stdout.data)
+
+    @property
+    def output(self) -> str:
+        """Everything that the client has received: stdout, or the messages that came over HTTP."""
+        if self._transport.on_stdio:
+            return self.stdout.decode(errors="replace")
+        return "".join(f"{line.text}\n" for line in self.transcript.lines if not line.sent)
 
     @property
     def stdout_lines(self) -> list[str]:
@@ -93,7 +115,13 @@ class McpClient:
 
     @property
     def stderr(self) -> str:
-        return self._launched.stderr.data.decode(errors="replace")
+        """What it writes for people: on stderr, and also on stdout if no messages are there."""
+        captures = (
+            [self._launched.stderr]
+            if self._transport.on_stdio
+            else [self._launched.stderr, self._launched.stdout]
+        )
+        return "".join(capture.data.decode(errors="replace") for capture in captures)
 
     @property
     def received(self) -> list[Json]:
@@ -113,11 +141,15 @@ class McpClient:
     # Sending
 
     async def send_raw(self, data: bytes, within: float = 5.0) -> None:
-        """Write exactly these bytes."""
+        """Write exactly these bytes to stdin."""
+        needs_stdio(self._transport, "stdin for bytes of any kind")
+        await self._send(data, within)
+
+    async def _send(self, data: bytes, within: float) -> None:
         text = data.decode(errors="replace").rstrip("\n")
         self._timeline.record("client", "in", text, peer=self._launched.actor)
         self.transcript.sent(data)
-        await self._launched.write(data, within)
+        await self._transport.send(data, within)
 
     async def notify(self, method: str, params: Json | None = None, *, era: Era | None = None) -> None:
         await self.send(self._envelope(method, params, era))
@@ -141,7 +173,7 @@ class McpClient:
         arrived, answers = self._inbox.expect(id)
         try:
             with anyio.move_on_after(extended(within)):
-                await self.send_raw(line.encode() + b"\n", extended(within))
+                await self._send(line.encode() + b"\n", extended(within))
                 if not self._inbox.ended.is_set():
                     await arrived.wait()
         except Violation:
@@ -151,7 +183,7 @@ class McpClient:
             self._inbox.forget(id)
         if answers:
             return answers[0]
-        raise await self._no_answer(what, within)
+        raise await self._no_answer(what, within, self._transport.failure(id))
 
     def _next_id(self) -> int:
         self._last_id += 1
@@ -163,7 +195,7 @@ class McpClient:
 
     async def send(self, message: Json, within: float = 5.0) -> None:
         """Send any message unchanged."""
-        await self.send_raw(_line(message).encode() + b"\n", within)
+        await self._send(_line(message).encode() + b"\n", within)
 
     def _envelope(self, method: str, params: Json | None, era: Era | None) -> Json:
         if (era or self.era) == "legacy":
@@ -176,12 +208,16 @@ class McpClient:
         }
         return {"method": method, "params": {**(params or {}), "_meta": meta}}
 
-    async def _no_answer(self, method: str, within: float) -> Violation:
+    async def _no_answer(self, method: str, within: float, failure: Failure | None) -> Violation:
         expected = f"an answer to {method} within {within:g} s"
         if self._launched.stdout.overflowed or self._inbox.flooded:
             return Violation(
                 expected, f"a flood of {self._launched.stdout.size} bytes on stdout", timed=False
             )
+        if failure is not None and failure.lost:
+            await self._launched.wait(_LAST_MOMENT)
+        if failure is not None and self._launched.code is None:
+            return Violation(expected, failure.why, timed=failure.timed)
         if self._inbox.ended.is_set() or self._launched.code is not None:
             await self._launched.wait(_LAST_MOMENT)
             return ImplementationCrashed(expected, self.how_it_ended())
@@ -197,24 +233,9 @@ class McpClient:
         The client also answers requests that arrived before the block. The string "$message" in a result stands for the
         `message` of the request.
         """
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._answer_requests, {"ping": {}, **results})
+        with self.answers.with_results(results):
+            async with self.answers.running(self):
                 yield
-                tasks.cancel_scope.cancel()
-        except ExceptionGroup as group:
-            if len(group.exceptions) > 1:
-                raise
-            raise group.exceptions[0] from None
-
-    async def _answer_requests(self, results: Mapping[str, Json]) -> None:
-        seen = 0
-        while True:
-            for message in self.received[seen:]:
-                seen += 1
-                if {"id", "method"} <= message.keys():
-                    await self.send({"id": message["id"], **_answer_to(message, results)})
-            await anyio.sleep(INTERVAL)
 
     # Ending
 
@@ -223,13 +244,21 @@ class McpClient:
         self._may_end = True
         self._launched.signal(number, whole_group=whole_group)
 
+    async def end(self) -> None:
+        """End the session and the program as a client does: the end of stdin, or DELETE and the signal of the profile."""
+        self._may_end = True
+        self.transcript.sent_all()
+        await self._transport.end()
+
     def close_stdin(self) -> None:
+        needs_stdio(self._transport, "end of stdin")
         self._may_end = True
         self.transcript.sent_all()
         self._launched.close_stdin()
 
     def close_stdout(self) -> None:
         """Close the reading end: the next write of the program fails."""
+        needs_stdio(self._transport, "stdout that the client reads")
         self._may_end = True
         self._reads = False
         self._launched.close_stdout()
@@ -246,6 +275,10 @@ class McpClient:
         """The exit status, negative for a signal, or None if the program still runs after `within` seconds."""
         self._may_end = True
         return await self._launched.wait(within)
+
+    def may_end_by_itself(self) -> None:
+        """Accept an exit by itself from now on, but no death by a signal that the runner did not send."""
+        self._may_end = True
 
     def how_it_ended(self) -> str:
         return describe_end(self._launched.code)
@@ -277,12 +310,3 @@ def _described(method: str, params: Json | None) -> str:
 
 def _line(message: Json) -> str:
     return json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
-
-
-def _answer_to(request: Json, results: Mapping[str, Json]) -> Json:
-    result = results.get(request["method"])
-    if result is None:
-        return {"error": {"code": METHOD_NOT_FOUND, "message": "Method not found"}}
-    params = request.get("params")
-    asked = params.get("message") if isinstance(params, dict) else None
-    return {"result": json.loads(json.dumps(result).replace('"$message"', json.dumps(asked)))}

@@ -67,8 +67,11 @@ async def exposed_template(proxy: Proxy, group: str, own: str) -> str:
 
 async def _exposed(proxy: Proxy, method: str, group: str, own: str) -> str:
     member, key = LISTS[method]
+    proxy = proxy.of(group)
     shown = [item.get(key) for item in await proxy.items(method, member)]
-    found = find_exposed(shown, group, own)
+    found = proxy.name_by_pattern(method, group, own)
+    if found not in shown:
+        found = find_exposed(shown, group, own)
     if found is None:
         raise Violation(f"{method} shows {own} of group {group}", show(shown))
     return found

@@ -107,7 +107,7 @@ class Inbox(StdoutListener):
             line = bytes(self._partial[:end])
             del self._partial[: end + 1]
             searched = 0
-            self._take(line.decode(errors="replace"))
+            self.take(line.decode(errors="replace"))
 
     @property
     def flooded(self) -> bool:
@@ -119,7 +119,16 @@ class Inbox(StdoutListener):
         for arrived, _ in self._waiting.values():
             arrived.set()
 
-    def _take(self, line: str) -> None:
+    def fail(self, request_id: object) -> None:
+        """Wake the request with this id: no answer to it can come any more."""
+        arrived, _ = self._waiting.get((type(request_id), request_id), (None, None))  # type: ignore[arg-type]
+        if arrived is not None:
+            arrived.set()
+
+    def take(self, line: str) -> None:
+        """Take one message of the program."""
+        if self.flooded:
+            return
         self._timeline.record(self._actor, "out", line)
         self.transcript.received(line)
         try:

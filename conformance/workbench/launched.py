@@ -225,9 +225,14 @@ class Launched:
             self.stderr.drain()
         return self.code
 
-    async def finish(self, within: float = 5.0) -> None:
-        """End the program: close stdin, wait `within` seconds, send SIGTERM, wait, send SIGKILL. The census ends its children."""
+    async def finish(self, within: float = 5.0, ends: int | None = None) -> None:
+        """End the program: close stdin, wait `within` seconds, send SIGTERM, wait, send SIGKILL. The census ends its children.
+
+        `ends` is a signal to send at once, for a program that does not end with its stdin.
+        """
         self.close_stdin()
+        if ends is not None and not self.sent_signals:
+            self.signal(ends)
         if await self.wait(within) is None:
             waited = f"{within:g} s after its stdin was closed"
             self._timeline.record("runner", "still-running", waited, peer=self.actor)
@@ -258,9 +263,9 @@ class StdoutListener:
 
 def launch(
     command: Sequence[str],
-    *,
     env: Mapping[str, str],
     cwd: Path,
+    *,
     actor: str,
     timeline: Timeline,
     listener: StdoutListener | None = None,

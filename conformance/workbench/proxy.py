@@ -1,4 +1,4 @@
-"""The proxy under test, as its client sees it: the handshake, its two tools, and the groups behind them.
+"""The proxy under test, as its client sees it: the handshake, and the groups and tools behind its face.
 
 In the legacy era a check begins with `handshake`. `handshake`, `groups`, `ready` and `tools_of` are prerequisites: their failure is
 `Untestable`, because it proves nothing about the requirement. `call` and `items` raise `Violation` like every request.
@@ -16,23 +16,17 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
-from conformance.model.sut import DEFAULT_STARTS_WITHIN
+from conformance.model.profile import DEFAULT_STARTS_WITHIN
 from conformance.workbench.client import NEWEST_LEGACY, McpClient
 from conformance.workbench.deadlines import extended
+from conformance.workbench.faces import MAX_PAGES, face_of
 from conformance.workbench.inbox import Answer
-from conformance.workbench.listing_forms import (
-    BY_NAME,
-    definitions,
-    listing_text,
-    offered_groups,
-    selecting,
-)
+from conformance.workbench.listing_forms import BY_NAME, definitions, listing_text, selecting
+from conformance.workbench.names import by_pattern
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from conformance.model.sut import Profile
+    from conformance.model.profile import Profile
     from conformance.workbench.arrivals import Arrivals
     from conformance.workbench.census import Census
     from conformance.workbench.client import Era
@@ -40,10 +34,9 @@ if TYPE_CHECKING:
     from conformance.workbench.launched import Launched
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.transcript import Json
+    from conformance.workbench.transports.base import ClientTransport
 
 _POLL = 0.1
-#: a list with more pages than this counts as endless
-_MAX_PAGES = 100
 
 
 class Proxy(McpClient):
@@ -58,13 +51,19 @@ class Proxy(McpClient):
         profile: Profile,
         arrivals: Arrivals,
         max_wait: float = math.inf,
+        transport: ClientTransport | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
-        """`arrivals` knows what reached the upstreams; no prerequisite waits longer than `max_wait` seconds."""
-        super().__init__(launched, inbox, timeline, processes)
+        """`arrivals` knows what reached the upstreams; no prerequisite waits longer than `max_wait` seconds.
+
+        `alone`: the program has one upstream.
+        """
+        super().__init__(launched, inbox, timeline, processes, transport)
         #: the answer to `initialize`, after `handshake`
         self.greeting: Answer | None = None
-        self._list_tool = profile.tools["list"]
-        self._call_tool = profile.tools["call"]
+        self._names, self._alone = profile.names, alone
+        self._face = face_of(profile, arrivals.upstreams, alone=alone)
         self._starts_within = profile.starts_within
         self._has_answered = False
         self._arrivals = arrivals
@@ -78,6 +77,10 @@ class Proxy(McpClient):
         server = self.greeting.result.get("serverInfo") if self.greeting is not None else None
         version = server.get("version") if isinstance(server, dict) else None
         return shorten(version, 40) if isinstance(version, str) else ""
+
+    def of(self, group: str) -> Proxy:
+        """The proxy that serves a group: this one, unless each upstream has a process of its own."""
+        return self
 
     # Prerequisites
 
@@ -104,29 +107,15 @@ class Proxy(McpClient):
         return greeting
 
     async def groups(self, *among: str, within: float = 5.0) -> list[str]:
-        """The groups that the listing tool offers now, from the enum of its `group` argument.
-
-        Without an enum, those of `among` that the definition of the tool describes. If it describes none of them, those that the tool
-        names when it gets no group, by the same rule.
-        """
-        offered = offered_groups(await self.listing_tool(within), among)
-        return offered or await self._named_groups(among, within)
+        """The groups that the proxy offers now. Some proxies show no names of groups; then those of `among` that it offers."""
+        return await self._face.groups(self._prerequisite, among, within)
 
     async def listing_tool(self, within: float = 5.0) -> Json:
-        """The definition of the listing tool."""
-        answer = await self._prerequisite("tools/list", {}, within)
-        for tool in answer.result.get("tools", []) if isinstance(answer.result, dict) else []:
-            if isinstance(tool, dict) and tool.get("name") == self._list_tool:
-                return tool
-        raise Untestable(f"tools/list shows no tool {self._list_tool}: {shorten(answer.raw)}")
-
-    async def _named_groups(self, among: Iterable[str], within: float) -> list[str]:
-        params = {"name": self._list_tool, "arguments": {}}
-        answer = await self._prerequisite("tools/call", params, within)
-        return offered_groups({"description": listing_text(answer)}, among) if among else []
+        """The definition of the listing tool. Raises `NotApplicable` if the face has none."""
+        return await self._face.listing_tool(self._prerequisite, within)
 
     async def ready(self, *upstreams: MockUpstream | str, within: float = 15.0) -> None:
-        """Wait until the listing tool shows the tools of each upstream; this also makes a lazy proxy connect.
+        """Wait until the proxy lists the tools of each upstream; this also makes a lazy proxy connect.
 
         The journal of the upstream must show a connection, now or earlier, because a proxy may keep a listing. For a name, the
         journal of any upstream with that name counts. Raises `Untestable` with the last listing, or with what the journal lacks.
@@ -159,9 +148,8 @@ class Proxy(McpClient):
                 await anyio.sleep(_POLL)
 
     async def tools_of(self, group: str, within: float = 15.0, **selection: Any) -> Answer:
-        """The answer of the listing tool for a group, right or wrong; `selection` are further arguments."""
-        params = {"name": self._list_tool, "arguments": {"group": group, **selection}}
-        return await self._prerequisite("tools/call", params, within)
+        """The answer that lists the tools of a group, right or wrong; `selection` are further arguments."""
+        return await self._face.tools_of(self._prerequisite, group, within, selection)
 
     async def definitions_of(self, group: str, name: str) -> list[Json]:
         """The definitions of a tool in the answer for its group; if that has names only, in the answer for the name."""
@@ -172,8 +160,8 @@ class Proxy(McpClient):
 
     async def wake(self, group: str) -> None:
         """Request the tools of a group and do not wait, so that a lazy proxy connects to its upstream."""
-        params = {"name": self._list_tool, "arguments": {"group": group}}
-        await self.begin("tools/call", params, id=self._next_id())
+        method, params = self._face.waking(group)
+        await self.begin(method, params, id=self._next_id())
 
     async def _prerequisite(self, method: str, params: Json, within: float) -> Answer:
         try:
@@ -188,7 +176,7 @@ class Proxy(McpClient):
     async def exchange(self, line: str, id: RequestId, what: str, *, within: float = 5.0) -> Answer:
         """As in `McpClient`. Raises `Violation` too for a success that should come from an upstream and does not.
 
-        That concerns calls through the calling tool, and the resources and prompts (`conformance.workbench.arrivals`).
+        That concerns calls of tools, and the resources and prompts (`conformance.workbench.arrivals`).
         """
         since = time.monotonic()
         if not self._has_answered and self._starts_within > DEFAULT_STARTS_WITHIN:
@@ -219,20 +207,16 @@ class Proxy(McpClient):
             return
         if "inputResponses" in params:
             since = 0.0  # it continues an earlier call, which can still wait at a legacy upstream
-        method, called = message["method"], params.get("arguments")
+        method = message["method"]
         if method != "tools/call":
             self._arrivals.request_has_arrived(method, since, answer)
-        elif params.get("name") == self._call_tool and isinstance(called, dict):
-            group, tool = called.get("group"), called.get("name")
-            # With arguments under another name, the check itself knows what has to arrive.
-            is_plain = called.keys() <= {"group", "name", "args"}
-            if isinstance(group, str) and isinstance(tool, str) and is_plain:
-                self._arrivals.call_has_arrived(group, tool, called.get("args", {}), since, answer)
+        elif possible := self._face.called(params):
+            self._arrivals.one_of_the_calls_has_arrived(possible, since, answer)
 
     async def call(
         self, group: str, tool: str, args: Json | None = None, *, within: float = 10.0
     ) -> CallResult:
-        """Call a tool of a group through the calling tool."""
+        """Call a tool of a group."""
         return await self.request("tools/call", self.call_params(group, tool, args), within=within)
 
     async def begin_call(self, group: str, tool: str, args: Json | None = None) -> None:
@@ -246,7 +230,7 @@ class Proxy(McpClient):
         found: list[Json] = []
         asked = dict(params or {})
         deadline = time.monotonic() + extended(within)
-        for _ in range(_MAX_PAGES):
+        for _ in range(MAX_PAGES):
             answer = await self.request(method, asked, within=max(0.0, deadline - time.monotonic()))
             page = answer.result.get(member) if isinstance(answer.result, dict) else None
             if not isinstance(page, list):
@@ -255,12 +239,16 @@ class Proxy(McpClient):
             if answer.result.get("nextCursor") is None:
                 return found
             asked["cursor"] = answer.result["nextCursor"]
-        raise Violation(f"{method} comes to an end", f"{_MAX_PAGES} pages, the last: {shorten(answer.raw)}")
+        raise Violation(f"{method} comes to an end", f"{MAX_PAGES} pages, the last: {shorten(answer.raw)}")
 
     def call_params(self, group: str, tool: str, args: Json | None = None) -> Json:
-        """The params of `tools/call` for this tool of a group, through the calling tool."""
-        arguments = {"group": group, "name": tool, "args": {} if args is None else args}
-        return {"name": self._call_tool, "arguments": arguments}
+        """The params of `tools/call` for this tool of a group."""
+        self._arrivals.must_be_declared(group, tool, args or {})
+        return self._face.call_params(group, tool, args)
+
+    def name_by_pattern(self, method: str, group: str, own: str) -> str | None:
+        """The name or URI that the profile's pattern gives an item of this list method; None without a pattern."""
+        return by_pattern(self._names, method, group, own, alone=self._alone)
 
 
 def _lists(answer: Answer, tool_names: list[str]) -> bool:

@@ -75,15 +75,19 @@ class RemoteMockUpstream(RemoteJournalView, MockUpstream):
 
 
 class RemoteProcess:
-    """The process of a remote upstream."""
+    """The process of a remote upstream; None = it has not started yet."""
 
-    def __init__(self, launched: Launched) -> None:
+    def __init__(self, launched: Launched | None) -> None:
         self._launched = launched
         self._stopped = False
 
+    def take_over(self, other: RemoteProcess) -> None:
+        """Be the same process as `other`, which has started."""
+        self._launched = other._launched
+
     async def stop(self) -> None:
         """End the process. Further calls do nothing."""
-        if self._stopped:
+        if self._stopped or self._launched is None:
             return
         self._stopped = True
         try:

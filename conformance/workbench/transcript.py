@@ -91,6 +91,14 @@ class Transcript:
         if self._unfinished:
             self.sent(b"\n")
 
+    def has_sent(self, message: Json) -> bool:
+        """Whether the client sent exactly this request, so that a program that returns it repeats its input."""
+        method = message.get("method")
+        likely = (
+            line for line in self.lines if line.sent and isinstance(method, str) and method in line.text
+        )
+        return any(message in line.messages for line in likely)
+
     def received(self, line: str) -> None:
         """Add a line of the proxy."""
         self.lines.append(TranscriptLine(time.monotonic(), False, line))

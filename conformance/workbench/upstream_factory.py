@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from conformance.errors import NotApplicable
-from conformance.workbench import save_styles
+from conformance.workbench import configurations, save_styles
 from conformance.workbench.deadlines import extended
 from conformance.workbench.launcher import random_name, write_launcher
 from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
 from conformance.workbench.protected import ProtectedMockUpstream
 from conformance.workbench.remotes import RemoteMockUpstream, RemoteProcess, start_remote
+from conformance.workbench.served import ServedUpstream, must_be_no_process, must_mean_the_same
+from conformance.workbench.transports.ports import free_port, give_back
 from mock_servers.commands import LOOPBACK
 from mock_servers.lifecycle import MAX_LIFE
 from mock_servers.oauth_script import CLIENT, OAuth
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from conformance.model.sut import Profile
+    from conformance.model.profile import Profile
     from conformance.workbench.census import Census
     from conformance.workbench.sandbox import Sandbox
     from conformance.workbench.timeline import Timeline
@@ -43,6 +45,13 @@ class UpstreamFactory:
         self._timeline = timeline
         self._upstreams: dict[Path, MockUpstream] = {}
         self._remotes: list[RemoteProcess] = []
+        #: by folder: the port of an upstream that starts with the program
+        self._waiting: dict[Path, int] = {}
+        self._served_ports: list[int] = []
+        #: by configuration file: the upstreams in it
+        self._configured: dict[Path, tuple[MockUpstream, ...]] = {}
+        #: the configuration files with more than servers
+        self._with_settings: set[Path] = set()
 
     # Upstreams
 
@@ -55,8 +64,15 @@ class UpstreamFactory:
         args: Sequence[str] = (),
         **fields: Any,
     ) -> StdioMockUpstream:
-        """A scripted stdio upstream. Its command line ends with `args`."""
+        """A scripted stdio upstream. Its command line ends with `args`.
+
+        A program without stdio servers gets the same script over HTTP. Raises `NotApplicable` if that means something else.
+        """
         script = script or Script()
+        if "STD" in self._profile.absent and not {"HTTP", "SSE"} <= self._profile.absent.keys():
+            if description is not None:
+                fields["description"] = description
+            return self._served(name, script, {"args": args} if args else {}, fields)
         folder = self._mock_folder(script)
         if description is not None:
             fields["description"] = description
@@ -65,6 +81,34 @@ class UpstreamFactory:
         upstream = StdioMockUpstream(name, script, folder, program, tuple(args), fields=fields)
         self._upstreams[folder] = upstream
         return upstream
+
+    def _served(
+        self, name: str, script: Script, process: Mapping[str, Any], fields: Mapping[str, Any]
+    ) -> StdioMockUpstream:
+        must_be_no_process({**process, **fields})
+        must_mean_the_same(script)
+        kind: RemoteKind = "sse" if "HTTP" in self._profile.absent else "http"
+        folder = self._mock_folder(script)
+        port = free_port()
+        url = f"http://{LOOPBACK}:{port}{script.http.path}"
+        waiting = RemoteProcess(None)
+        upstream = ServedUpstream(
+            name, script, folder, kind, url, waiting, fields={**self.required_fields(kind), **fields}
+        )
+        self._upstreams[folder] = upstream
+        self._waiting[folder] = port
+        # A check uses it as a stdio upstream; what only that one has raises `NotApplicable`.
+        return cast("StdioMockUpstream", upstream)
+
+    async def start_served(self) -> None:
+        """Start the upstreams that a program without stdio servers gets over HTTP, if they do not run yet."""
+        while self._waiting:
+            folder, port = self._waiting.popitem()
+            upstream = self._upstreams[folder]
+            assert isinstance(upstream, ServedUpstream)
+            started, _ = await self._start(upstream.kind, upstream.name, folder, port, LOOPBACK, None)
+            upstream.process.take_over(started)
+            self._served_ports.append(port)
 
     async def http(
         self,
@@ -167,9 +211,16 @@ class UpstreamFactory:
         """Every upstream so far, the newest last. Several may have the same name."""
         return [*self._upstreams.values()]
 
+    def child_pids(self) -> set[int]:
+        """The pids that the journals name."""
+        upstreams = [one for one in self._upstreams.values() if not isinstance(one, ServedUpstream)]
+        return {pid for upstream in upstreams for pid in upstream.pids}
+
     async def _stop_remotes(self) -> None:
         for remote in self._remotes:
             await remote.stop()
+        for port in (*self._waiting.values(), *self._served_ports):
+            give_back(port)
 
     # Configurations
 
@@ -181,7 +232,9 @@ class UpstreamFactory:
         folder: Path | None = None,
     ) -> Path:
         """Write a configuration with these upstreams, and `extra` at its root, into a new folder or into `folder`."""
-        return self.config_text(_configuration(*upstreams, extra=extra), name=name, folder=folder)
+        path = self._write(self._configuration(*upstreams, extra=extra), name, folder)
+        self._note(path, upstreams, extra)
+        return path
 
     def save(
         self,
@@ -191,20 +244,59 @@ class UpstreamFactory:
         how: Callable[[Path, bytes], None] = save_styles.in_place,
     ) -> None:
         """Replace the content of a configuration that a proxy may be using; arguments as in `config`."""
-        how(config, _configuration(*upstreams, extra=extra).encode())
+        self._must_read_again(config)
+        self._note(config, upstreams, extra)
+        how(config, self._configuration(*upstreams, extra=extra).encode())
+
+    def configured_in(self, config: Path | None) -> tuple[MockUpstream, ...]:
+        """The upstreams in a configuration, as `config` or `save` wrote it last."""
+        return self._configured.get(config, ()) if config is not None else ()
 
     def config_text(
         self, text: str | bytes, *, name: str = "config.json", folder: Path | None = None
     ) -> Path:
-        """Write exactly this text as a configuration."""
+        """Write exactly this text as a configuration; a program with another form of it gets the same in that form."""
+        if folder is not None:
+            self._must_read_again(folder / name)
+        return self._write(configurations.translated(self._profile.config, text), name, folder)
+
+    def must_have_no_settings(self, config: Path | None) -> None:
+        """Raise `NotApplicable` for a configuration with more than servers, of which each process would get a part."""
+        if config in self._with_settings:
+            raise NotApplicable("the check has settings for several upstreams, and the program serves one")
+
+    def single_upstream(self, config: Path) -> MockUpstream:
+        """The upstream in a configuration, for a program that has no such file. Raises `NotApplicable` unless it is one."""
+        upstreams = self.configured_in(config)
+        if len(upstreams) != 1 or config in self._with_settings:
+            raise NotApplicable(
+                "the check needs a configuration file, and the program gets one upstream on its command line"
+            )
+        return upstreams[0]
+
+    def _write(self, text: str | bytes, name: str, folder: Path | None) -> Path:
         if folder is None:
             folder = self.sandbox.configs / random_name()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / name
+        if self._profile.config.format == "yaml":
+            path = path.with_suffix(".yaml")
         path.write_bytes(text.encode() if isinstance(text, str) else text)
         return path
 
+    def _configuration(self, *upstreams: MockUpstream, extra: Mapping[str, Any] | None = None) -> str:
+        servers = {upstream.name: upstream.entry for upstream in upstreams}
+        if self._profile.single is not None:
+            return json.dumps(
+                servers
+            )  # no program reads it; the words of the command line decide what is possible
+        return configurations.rendered(self._profile.config, servers, extra)
 
-def _configuration(*upstreams: MockUpstream, extra: Mapping[str, Any] | None = None) -> str:
-    servers = {upstream.name: upstream.entry for upstream in upstreams}
-    return json.dumps({"mcpServers": servers, **(extra or {})}, indent=1, ensure_ascii=False)
+    def _must_read_again(self, config: Path) -> None:
+        if config in self._configured and not self._profile.config.reload:
+            raise NotApplicable("the check changes the configuration, and the program does not read it again")
+
+    def _note(self, path: Path, upstreams: tuple[MockUpstream, ...], extra: Mapping[str, Any] | None) -> None:
+        self._configured[path] = upstreams
+        if extra:
+            self._with_settings.add(path)

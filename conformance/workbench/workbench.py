@@ -18,24 +18,35 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.errors import HarnessError
+from conformance.model.client_table import with_port
 from conformance.model.evidence import Evidence
-from conformance.model.sut import DEFAULT_STARTS_WITHIN, PROMISES
+from conformance.model.profile import DEFAULT_STARTS_WITHIN, PROMISES
 from conformance.workbench import pairing, wiretypes
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
+from conformance.workbench.command_lines import command_for, wrapped
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.judgement import Judgement
 from conformance.workbench.launched import Launched, StdoutListener, launch
 from conformance.workbench.launcher import random_name
-from conformance.workbench.outcome import OnStart, ProgramStart, StartOutcome, continue_at_once
+from conformance.workbench.outcome import (
+    OnStart,
+    ProgramStart,
+    StartOutcome,
+    added_variables,
+    continue_at_once,
+)
 from conformance.workbench.proxy import Proxy
+from conformance.workbench.proxy_set import one_each
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
+from conformance.workbench.transports.choice import client_transport
+from conformance.workbench.transports.ports import free_port, give_back
 from conformance.workbench.upstream_factory import UpstreamFactory
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     from conformance.model.sut import Sut
@@ -79,7 +90,7 @@ class Workbench(Judgement, UpstreamFactory):
         return browser
 
     def promises(self, name: str) -> bool:
-        """Whether the profile has this one of `conformance.model.sut.PROMISES`, so that the check demands more than the source."""
+        """Whether the profile has this one of `conformance.model.profile.PROMISES`, so that the check demands more than the source."""
         if name not in PROMISES:
             raise HarnessError(f"{name!r} is not one of the promises")
         return name in self.sut.profile.promises
@@ -118,13 +129,25 @@ class Workbench(Judgement, UpstreamFactory):
         """
         if config is None and args is None:
             config = self.config(*upstreams)
+        served = upstreams or self.configured_in(config)
+        if self.sut.profile.upstreams == "one" and len(served) > 1:
+            self.must_have_no_settings(config)
+            start: dict[str, Any] = {"args": args, "env": env, "cwd": cwd, "umask": umask}
+            start |= {"wire_types": wire_types, "one_answer_each": one_answer_each, "terminal": terminal}
+            start |= {"exit_within": exit_within, "open_files": open_files, "has_stderr": has_stderr}
+            async with one_each(self.proxy, served, **start) as several:
+                yield several
+            return
         if wire_types and wiretypes.official_types() is None:
             self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
+        port = free_port() if self.sut.profile.client.listens else None
+        listener = inbox if port is None else StdoutListener()
         launched, processes = await self._launch(
-            actor, config, args, env, cwd, umask, inbox, terminal, open_files, has_stderr
+            actor, config, args, env, cwd, umask, listener, port, terminal, open_files, has_stderr
         )
+        transport = client_transport(self.sut.profile, port, launched, inbox, self._timeline)
         proxy = Proxy(
             launched,
             inbox,
@@ -133,9 +156,12 @@ class Workbench(Judgement, UpstreamFactory):
             self.sut.profile,
             Arrivals(lambda: self.upstreams),
             self.sut.max_wait,
+            transport,
+            alone=len(served) == 1,
         )
         try:
-            yield proxy
+            async with proxy.answers.running(proxy):
+                yield proxy
             proxy.must_still_serve()
             proxy.begun_calls_have_arrived()
         finally:
@@ -143,7 +169,10 @@ class Workbench(Judgement, UpstreamFactory):
             heard = any(line.messages for line in inbox.transcript.lines if not line.sent)
             self.answered = bool(self.answered) or heard
             with anyio.CancelScope(shield=True):
+                await transport.close()
                 await self._finish(launched, processes, min(exit_within, self.sut.max_wait))
+            give_back(port)
+        transport.judge()
         if wire_types:
             wiretypes.judge(inbox.transcript)
         if one_answer_each:
@@ -173,14 +202,16 @@ class Workbench(Judgement, UpstreamFactory):
         if within is None:
             within = max(DEFAULT_STARTS_WITHIN, self.sut.profile.starts_within)
         actor = f"run-{len(self._launched) + 1}"
-        launched, processes = await self._launch(actor, config, args, env, cwd, -1, StdoutListener())
+        port = free_port() if self.sut.profile.client.listens else None
+        launched, processes = await self._launch(actor, config, args, env, cwd, -1, StdoutListener(), port)
         try:
             code = await launched.wait(within)
             stdout, stderr = bytes(launched.stdout.data), launched.stderr.data.decode(errors="replace")
-            return StartOutcome(code, stdout, stderr, launched.lifetime)
+            return StartOutcome(code, stdout, stderr, launched.lifetime, has_messages=port is None)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._finish(launched, processes, within=0.0)
+            give_back(port)
 
     async def _launch(
         self,
@@ -191,26 +222,28 @@ class Workbench(Judgement, UpstreamFactory):
         cwd: Path | None,
         umask: int,
         listener: StdoutListener,
+        port: int | None = None,
         terminal: Terminal | None = None,
         open_files: int | None = None,
         has_stderr: bool = True,
     ) -> tuple[Launched, Census]:
+        await self.start_served()
         token = f"{self.sandbox.token}.{len(self._launched) + 1}"
         browser = self._browsers[-1].environment if self._browsers else {}
-        command = [*self.sut.command_for(config), *(args or ())]
-        if terminal is not None:
-            command = terminal.controlling(command)
-        if open_files is not None:
-            command = ["/bin/sh", "-c", f'ulimit -S -n {open_files} && exec "$@"', "sh", *command]
-        if not has_stderr:
-            command = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *command]
-        environment = self.sandbox.environment(token, self.sut.environment, browser, dict(env or {}))
+        given = self.single_upstream(config) if self.sut.profile.single and config else None
+        command = with_port([*command_for(self.sut, config, given), *(args or ())], port)
+        command = wrapped(command, terminal, open_files, has_stderr=has_stderr)
+        variables = self.sut.profile.client.env
+        own = dict(zip(variables, with_port(list(variables.values()), port), strict=True))
+        environment = self.sandbox.environment(
+            token, {**self.sut.environment, **own}, browser, dict(env or {})
+        )
         self._environment[actor] = dict(env or {})
         directory = cwd or self.sandbox.cwd
         launched = launch(
             command,
-            env=environment,
-            cwd=directory,
+            environment,
+            directory,
             actor=actor,
             timeline=self._timeline,
             listener=listener,
@@ -238,7 +271,8 @@ class Workbench(Judgement, UpstreamFactory):
     async def _finish(self, launched: Launched, processes: Census, within: float) -> None:
         processes.alive()  # remembers the children before their parents go and leave them as orphans
         try:
-            await launched.finish(within)
+            client = self.sut.profile.client
+            await launched.finish(within, client.end_signal if client.listens else None)
             with anyio.move_on_after(_CHILDREN_EXIT):
                 while processes.alive():  # noqa: ASYNC110 - they are not our children, so no event tells of their end
                     await anyio.sleep(0.02)
@@ -270,21 +304,12 @@ class Workbench(Judgement, UpstreamFactory):
                 browser.stop()
             await self._stop_remotes()
             leftovers = await self.census.end_all()
-            self.census.collect_dead({pid for upstream in self._upstreams.values() for pid in upstream.pids})
+            self.census.collect_dead(self.child_pids())
             self._leftovers += [self._timeline.redact(shorten(str(process))) for process in leftovers]
         finally:
             self.evidence = self._take_evidence(keep)
             if not keep:
                 self.sandbox.remove()
-
-    def _variables(self) -> Iterator[str]:
-        starts: dict[str, list[str]] = {}
-        for actor, variables in self._environment.items():
-            for name, value in variables.items():
-                starts.setdefault(f"{name}={value}", []).append(actor)
-        for variable, actors in starts.items():
-            some = "" if len(actors) == len(self._environment) else f" ({', '.join(actors)})"
-            yield f"{variable}{some}"
 
     def _take_evidence(self, keep: bool) -> Evidence:
         journals = [
@@ -298,7 +323,7 @@ class Workbench(Judgement, UpstreamFactory):
             events=self._timeline.events(seen),
             stdout_tail=self._timeline.tail(stdout),
             stderr_tail=self._timeline.tail(stderr),
-            environment=[self._timeline.redact(shorten(line)) for line in self._variables()],
+            environment=[self._timeline.redact(shorten(line)) for line in added_variables(self._environment)],
             leftovers=self._leftovers,
             sandbox=str(self.sandbox.root) if keep else None,
         )

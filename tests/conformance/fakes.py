@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import Check, make_check
 from conformance.model.evidence import Event, Evidence
-from conformance.model.sut import Profile, Sut
+from conformance.model.profile import Profile
+from conformance.model.sut import Sut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

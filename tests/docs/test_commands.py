@@ -73,7 +73,9 @@ FILES = Script(
 
 #: a whole run takes minutes, so the tests select one requirement instead
 _WHOLE_RUNS = (
+    "conformance run proxy",
     "conformance run --skip",
+    "conformance run --report html=report.html --profile first.toml",
     "conformance run --profile my-proxy.toml --jobs",
     "conformance run --",
 )
@@ -189,7 +191,7 @@ def shortened(command: str) -> str:
     """The command, limited to one requirement if it would run all of them."""
     for beginning in _WHOLE_RUNS:
         if beginning in command and "--only" not in command and "--rerun-failed" not in command:
-            return command.replace("conformance run", _ONE, 1)
+            return command.replace("run proxy", "run").replace("conformance run", _ONE, 1)
     return command
 
 
@@ -201,6 +203,10 @@ def test_every_skipped_command_is_on_a_page() -> None:
 def test_only_whole_runs_are_shortened() -> None:
     assert (
         shortened("python -m conformance run -- x {config}")
+        == "python -m conformance run --only CFG-001 -- x {config}"
+    )
+    assert (
+        shortened("python -m conformance run proxy -- x {config}")
         == "python -m conformance run --only CFG-001 -- x {config}"
     )
     assert (

@@ -81,6 +81,10 @@ RELAYS = {
     ),
     **_because("the relay connects anew at each request after a failure", "OPS-045"),
     **_because("the relay needs few descriptors for a child, and changes no limit", "OPS-036"),
+    **_because(
+        "the relay keeps each connection until it ends",
+        "HTTP-070 OPS-050 SSE-014 STD-060",
+    ),
     **_because("the relay tells a server its own name, whatever the client wrote", "FRONT-065"),
 }
 
@@ -107,7 +111,8 @@ STARTS_ANEW = {
 } | _relays(
     "no connection has to outlive its request",
     shows="FRONT-022 FRONT-035 FRONT-071 HTTP-006 HTTP-007 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
-    " OPS-012 OPS-016 OPS-030 OPS-033 STD-004 STD-008 STD-009 STD-017 STD-019 STD-033 STD-036",
+    " OPS-012 OPS-016 OPS-030 OPS-033 STD-004 STD-008 STD-009 STD-017 STD-019 STD-033 STD-036 HTTP-070"
+    " OPS-050 SSE-014 STD-060",
 )
 IGNORES_THE_REST = _relays(
     "nothing here ends the relay or changes its file",

@@ -185,7 +185,7 @@ class PageRow:
 
     def other_words(self, cell: PageCell) -> list[tuple[str, str]]:
         """The words of this cell's report about the requirement that differ from those of the row."""
-        names = ("title", "level", "era", "statement", "observed", "source", "quote")
+        names = ("title", "level", "era", "reach", "statement", "observed", "source", "quote")
         if cell.result is None or self.about is None:
             return []
         pairs = [(name, getattr(cell.result, name)) for name in names]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from conformance.model.registry import Reach
 from conformance.model.verdicts import Level
 from conformance.reports.html import page
 from conformance.reports.html.visible import cut, cut_front, visible
@@ -95,6 +96,9 @@ def _render(reports: Sequence[RunReport], rows: list[page.PageRow], detail: page
                 (level, level) for level in Level if any(result.level is level for result in about)
             ],
             era_choices=[(era, era) for era in sorted({result.era for result in about})],
+            reach_choices=[
+                (reach, reach) for reach in Reach if any(result.reach is reach for result in about)
+            ],
             verdict_choices=[(word, word) for word in (page.NOT_PASSED, *words)],
         )
     )

@@ -17,7 +17,8 @@ from conformance.cli import main
 from conformance.commands.attach import Attaching
 from conformance.engine.runner import run
 from conformance.errors import Violation
-from conformance.model.sut import Profile, Sut
+from conformance.model.profile import Profile
+from conformance.model.sut import Sut
 from conformance.model.verdicts import Verdict
 from conformance.workbench.deadlines import AN_HOUR, extended, extended_deadlines
 from tests.conformance.fakes import MUST, FakeFactory, checks_of, fake_sut, passing, raising

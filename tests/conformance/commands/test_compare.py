@@ -388,6 +388,10 @@ NOT_COMPARED = frozenset(
         "OAUTH-082",
         "TOK-040",
         "CFG-060",
+        "HTTP-070",
+        "OPS-050",
+        "SSE-014",
+        "STD-060",
     }
 )
 

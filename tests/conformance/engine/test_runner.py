@@ -22,8 +22,9 @@ from conformance.engine.execution import (
 from conformance.engine.longest import LONGEST
 from conformance.engine.runner import run
 from conformance.errors import HarnessError, ImplementationCrashed, Untestable, Violation
+from conformance.model.profile import Profile
 from conformance.model.results import NO_ANSWER
-from conformance.model.sut import Profile, Sut
+from conformance.model.sut import Sut
 from conformance.model.verdicts import Verdict
 from tests.conformance.fakes import MAY, MUST, SHOULD, FakeFactory, fake_sut, passing, raising
 

@@ -11,7 +11,8 @@ import pytest
 from conformance.engine.runner import run
 from conformance.errors import ImplementationCrashed, UsageError, Violation
 from conformance.model.baseline import Baseline, Known
-from conformance.model.sut import IMPLEMENTATIONS, PROMISES, Profile, make_sut
+from conformance.model.profile import IMPLEMENTATIONS, PROMISES, Profile
+from conformance.model.sut import make_sut
 from conformance.model.verdicts import Verdict
 from tests.conformance.fakes import MUST, FakeFactory, fake_sut, passing, raising
 
@@ -153,8 +154,8 @@ def test_only_the_reference_is_held_to_all_promises() -> None:
     [
         ('promises = ["speed"]', "'speed' is not one of configuration-order"),
         ('revisions = ["2099-01-01"]', "'2099-01-01' is not one of 2024-11-05"),
-        ('token_file = "/etc/{server}"', "is not a path below HOME"),
-        ('token_file = "~/../{server}"', "is not a path below HOME"),
+        ('tokens.place = "/etc/{server}"', "is not a path below HOME"),
+        ('tokens.place = "~/../{server}"', "is not a path below HOME"),
     ],
 )
 def test_a_design_that_no_check_knows_is_refused(line: str, problem: str) -> None:
@@ -164,7 +165,8 @@ def test_a_design_that_no_check_knows_is_refused(line: str, problem: str) -> Non
 
 def test_a_profile_declares_a_design_in_a_line_each() -> None:
     profile = Profile.parse(
-        'revisions = ["2025-11-25"]\ntoken_file = "~/.mine/{server}.x"\nlog_switch = { DEBUG = "1" }', "mine"
+        'revisions = ["2025-11-25"]\ntokens.place = "~/.mine/{server}.x"\nlog_switch = { DEBUG = "1" }',
+        "mine",
     )
     assert (profile.token_file, dict(profile.log_switch)) == (".mine/{server}.x", {"DEBUG": "1"})
     assert (profile.speaks("2025-11-25"), profile.speaks("2026-07-28")) == (True, False)

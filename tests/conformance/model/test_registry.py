@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_there_are_383_requirements_in_12_families() -> None:
+def test_there_are_387_requirements_in_12_families() -> None:
     registry = Registry.load()
-    assert len(registry) == 383
+    assert len(registry) == 387
     assert len(registry.families) == 12
 
 
@@ -66,6 +66,8 @@ def folder(tmp_path: Path) -> Path:
         ('era = "any"', 'era = "future"', r"cfg\.toml: CFG-001: .*future.*era"),
         ('era = "any"', 'era = "any"\nerra = 1', r"cfg\.toml: CFG-001: .*erra"),
         ('era = "any"\n', "", r"cfg\.toml: CFG-001: .*era"),
+        ('reach = "dynamic-mcp"', 'reach = "gateway"', r"cfg\.toml: CFG-001: .*gateway.*reach"),
+        ('reach = "dynamic-mcp"\n', "", r"cfg\.toml: CFG-001: .*reach"),
         (
             'quote = "User-specified path (no default discovery)"',
             "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.errors import UsageError
-from conformance.model.registry import Era, Registry
+from conformance.model.registry import Era, Reach, Registry
 from conformance.model.selectors import FAMILY_WORDS, select
 from conformance.model.verdicts import Level
 
@@ -46,6 +46,13 @@ def test_an_era_selects_its_requirements(era: Era) -> None:
     found = select(REGISTRY, [era.upper()])
     assert found
     assert found == [requirement.id for requirement in REGISTRY if requirement.era is era]
+
+
+@pytest.mark.parametrize("reach", Reach)
+def test_a_reach_selects_its_requirements(reach: Reach) -> None:
+    found = select(REGISTRY, [reach.upper()])
+    assert found
+    assert found == [requirement.id for requirement in REGISTRY if requirement.reach is reach]
 
 
 def test_a_glob_selects_ids() -> None:

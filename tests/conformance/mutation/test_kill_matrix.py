@@ -205,7 +205,7 @@ class TestSelection:
     def test_a_design_meets_the_checks_that_it_touches(
         self, selectors: list[str], against: Against, ids: list[str]
     ) -> None:
-        design = Legitimate("is-different", lambda: None, ("CFG-001",), 'token_file = "x"')
+        design = Legitimate("is-different", lambda: None, ("CFG-001",), 'tokens.place = "x"')
         found = select(selectors, MUTANTS, CHECKS, Registry.load(), against, designs={design.name: design})
         of_design = [trial for trial in found if trial.kind is ProgramKind.LEGITIMATE]
         assert [trial.check.id for trial in of_design] == ids

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.model.evidence import Event, Evidence
-from conformance.model.registry import Era
+from conformance.model.registry import Era, Reach
 from conformance.model.results import Attempt, Result, RunReport
 from conformance.model.verdicts import Level, Verdict
 from conformance.reports.html.render import (
@@ -46,6 +46,7 @@ def everywhere(text: str) -> RunReport:
             id=id_,
             level=Level.MUST,
             era=Era.ANY,
+            reach=Reach.PROXY,
             verdict=verdict,
             title=text,
             statement=text,

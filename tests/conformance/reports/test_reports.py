@@ -41,6 +41,7 @@ def result(id_: str, error: Exception | None = None, **changes: Any) -> Result:
         id=id_,
         level=requirement.level,
         era=requirement.era,
+        reach=requirement.reach,
         verdict=verdict,
         title=requirement.title,
         statement=" ".join(requirement.statement.split()),
@@ -115,12 +116,13 @@ def test_a_json_report_of_an_older_runner_can_be_read(tmp_path: Path) -> None:
     for name in ("specification", "runner", "started", "families"):
         del document[name]
     for entry in document["results"]:
-        del entry["observed"]
+        del entry["observed"], entry["reach"]
     file = tmp_path / "report.json"
     file.write_text(json.dumps(document), encoding="utf-8")
     old = read(file)
     assert (old.started, old.specification, old.results[0].observed) == ("", "", "")
-    assert old.summary == REPORT.summary
+    assert old.results[0].reach is None
+    assert old.summary == msgspec.structs.replace(REPORT.summary, reach={})
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff", b'{"type": "result"}\n{}'])

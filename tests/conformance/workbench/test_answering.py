@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from conformance.errors import Violation
-from conformance.model.sut import Profile, Sut
+from conformance.model.profile import Profile
+from conformance.model.sut import Sut
 from conformance.workbench import wiretypes
 from conformance.workbench.workbench import open_workbench
 

@@ -15,7 +15,8 @@ import anyio
 import pytest
 
 from conformance.errors import HarnessError
-from conformance.model.sut import Profile, Sut
+from conformance.model.profile import Profile
+from conformance.model.sut import Sut
 from conformance.workbench import processes, remotes
 from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.forkserver import ForkedMock, ForkServer

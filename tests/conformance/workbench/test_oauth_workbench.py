@@ -15,7 +15,8 @@ import pytest
 
 from conformance.checks.token_files import stored_json, token_file
 from conformance.errors import Violation
-from conformance.model.sut import Profile, Sut
+from conformance.model.profile import Profile
+from conformance.model.sut import Sut
 from conformance.workbench.browsers import OPENERS, Browser
 from conformance.workbench.protected import ProtectedMockUpstream
 from conformance.workbench.workbench import Workbench, open_workbench

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from conformance.errors import Violation
-from conformance.model.sut import Profile, Sut
+from conformance.model.profile import Profile
+from conformance.model.sut import Sut
 from conformance.workbench import pairing
 from conformance.workbench.transcript import Transcript
 from conformance.workbench.workbench import open_workbench

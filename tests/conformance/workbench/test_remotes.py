@@ -14,7 +14,8 @@ import anyio.to_thread
 import pytest
 
 from conformance.errors import HarnessError, Violation
-from conformance.model.sut import Profile, Sut
+from conformance.model.profile import Profile
+from conformance.model.sut import Sut
 from conformance.workbench.remotes import RemoteMockUpstream, SingleHeaders
 from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.journal_views import HttpRequest

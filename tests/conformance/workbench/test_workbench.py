@@ -13,7 +13,8 @@ import anyio
 import pytest
 
 from conformance.errors import HarnessError, ImplementationCrashed, Untestable, Violation
-from conformance.model.sut import Profile, Sut, make_sut
+from conformance.model.profile import Profile
+from conformance.model.sut import Sut, make_sut
 from conformance.workbench import launched
 from conformance.workbench.census import Census
 from conformance.workbench.mocks import StdioMockUpstream

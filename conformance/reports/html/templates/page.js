@@ -22,11 +22,12 @@ function wordsOf(requirement) {
 }
 
 function wanted(requirement, chosen, words) {
-  const {family, level, era, verdict} = requirement.row.dataset;
+  const {family, level, era, reach, verdict} = requirement.row.dataset;
   const verdicts = verdict.split(',');
   return (!chosen.family || family === chosen.family)
     && (!chosen.level || level === chosen.level)
     && (!chosen.era || era === chosen.era)
+    && (!chosen.reach || reach === chosen.reach)
     && (!chosen.verdict || verdicts.includes(chosen.verdict))
     && words.every((word) => wordsOf(requirement).includes(word));
 }
@@ -61,11 +62,12 @@ const keys = {
   title: (row) => row.cells[1].textContent,
   level: (row) => levels.indexOf(row.dataset.level),
   era: (row) => row.dataset.era,
+  reach: (row) => row.dataset.reach,
 };
 
 function sort(heading) {
   const name = heading.dataset.sort;
-  const key = keys[name] ?? ((row) => Number(row.cells[4 + Number(name)].dataset.severity));
+  const key = keys[name] ?? ((row) => Number(row.cells[5 + Number(name)].dataset.severity));
   const down = heading.getAttribute('aria-sort') === 'ascending';
   for (const other of all('#_table thead th')) other.removeAttribute('aria-sort');
   heading.setAttribute('aria-sort', down ? 'descending' : 'ascending');

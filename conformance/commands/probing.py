@@ -1,0 +1,228 @@
+"""Finds out what a profile says about a program: its face, its names, its revisions, and the time until its first answer.
+
+It starts the program with one scripted upstream, and with two if the program has a configuration file, and looks at its lists. It calls
+no tool. Limit: a program that lists tools only after a call shows no face.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import anyio
+
+from conformance.errors import ConformanceError, HarnessError, Untestable, UsageError
+from conformance.model.profile import DEFAULT_TOOLS, REVISIONS
+from conformance.workbench.faces import affixes
+from conformance.workbench.listing_forms import LISTS
+from mock_servers.script import Script, tool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+    from conformance.engine.execution import WorkbenchFactory
+    from conformance.model.sut import Sut
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+
+#: seconds for the first answer, and for the tools of an upstream
+FIRST_ANSWER, UNTIL_LISTED = 60.0, 15.0
+MODERN = REVISIONS[-1]
+#: names that no program has by itself
+GROUPS = ("zebra", "walrus")
+TOOL, PROMPT, URI = "sing", "rhyme", "memo://songs/one"
+_VARIABLE = "CONFORMANCE_PROBE"
+
+
+@dataclass
+class Findings:
+    """What the program showed."""
+
+    #: seconds until its first answer
+    first_answer: float = 0.0
+    revisions: list[str] = field(default_factory=list)
+    capabilities: dict[str, Any] = field(default_factory=dict)
+    #: "dynamic", "flat", or empty if its list shows neither
+    face: str = ""
+    #: the names of the two tools of a dynamic face
+    tools: dict[str, str] = field(default_factory=dict)
+    #: the patterns of names by the member of a profile
+    names: dict[str, str] = field(default_factory=dict)
+    #: whether it expands `${NAME}`; None = it was not seen
+    variables: bool | None = None
+    #: what a person has to look at
+    remarks: list[str] = field(default_factory=list)
+
+
+async def find_out(sut: Sut, kind: str, factory: WorkbenchFactory, tell: Callable[[str], None]) -> Findings:
+    """Start the program several times, and `tell` each step. `kind` is that of the upstreams: "command", "http" or "sse".
+
+    Raises `UsageError` with the stderr of the program if it answers nothing.
+    """
+    found = Findings()
+    tell("the first answer, with one upstream")
+    async with _opened(sut, factory) as workbench, _served(workbench, kind, 1) as (proxy, upstreams):
+        began = time.monotonic()
+        greeting = await proxy.handshake(within=FIRST_ANSWER)
+        found.first_answer = time.monotonic() - began
+        declared = greeting.member("capabilities")
+        found.capabilities = declared if isinstance(declared, dict) else {}
+        alone = await _shown(proxy, found, upstreams)
+    several: dict[str, list[str]] = {}
+    if sut.profile.single is None:
+        tell("the names, with two upstreams")
+        async with _opened(sut, factory) as workbench, _served(workbench, kind, 2) as (proxy, upstreams):
+            await proxy.handshake(within=FIRST_ANSWER)
+            several = await _shown(proxy, found, upstreams)
+            _look_at_variables(found, upstreams)
+    if found.face == "flat":
+        found.names = _patterns(alone, several)
+        if sut.profile.single is None and not _has_all(several.get("tools", [])):
+            found.remarks.append('the list with two upstreams lacks one of them: is it upstreams = "one"?')
+    tell("the revisions")
+    for revision in REVISIONS:
+        async with _opened(sut, factory) as workbench, _served(workbench, kind, 1) as (proxy, _):
+            if await _speaks(proxy, revision):
+                found.revisions.append(revision)
+    return found
+
+
+@asynccontextmanager
+async def _opened(sut: Sut, factory: WorkbenchFactory) -> AsyncIterator[Workbench]:
+    workbench: Workbench | None = None
+    try:
+        async with factory(sut, "PROFILE", keep=False) as workbench:
+            yield workbench
+    except (HarnessError, UsageError):
+        raise
+    except ConformanceError as problem:
+        said = workbench.evidence.stderr_tail.strip() if workbench is not None else ""
+        what = f"the command does not work as a proxy: {problem}; try it with `smoke`"
+        raise UsageError(f"{what}\nstderr of the command:\n{said}" if said else what) from problem
+
+
+@asynccontextmanager
+async def _served(
+    workbench: Workbench, kind: str, count: int
+) -> AsyncIterator[tuple[Proxy, list[MockUpstream]]]:
+    upstreams: list[MockUpstream] = []
+    for place, name in enumerate(GROUPS[:count]):
+        script = Script(
+            tools=[tool(f"{TOOL}_{place}")],
+            prompts=[{"name": f"{PROMPT}_{place}"}],
+            resources=[{"uri": f"{URI}{place}", "name": "a song"}],
+        )
+        if kind == "command":
+            # Two upstreams have a configuration file, which can have variables.
+            args = [f"${{{_VARIABLE}}}"] if count > 1 and workbench.sut.profile.config.variables else []
+            upstreams.append(workbench.stdio(name, script, args=args))
+        else:
+            upstreams.append(await workbench.http(name, script, kind="sse" if kind == "sse" else "http"))
+    async with workbench.proxy(*upstreams, env={_VARIABLE: "expanded"}, wire_types=False) as proxy:
+        proxy.may_end_by_itself()
+        yield proxy, upstreams
+
+
+async def _shown(proxy: Proxy, found: Findings, upstreams: list[MockUpstream]) -> dict[str, list[str]]:
+    """The names in each list, once it shows a tool of each upstream or time is up; notes the face."""
+    deadline = time.monotonic() + UNTIL_LISTED
+    while True:
+        tools = await proxy.items("tools/list", "tools", within=FIRST_ANSWER)
+        names = _texts(tools, "name")
+        if two := _two_tools(tools):
+            found.face, found.tools = "dynamic", two
+            return {}
+        if sum(any(one.tool_names[0] in name for name in names) for one in upstreams) == len(upstreams):
+            break
+        if time.monotonic() > deadline:
+            break
+        await anyio.sleep(0.2)
+    if not any(TOOL in name for name in names):
+        shown = ", ".join(names) or "nothing"
+        raise Untestable(f"tools/list shows no tool of the upstream within {UNTIL_LISTED:g} s, but {shown}")
+    found.face = "flat"
+    shown_names = {"tools": names}
+    for method, (member, key) in LISTS.items():
+        if method.partition("/")[0] in found.capabilities and "templates" not in method:
+            shown_names[member] = _texts(await proxy.items(method, member), key)
+    return shown_names
+
+
+def _two_tools(tools: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The tools that list and call those of a group: both take a group, and one takes more."""
+    by_group: dict[str, int] = {}
+    for one in tools:
+        properties = (one.get("inputSchema") or {}).get("properties")
+        if isinstance(one.get("name"), str) and isinstance(properties, dict) and "group" in properties:
+            required = (one.get("inputSchema") or {}).get("required") or []
+            by_group[one["name"]] = len(required) if "name" in required else 0
+    if by_group.keys() >= set(DEFAULT_TOOLS.values()):
+        return dict(DEFAULT_TOOLS)
+    if len(by_group) != 2:
+        return {}
+    listing, calling = sorted(by_group, key=by_group.__getitem__)
+    return {"list": listing, "call": calling}
+
+
+def _patterns(alone: Mapping[str, list[str]], several: Mapping[str, list[str]]) -> dict[str, str]:
+    found = {}
+    for kind, member, own in (
+        ("tool", "tools", TOOL),
+        ("prompt", "prompts", PROMPT),
+        ("uri", "resources", URI),
+    ):
+        one = _pattern(kind, alone.get(member, []), f"{own}{'' if kind == 'uri' else '_'}0")
+        both = _pattern(kind, several.get(member, []), f"{own}{'' if kind == 'uri' else '_'}0")
+        if both or one:
+            found[kind] = both or one
+        if both and one and both != one:
+            found[f"{kind}_alone"] = one
+    return found
+
+
+def _pattern(kind: str, shown: list[str], own: str) -> str:
+    """The pattern that gives the first upstream's own name its name in the list; empty without one."""
+    group = GROUPS[0]
+    forms = {f"{{{kind}}}": own}
+    if kind == "uri":
+        scheme, _, rest = own.partition("://")
+        forms = {"{uri}": own, "{quoted}": quote(own, safe=""), "{rest}": rest}
+    for placeholder, text in forms.items():
+        around = affixes(shown, group, [text], [GROUPS[1]])
+        if around is None:
+            continue
+        before, after = (re.sub(re.escape(group), "{server}", part, flags=re.IGNORECASE) for part in around)
+        if placeholder == "{rest}":
+            before = before.replace(f"{scheme}://", "{scheme}://", 1)
+        return f"{before}{placeholder}{after}"
+    return ""
+
+
+def _has_all(names: list[str]) -> bool:
+    return all(any(f"{TOOL}_{place}" in name for name in names) for place in range(len(GROUPS)))
+
+
+def _look_at_variables(found: Findings, upstreams: list[MockUpstream]) -> None:
+    for upstream in upstreams:
+        for start in getattr(upstream, "starts", []):
+            found.variables = "expanded" in start.args
+
+
+async def _speaks(proxy: Proxy, revision: str) -> bool:
+    try:
+        if revision == MODERN:
+            answer = await proxy.request("server/discover", {}, era="modern", within=FIRST_ANSWER)
+            return revision in (answer.member("supportedVersions") or [])
+        greeting = await proxy.handshake(revision, within=FIRST_ANSWER)
+        return bool(greeting.member("protocolVersion") == revision)
+    except ConformanceError:
+        return False
+
+
+def _texts(items: Iterable[Mapping[str, Any]], key: str) -> list[str]:
+    return [item[key] for item in items if isinstance(item.get(key), str)]

@@ -1,0 +1,89 @@
+"""Mistakes with the lifetime of a connection: it serves one request, and a new one begins for the next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.listing import TOOLS
+from dynamic_mcp.upstream.http.connector import HttpConnector
+from dynamic_mcp.upstream.stdio_connector import StdioConnector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamic_mcp.groups.listing import Kind
+    from dynamic_mcp.upstream.base import Connector, Events, Options, Upstream
+
+#: seconds for the handshake of a further connection
+_OPEN = 10.0
+
+
+@mutant("STD-060")
+def starts_a_child_for_each_call() -> None:
+    """FastMCP 2 does so for a proxy with a client that is not connected."""
+    _connect_anew(StdioConnector, lambda group: True)
+
+
+@mutant("STD-060")
+def starts_a_child_for_each_further_call_at_a_time() -> None:
+    """Calls one after the other share a child."""
+    running: dict[str, int] = {}
+    _connect_anew(StdioConnector, lambda group: running.get(group.name, 0) > 1)
+    right = Group.request
+
+    async def counted(self: Group, method: str, params: bytes, options: Options, kind: Kind = TOOLS) -> bytes:
+        running[self.name] = running.get(self.name, 0) + 1
+        try:
+            return await right(self, method, params, options, kind)
+        finally:
+            running[self.name] -= 1
+
+    replace(right, counted)
+
+
+@mutant("HTTP-070")
+def begins_a_session_for_each_call() -> None:
+    """ContextForge did so before it kept a pool of sessions."""
+    _connect_anew(HttpConnector, lambda group: True)
+
+
+@mutant("SSE-014")
+def opens_a_stream_for_each_call() -> None:
+    _connect_anew(HttpConnector, lambda group: True)
+
+
+@mutant("OPS-050")
+def calls_another_server_over_a_new_connection() -> None:
+    """Only calls to the same server as the last one share its connection."""
+    last: list[str] = []
+
+    def is_another(group: Group) -> bool:
+        before, last[:] = list(last), [group.name]
+        return before not in ([], last)
+
+    _connect_anew(StdioConnector, is_another)
+
+
+def _connect_anew(kind: type[StdioConnector | HttpConnector], when: Callable[[Group], bool]) -> None:
+    """Make a tool call over a connection of its own, which ends with the call, when `when` says so."""
+    connectors: dict[Events, Connector] = {}
+    connect, request = kind.connect, Group.request
+
+    def remembered(self: StdioConnector | HttpConnector, events: Events) -> Upstream:
+        connectors[events] = self
+        return connect(self, events)
+
+    async def wrong(self: Group, method: str, params: bytes, options: Options, kind: Kind = TOOLS) -> bytes:
+        if method != "tools/call" or self not in connectors or not when(self):
+            return await request(self, method, params, options, kind)
+        upstream = connect(connectors[self], self)
+        try:
+            await upstream.open(_OPEN)
+            return await upstream.request(method, params, options)
+        finally:
+            await upstream.close()
+
+    replace(connect, remembered)
+    replace(request, wrong)

@@ -1,0 +1,101 @@
+"""Legitimate designs: another form of the configuration file, and one server on the command line in place of a file."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from conformance.mutants import legitimate, replace
+from conformance.mutants.design_faces import show_flat
+from dynamic_mcp.config import load
+
+_RENAMED = """
+[config]
+servers = "mcp.servers"
+rename = { url = "serverUrl", headers = "request.headers", type = "transport", oauth_client_id = "auth.clientId" }
+drop = ["description"]
+units = "milliseconds"
+variables = false
+reload = false
+"""
+_SINGLE = """
+face = "flat"
+tokens.place = "~/.dynamic-mcp/oauth-servers/*.json"
+[single]
+command = ["{options}", "--", "{command}"]
+http = ["{url}", "{options}"]
+sse = ["{url}", "--sse", "{options}"]
+header = ["--header", "{name}: {value}"]
+env = ["--env", "{name}={value}"]
+client = ["--client", "{client_id}"]
+"""
+_TRANSPORTS = ("STD-001", "STD-010", "STD-021", "HTTP-001", "HTTP-007", "SSE-001", "OAUTH-001", "OAUTH-017")
+
+
+@legitimate(*_TRANSPORTS, "FRONT-013", "FRONT-014", "OPS-002", "OPS-011", profile=_RENAMED)
+def has_a_configuration_of_its_own() -> None:
+    """The servers have another place, members have other names, and timeouts are numbers of milliseconds."""
+    parse = load.parse
+
+    def translated(data: bytes, *arguments: Any) -> Any:
+        servers = json.loads(data)["mcp"]["servers"]
+        entries = {name: _entry(name, given) for name, given in servers.items()}
+        return parse(json.dumps({"mcpServers": entries}).encode(), *arguments)
+
+    replace(parse, translated)
+
+
+def _entry(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"description": f"The server {name}"}
+    for member, value in given.items():
+        match member:
+            case "serverUrl":
+                entry["url"] = value
+            case "request":
+                entry |= value
+            case "timeout":
+                entry["timeout"] = {"tools": f"{value}ms"}
+            case "transport":
+                entry["type"] = value
+            case "auth":
+                entry["oauth_client_id"] = value["clientId"]
+            case _:
+                entry[member] = value
+    return entry
+
+
+@legitimate(*_TRANSPORTS, "FRONT-013", "FRONT-014", "OPS-002", "OPS-016", "TOK-004", profile=_SINGLE)
+def gets_its_one_server_on_the_command_line() -> None:
+    """Its tools have their own names, and the place of the tokens depends on the address of the server."""
+    show_flat(lambda group, tool: tool)
+    words = sys.argv[2:]
+    command = words[words.index("--") + 1 :] if "--" in words else []
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url", nargs="?")
+    parser.add_argument("--sse", action="store_true")
+    parser.add_argument("--header", action="append", default=[])
+    parser.add_argument("--env", action="append", default=[])
+    parser.add_argument("--client")
+    options = parser.parse_args(words[: words.index("--")] if command else words)
+    entry: dict[str, Any] = {"description": "The only server"}
+    if command:
+        entry |= {"command": command[0], "args": command[1:], "env": _pairs(options.env, "=")}
+    else:
+        entry |= {"url": options.url, "headers": _pairs(options.header, ": ")}
+        entry |= {"type": "sse"} if options.sse else {}
+        entry |= {"oauth_client_id": options.client} if options.client else {}
+    name = hashlib.sha256((options.url or "").encode()).hexdigest()[:8]
+    folder = Path(tempfile.mkdtemp())
+    file = folder / "config.json"
+    file.write_text(json.dumps({"mcpServers": {name: entry}}))
+    file.chmod(0o600)
+    sys.argv[2:] = [str(file)]
+
+
+def _pairs(given: list[str], separator: str) -> dict[str, str]:
+    return {name: value for name, _, value in (one.partition(separator) for one in given)}

@@ -1,0 +1,127 @@
+"""Legitimate designs: a flat face, where each tool of a server is a tool of the proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from conformance.mutants import legitimate, replace
+from dynamic_mcp.frontend import tool_surface
+from dynamic_mcp.frontend.catalog import Catalog
+from dynamic_mcp.frontend.exchange import elicit_by_request, elicit_by_result
+from dynamic_mcp.frontend.router import Router
+from dynamic_mcp.frontend.server import Frontend
+from dynamic_mcp.frontend.tool_surface import CALL
+from dynamic_mcp.frontend.tools import Toolbox
+from dynamic_mcp.groups.listing import TOOLS
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
+from dynamic_mcp.upstream.http import connector
+from dynamic_mcp.wording import cut
+
+#: the checks that list, call and watch tools in each of the ways that a face can have
+_USERS = (
+    "FRONT-003",
+    "FRONT-007",
+    "FRONT-010",
+    "FRONT-011",
+    "FRONT-012",
+    "FRONT-013",
+    "FRONT-014",
+    "FRONT-015",
+    "FRONT-022",
+    "FRONT-024",
+    "FRONT-029",
+    "FRONT-049",
+    "HTTP-001",
+    "OPS-002",
+    "OPS-011",
+    "STD-010",
+    "STD-013",
+    "STD-021",
+)
+
+
+@legitimate(*_USERS, profile='face = "flat"\ntool = "{server}_{tool}"')
+def shows_each_tool_with_its_server_first() -> None:
+    show_flat(lambda group, tool: f"{group}_{tool}")
+
+
+@legitimate(*_USERS, profile='face = "flat"')
+def shows_each_tool_under_a_name_of_its_own_making() -> None:
+    """The profile does not say how the names are made, so the checks learn them from the list."""
+    show_flat(lambda group, tool: f"mcp.{tool}@{group}")
+
+
+def show_flat(name_of: Callable[[str, str], str]) -> None:
+    """Private, because the reference has two tools, and lists no others. The design announces no change of its tools.
+
+    It signs in at its start, because a list of all tools is about no group.
+    """
+    fitting, run, handlers = Catalog._fitting, Toolbox.run, Frontend._handlers
+    declared = tool_surface.capabilities
+    legacy_route, modern_route = Router._route_legacy, Router._route_modern
+
+    def renamed(self: Catalog, kind: Any, listings: Any) -> Any:
+        shown = fitting(self, kind, listings)
+        if kind is not TOOLS:
+            return shown
+        return [(group, _with_names(group.name, listing, name_of)) for group, listing in shown]
+
+    async def run_own(self: Toolbox, call: Any) -> bytes:
+        asked = call.read("name", str)
+        for group in self._groups:
+            before, _, after = name_of(group, "\0").partition("\0")
+            if asked.startswith(before) and asked.endswith(after):
+                own = asked[len(before) : len(asked) - len(after)]
+                arguments = {"group": group, "name": own, "args": call.members.get("arguments", Raw(b"{}"))}
+                call.members |= {
+                    "name": Raw(msgspec.json.encode(CALL)),
+                    "arguments": Raw(msgspec.json.encode(arguments)),
+                }
+                return await run(self, call)
+        raise Refusal(INVALID_PARAMS, f"Unknown tool: {cut(asked)}")
+
+    def with_a_list(self: Frontend, subscriptions: Any) -> Any:
+        async def listed(call: Any) -> bytes:
+            return await self._catalog.list_all(TOOLS, call)
+
+        legacy, modern = handlers(self, subscriptions)
+        exchanges = self._relay.exchanges
+        return (
+            {**legacy, "tools/list": (elicit_by_request(listed, self._session), ())},
+            {**modern, "tools/list": (elicit_by_result(listed, self._session, exchanges), ())},
+        )
+
+    def route_legacy(self: Router, incoming: Any) -> None:
+        if incoming.method == "tools/list":
+            self._calls.start(incoming, self._handler(self._legacy, "tools/list"))
+        else:
+            legacy_route(self, incoming)
+
+    def route_modern(self: Router, incoming: Any) -> None:
+        if incoming.method == "tools/list":
+            self._calls.start(incoming, self._handler(self._modern, "tools/list"))
+        else:
+            modern_route(self, incoming)
+
+    def without_tool_changes(**kinds: bool) -> dict[str, object]:
+        return {**declared(**kinds), "tools": {}}
+
+    replace(connector.HttpConnector.signs_in_at_start, property(lambda self: True))
+    replace(declared, without_tool_changes)
+    replace(fitting, renamed)
+    replace(run, run_own)
+    replace(handlers, with_a_list)
+    replace(legacy_route, route_legacy)
+    replace(modern_route, route_modern)
+
+
+def _with_names(group: str, listing: Any, name_of: Callable[[str, str], str]) -> dict[str, Raw]:
+    found = {}
+    for own, definition in (listing or {}).items():
+        members = msgspec.json.decode(definition, type=dict[str, Raw])
+        found[own] = Raw(msgspec.json.encode({**members, "name": name_of(group, own)}))
+    return found

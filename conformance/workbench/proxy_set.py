@@ -1,0 +1,287 @@
+"""Several processes of a program that serves one upstream each, as one proxy with several groups.
+
+A request about a group goes to the process of that group, a listing to all of them. What has no meaning for several processes, such as
+one pid or a request without a group, is `NotApplicable`. A process whose upstream fails can refuse its handshake, and can end; the
+others go on, and only a use of that group fails.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+
+from conformance.errors import NotApplicable, Untestable
+from conformance.workbench.proxy import Proxy
+from conformance.workbench.transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from conformance.workbench.census import Census, ProcessRef
+    from conformance.workbench.client import Era
+    from conformance.workbench.inbox import Answer, CallResult, RequestId
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.transcript import Json
+
+#: the attributes of a client that a check can set; each process gets them
+_SHARED = ("era", "capabilities", "info")
+
+
+@asynccontextmanager
+async def one_each(
+    start: Callable[..., AbstractAsyncContextManager[Proxy]],
+    upstreams: Sequence[MockUpstream],
+    **options: Any,
+) -> AsyncIterator[Proxy]:
+    """Start a process for each upstream. Raises `NotApplicable` for two upstreams of one name."""
+    if len({upstream.name for upstream in upstreams}) < len(upstreams):
+        raise NotApplicable("the check has two upstreams of one name, and each has its own process")
+    async with AsyncExitStack() as stack:
+        members = {}
+        for upstream in upstreams:
+            members[upstream.name] = await stack.enter_async_context(start(upstream, **options))
+        yield ProxySet(members)
+
+
+class ProxySet(Proxy):
+    """The processes by group. An attribute that this class lacks is `NotApplicable`."""
+
+    def __init__(self, members: Mapping[str, Proxy]) -> None:
+        # Not that of `Proxy`: there is no process of its own.
+        self._members = dict(members)
+        self._refused: dict[str, Untestable] = {}
+        self._owners: dict[str, set[str]] = {}
+        self._begun_by: dict[RequestId, str] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _SHARED:
+            return getattr(next(iter(self._members.values())), name)
+        raise NotApplicable(f"the check needs one process ({name.strip('_')}), and each upstream has its own")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _SHARED:
+            for member in self._members.values():
+                setattr(member, name, value)
+        else:
+            object.__setattr__(self, name, value)
+
+    def of(self, group: str) -> Proxy:
+        """The process of a group. Raises `Untestable` if its handshake failed, and `NotApplicable` for an unknown group."""
+        if group in self._refused:
+            raise self._refused[group]
+        if group not in self._members:
+            raise NotApplicable(f"no process serves group {group!r}, because each one serves one upstream")
+        return self._members[group]
+
+    # Prerequisites
+
+    async def handshake(self, *arguments: Any, **options: Any) -> Answer:
+        """The handshake of every process. Raises `Untestable` if none of them answers."""
+        greetings: dict[str, Answer] = {}
+
+        async def greet(group: str, member: Proxy) -> None:
+            try:
+                greetings[group] = await member.handshake(*arguments, **options)
+            except Untestable as problem:
+                self._refused[group] = problem
+                member.may_end_by_itself()
+
+        await self._each(greet)
+        for group in self._members:
+            if group in greetings:
+                object.__setattr__(self, "greeting", greetings[group])
+                return greetings[group]
+        raise next(iter(self._refused.values()))
+
+    async def ready(self, *upstreams: MockUpstream | str, within: float = 15.0) -> None:
+        steps = []
+        for upstream in upstreams:
+            member = self.of(upstream if isinstance(upstream, str) else upstream.name)
+            steps.append(partial(member.ready, upstream, within=within))
+        await _together(*steps)
+
+    async def groups(self, *among: str, within: float = 5.0) -> list[str]:
+        found = []
+        for group in among:
+            if group in self._members and group not in self._refused:
+                found += await self._members[group].groups(group, within=within)
+        return found
+
+    async def tools_of(self, group: str, within: float = 15.0, **selection: Any) -> Answer:
+        return await self.of(group).tools_of(group, within, **selection)
+
+    async def definitions_of(self, group: str, name: str) -> list[Json]:
+        return await self.of(group).definitions_of(group, name)
+
+    async def wake(self, group: str) -> None:
+        # Lazily or not, a process that refused its handshake has tried its upstream.
+        if group not in self._refused:
+            await self.of(group).wake(group)
+
+    # Using
+
+    async def call(
+        self, group: str, tool: str, args: Json | None = None, *, within: float = 10.0
+    ) -> CallResult:
+        return await self.of(group).call(group, tool, args, within=within)
+
+    async def begin_call(self, group: str, tool: str, args: Json | None = None) -> None:
+        await self.of(group).begin_call(group, tool, args)
+
+    def call_params(self, group: str, tool: str, args: Json | None = None) -> Json:
+        params = self.of(group).call_params(group, tool, args)
+        self._owners.setdefault(_key(params), set()).add(group)
+        return params
+
+    def name_by_pattern(self, method: str, group: str, own: str) -> str | None:
+        return self.of(group).name_by_pattern(method, group, own)
+
+    async def request(self, method: str, params: Json | None = None, **options: Any) -> Answer:
+        return await self._owner_of(method, params).request(method, params, **options)
+
+    async def begin(self, method: str, params: Json | None, *, id: str | int, era: Era | None = None) -> None:
+        owner = self._owner_of(method, params)
+        self._begun_by[id] = next(group for group, member in self._members.items() if member is owner)
+        await owner.begin(method, params, id=id, era=era)
+
+    async def notify(self, method: str, params: Json | None = None, *, era: Era | None = None) -> None:
+        about = self._begun_by.get((params or {}).get("requestId", ""))
+        for group, member in self._members.items():
+            if group not in self._refused and about in (None, group):
+                await member.notify(method, params, era=era)
+
+    async def items(
+        self, method: str, member: str, params: Json | None = None, *, within: float = 10.0
+    ) -> list[Json]:
+        found = []
+        for group, process in self._members.items():
+            if group not in self._refused:
+                found += await process.items(method, member, params, within=within)
+        return found
+
+    def _owner_of(self, method: str, params: Json | None) -> Proxy:
+        owners = self._owners.get(_key(params or {}), set())
+        if len(owners) != 1:
+            raise NotApplicable(f"{method} names no group here, and each upstream has a process of its own")
+        return self.of(next(iter(owners)))
+
+    # Watching
+
+    @property
+    def version(self) -> str:
+        return next((member.version for member in self._members.values() if member.version), "")
+
+    @property
+    def received(self) -> list[Json]:
+        return [message for member in self._members.values() for message in member.received]
+
+    @property
+    def junk(self) -> list[str]:
+        return [line for member in self._members.values() for line in member.junk]
+
+    @property
+    def stdout(self) -> bytes:
+        return b"".join(member.stdout for member in self._members.values())
+
+    @property
+    def output(self) -> str:
+        return "".join(member.output for member in self._members.values())
+
+    @property
+    def stderr(self) -> str:
+        return "".join(member.stderr for member in self._members.values())
+
+    @property
+    def transcript(self) -> Transcript:
+        whole = Transcript()
+        lines = [line for member in self._members.values() for line in member.transcript.lines]
+        whole.lines = sorted(lines, key=lambda line: line.t)
+        return whole
+
+    @property
+    def processes(self) -> Census:  # type: ignore[override]  # a union of the members' has no token of its own
+        return cast("Census", _Union([member.processes for member in self._members.values()]))
+
+    @asynccontextmanager
+    async def answering(self, results: Mapping[str, Json]) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for member in self._members.values():
+                await stack.enter_async_context(member.answering(results))
+            yield
+
+    # Ending
+
+    def signal(self, number: int, *, whole_group: bool = False) -> None:
+        for member in self._members.values():
+            member.signal(number, whole_group=whole_group)
+
+    async def end(self) -> None:
+        await _together(*(member.end for member in self._members.values()))
+
+    def close_stdin(self) -> None:
+        for member in self._members.values():
+            member.close_stdin()
+
+    def close_stdout(self) -> None:
+        for member in self._members.values():
+            member.close_stdout()
+
+    def ignore_stderr(self) -> None:
+        for member in self._members.values():
+            member.ignore_stderr()
+
+    def close_stderr(self) -> None:
+        for member in self._members.values():
+            member.close_stderr()
+
+    async def wait_exit(self, within: float = 5.0) -> int | None:
+        """The first exit status that is not 0, None if a process still runs after `within` seconds."""
+        codes: list[int | None] = []
+
+        async def wait(group: str, member: Proxy) -> None:
+            code = await member.wait_exit(within)
+            # A process that could not serve its upstream may tell so by its status.
+            codes.append(0 if group in self._refused and code is not None and code > 0 else code)
+
+        await self._each(wait)
+        return None if None in codes else next((code for code in codes if code), 0)
+
+    def how_it_ended(self) -> str:
+        return ", ".join(f"{group}: {member.how_it_ended()}" for group, member in self._members.items())
+
+    def must_still_serve(self) -> None:
+        for member in self._members.values():
+            member.must_still_serve()
+
+    async def _each(self, do: Callable[[str, Proxy], Coroutine[Any, Any, None]]) -> None:
+        await _together(*(partial(do, group, member) for group, member in self._members.items()))
+
+
+class _Union:
+    """The processes of several censuses."""
+
+    def __init__(self, parts: list[Census]) -> None:
+        self._parts = parts
+
+    def alive(self) -> list[ProcessRef]:
+        return [process for part in self._parts for process in part.alive()]
+
+
+async def _together(*steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run all steps at once. Raises the exception of the first that fails, as a single proxy would."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            for step in steps:
+                tasks.start_soon(step)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+def _key(params: Json) -> str:
+    """What tells requests of different groups apart: their name and arguments."""
+    return json.dumps([params.get("name"), params.get("arguments")], sort_keys=True)

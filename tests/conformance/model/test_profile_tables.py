@@ -1,0 +1,77 @@
+"""The tables of a profile: what they accept, and how they refuse what cannot be meant."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from conformance.errors import UsageError
+from conformance.model.profile import Profile
+from conformance.model.profile_tables import DEFAULT_TOKEN_FILE, Config
+from conformance.model.registry import Reach
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('face = "round"', "Invalid enum value 'round' - at `$.face`"),
+        ('upstreams = "two"', "Invalid enum value 'two' - at `$.upstreams`"),
+        ('tool = "{server}"', "tool: '{server}' has no {tool}"),
+        ('tool_alone = "x{toool}{tool}"', "tool_alone: {toool} is not one of {tool}, {server}"),
+        ('prompt = "{tool}"', "prompt: '{tool}' has no {prompt}"),
+        ('uri = "{server}"', "uri: '{server}' needs {uri}, {rest} or {quoted}"),
+        ("[single]", "single: needs a line `command`, `http` or `sse`"),
+        ('single.command = ["--"]', 'single.command: needs a word "{command}"'),
+        ('single.http = ["url"]', "single.http: ['url'] has no {url}"),
+        ('single = { http = ["{url}"], header = ["{name}"] }', "single.header: ['{name}'] has no {value}"),
+        ('single = { http = ["{url}"], client = ["id"] }', "single.client: ['id'] has no {client_id}"),
+        ('single = { http = ["{url}"], port = 1 }', "Object contains unknown field `port`"),
+        ('config.servers = "mcp..servers"', "config.servers: 'mcp..servers' is not a dotted place"),
+        ('config.rename = { url = "" }', "config.rename.url: '' is not a dotted place"),
+        ('config = { rename = { url = "u" }, drop = ["url"] }', "config.drop: 'url' is in `rename` too"),
+        ('config.format = "ini"', "Invalid enum value 'ini'"),
+        ('config.units = "hours"', "Invalid enum value 'hours'"),
+        ('tokens.place = "/etc/{server}"', "tokens.place: '/etc/{server}' is not a path below HOME"),
+        ("tokens.margin = -1", "Expected `float` >= 0.0"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_by_name(text: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(problem)):
+        Profile.parse(text, "mine")
+
+
+def test_a_profile_without_tables_is_that_of_dynamic_mcp() -> None:
+    profile = Profile.parse("", "mine")
+    assert (profile.face, profile.upstreams, profile.single) == ("dynamic", "several", None)
+    assert (profile.config, profile.token_file) == (Config(), DEFAULT_TOKEN_FILE)
+    assert profile.is_configured_like_dynamic_mcp
+
+
+def test_a_line_that_single_lacks_is_an_absent_family() -> None:
+    profile = Profile.parse('single.http = ["{url}"]', "mine")
+    assert profile.upstreams == "one"
+    assert profile.absent.keys() == {"STD", "GUARD", "SSE"}
+    stdio_only = Profile.parse('single.command = ["{command}"]\nabsent.HTTP = "mine"', "mine")
+    assert stdio_only.absent.keys() == {"HTTP", "SSE", "OAUTH", "TOK"}
+    assert stdio_only.absent["HTTP"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "id_", "reach", "reason"),
+    [
+        ('face = "flat"', "FRONT-009", Reach.DYNAMIC_MCP, "the face of the program is flat"),
+        ('face = "flat"', "FRONT-013", Reach.PROXY, None),
+        ('face = "flat"', "CFG-001", Reach.DYNAMIC_MCP, None),
+        ('face = "flat"\nconfig.variables = false', "CFG-001", Reach.DYNAMIC_MCP, "describes another one"),
+        ('single.command = ["{command}"]', "OPS-001", Reach.DYNAMIC_MCP, "describes another one"),
+        ('single.command = ["{command}"]', "OPS-011", Reach.SEVERAL_UPSTREAMS, "one process"),
+        ('upstreams = "one"', "OPS-011", Reach.SEVERAL_UPSTREAMS, "one process"),
+        ('upstreams = "one"', "OPS-002", Reach.PROXY, None),
+        ("config.reload = false", "RLD-001", Reach.DYNAMIC_MCP, "`reload`"),
+        ('config.rename = { url = "serverUrl" }', "CFG-001", Reach.DYNAMIC_MCP, None),
+    ],
+)
+def test_a_requirement_applies_by_its_reach(text: str, id_: str, reach: Reach, reason: str | None) -> None:
+    found = Profile.parse(text, "mine").reason_for_absence(id_, "any", reach)
+    assert found is None if reason is None else found is not None and reason in found

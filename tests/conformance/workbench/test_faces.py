@@ -1,0 +1,89 @@
+"""What a flat face learns from a list of tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from conformance.errors import NotApplicable
+from conformance.model.profile import Profile
+from conformance.workbench.faces import FlatFace, affixes
+from conformance.workbench.inbox import Answer
+from conformance.workbench.listing_forms import definitions
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (["echo"], ("", "")),
+        (["a_echo", "b_echo"], ("a_", "")),
+        (["mcp__a__echo", "mcp__b__echo"], ("mcp__a__", "")),
+        (["echo@a", "echo@b"], ("", "@a")),
+        (["echo", "b_echo"], ("", "")),
+        (["b_echo"], None),
+        (["x9_echo", "b_echo"], ("x9_", "")),
+        ([], None),
+    ],
+)
+def test_the_list_shows_what_stands_around_a_name(shown: list[str], expected: tuple[str, str] | None) -> None:
+    assert affixes(shown, "a", ["echo"], {"b"}) == expected
+
+
+def test_the_spelling_of_a_group_can_differ() -> None:
+    assert affixes(["my_two__echo"], "my-two", ["echo"], {"one"}) == ("my_two__", "")
+
+
+class _Upstream:
+    def __init__(self, name: str, *tools: str) -> None:
+        self.name, self.tool_names = name, list(tools)
+
+
+def _face(text: str, *upstreams: Any) -> FlatFace:
+    profile = Profile.parse(text, "mine")
+    return FlatFace(profile, lambda: list(upstreams), len(upstreams) == 1)
+
+
+def _asked(*pages: list[str]) -> Any:
+    async def ask(method: str, params: dict[str, Any], within: float) -> Answer:
+        place = int(params.get("cursor", 0))
+        result: dict[str, Any] = {"tools": [{"name": name, "inputSchema": {}} for name in pages[place]]}
+        if place + 1 < len(pages):
+            result["nextCursor"] = str(place + 1)
+        return Answer({"id": 1, "result": result}, "", 0.0)
+
+    return ask
+
+
+def test_the_tools_of_a_group_come_under_their_own_names_from_all_pages() -> None:
+    face = _face('face = "flat"', _Upstream("a", "echo"), _Upstream("b", "echo"))
+
+    async def walk() -> None:
+        ask = _asked(["a_echo", "b_echo"], ["a_new"])
+        answer = await face.tools_of(ask, "a", 1.0, {})
+        assert [len(definitions(answer, name)) for name in ("echo", "new", "a_echo")] == [1, 1, 0]
+        assert await face.groups(ask, ["a", "b", "c"], 1.0) == ["a", "b"]
+        with pytest.raises(NotApplicable, match="selects no tools"):
+            await face.tools_of(ask, "a", 1.0, {"name": "echo"})
+        with pytest.raises(NotApplicable, match="flat"):
+            await face.listing_tool(ask, 1.0)
+
+    anyio.run(walk)
+    params = face.call_params("b", "echo", {"x": 1})
+    assert params == {"name": "b_echo", "arguments": {"x": 1}}
+    assert face.called(params) == [("b", "echo", {"x": 1})]
+    assert face.called({"name": "other"}) == []
+
+
+def test_the_pattern_counts_before_the_list_is_known() -> None:
+    lines = 'face = "flat"\ntool = "{server}-{tool}"\ntool_alone = "{tool}"'
+    assert _face(lines, _Upstream("a"), _Upstream("b")).call_params("a", "echo", None)["name"] == "a-echo"
+    assert _face(lines, _Upstream("a")).call_params("a", "echo", None)["name"] == "echo"
+
+
+def test_two_groups_can_mean_the_same_name() -> None:
+    face = _face('face = "flat"\ntool = "{tool}"', _Upstream("a", "echo"), _Upstream("b", "echo"))
+    params = face.call_params("a", "echo", {})
+    face.call_params("b", "echo", {})
+    assert face.called(params) == [("a", "echo", {}), ("b", "echo", {})]
