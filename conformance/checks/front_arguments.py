@@ -52,7 +52,10 @@ async def wrong_arguments_are_a_tool_result_that_shows_the_right_form(workbench:
     upstream = workbench.stdio("a")
     async with workbench.serving(upstream) as proxy:
         await proxy.tools_of("a")
+        has_name = part(await proxy.listing_tool(), "inputSchema", "properties", "name") is not None
         for what, (which, arguments, member) in MISTAKES.items():
+            if which == "list" and member == "name" and not has_name:
+                continue
             with workbench.case(what):
                 answer = await _ask(workbench, proxy, which, arguments)
                 workbench.expect(

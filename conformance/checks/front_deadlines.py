@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
@@ -20,22 +21,20 @@ _MODERN = 15.0
 @check("FRONT-050", timeout=50, slow=True)
 async def a_client_that_never_answers_roots_list_stops_no_timeout(workbench: Workbench) -> None:
     timeout = {"tools": "1s"}
-    legacy = Script(on=[on_call("add", request("roots/list"), silence())])
     needs = {"resultType": "input_required", "inputRequests": {"r": {"method": "roots/list"}}}
-    modern = Script(era="modern", on=[on_call("add", reply(needs))])
+    asks = {"legacy": [request("roots/list"), silence()], "modern": [reply(needs)]}
+    limits = {"legacy": _LEGACY, "modern": _MODERN}
+    eras = workbench.eras()
     upstreams = [
-        workbench.stdio("legacy", legacy, timeout=timeout),
-        workbench.stdio("modern", modern, timeout=timeout),
+        workbench.stdio(era, Script(era=era, on=[on_call("add", *asks[era])]), timeout=timeout)
+        for era in eras
     ]
     async with workbench.proxy(*upstreams) as proxy:
         proxy.capabilities = {"roots": {"listChanged": True}}
         proxy.answers.stay_silent()
         await proxy.handshake()
         await proxy.ready(*upstreams)
-        await workbench.run_cases(
-            lambda: _ends(workbench, proxy, "legacy", _LEGACY),
-            lambda: _ends(workbench, proxy, "modern", _MODERN),
-        )
+        await workbench.run_cases(*(partial(_ends, workbench, proxy, era, limits[era]) for era in eras))
         if not any(message.get("method") == "roots/list" for message in proxy.received):
             workbench.note("the proxy passes no roots/list on")
 

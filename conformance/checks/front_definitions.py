@@ -52,10 +52,10 @@ def _json_in(block: Any) -> Any:
 
 @check("FRONT-101")
 async def instructions_reach_the_client(workbench: Workbench) -> None:
-    words = {"legacy": random_name(), "modern": random_name()}
+    words = {era: random_name() for era in workbench.eras()}
     told = [
-        workbench.stdio("legacy", Script(instructions=f"Call echo before {words['legacy']}.")),
-        workbench.stdio("modern", Script(era="modern", instructions=f"Call echo before {words['modern']}.")),
+        workbench.stdio(era, Script(era=era, instructions=f"Call echo before {word}."))
+        for era, word in words.items()
     ]
     silent = workbench.stdio("silent")
     async with workbench.serving(*told, silent) as proxy:

@@ -66,7 +66,7 @@ async def a_cookie_of_the_server_goes_back_to_it(workbench: Workbench) -> None:
 @check("HTTP-052")
 async def redirects_within_the_origin_are_followed(workbench: Workbench) -> None:
     headers = {"X-Key": "key"}
-    script = Script(http=Http(path="/mcp/", sessions=True, redirects={"/mcp": 307, "/old": 308}))
+    script = Script(http=Http(path="/mcp/", redirects={"/mcp": 307, "/old": 308}))
     remotes = [await workbench.http(name, script, headers=headers) for name in ("temporary", "permanent")]
     upstreams = [
         remote.variant(url=remote.at(path)) for remote, path in zip(remotes, ("/mcp", "/old"), strict=True)

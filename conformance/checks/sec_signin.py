@@ -141,7 +141,7 @@ def _outside_of_the_store(workbench: Workbench) -> dict[str, str]:
     return found
 
 
-@check("SEC-007", timeout=40, slow=True)
+@check("SEC-007", timeout=70, slow=True)
 async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
     """A proxy may also refuse the URL that a shell would run."""
     marker = workbench.sandbox.tmp / "M"
@@ -181,9 +181,10 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
         for upstream in (odd, *bad):
             await proxy.wake(upstream.name)
         for upstream in (odd, *bad):
+            # A proxy may sign in to one server after the other.
             with workbench.precondition(f"the proxy reads the metadata of {upstream.name}"):
                 await workbench.eventually(
-                    partial(_is_explored, upstream), within=10.0, what="a request for it"
+                    partial(_is_explored, upstream), within=30.0, what="a request for it"
                 )
         await workbench.holds_for(2.5, only_safe_pages)
         await workbench.run_cases(*(partial(fails, proxy, upstream) for upstream in bad))

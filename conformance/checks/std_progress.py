@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
@@ -30,9 +31,9 @@ async def _call(proxy: Proxy, group: str, tool: str, within: float) -> Answer:
 @check("STD-050", timeout=40, slow=True)
 async def progress_keeps_a_call_alive(workbench: Workbench) -> None:
     rule = on_call("echo", *_works(3.2), reply())
+    eras = workbench.eras()
     upstreams = [
-        workbench.stdio("legacy", Script(on=[rule]), timeout={"tools": "1500ms"}),
-        workbench.stdio("modern", Script(era="modern", on=[rule]), timeout={"tools": "1500ms"}),
+        workbench.stdio(era, Script(era=era, on=[rule]), timeout={"tools": "1500ms"}) for era in eras
     ]
 
     async def is_answered(group: str) -> None:
@@ -40,7 +41,7 @@ async def progress_keeps_a_call_alive(workbench: Workbench) -> None:
         workbench.expect(not answer.is_error, "a call that reports progress has its result", answer.raw)
 
     async with workbench.serving(*upstreams) as proxy:
-        await workbench.run_cases(lambda: is_answered("legacy"), lambda: is_answered("modern"))
+        await workbench.run_cases(*(partial(is_answered, era) for era in eras))
 
 
 #: seconds after which a call under a timeout of 0.5 s must have ended, whatever it reports

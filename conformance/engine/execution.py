@@ -21,7 +21,7 @@ from conformance.errors import CheckTimeout, HarnessError, Violation
 from conformance.model.baseline import Baseline
 from conformance.model.evidence import Evidence, encodable
 from conformance.model.results import Attempt, Result
-from conformance.model.sut import Sut
+from conformance.model.sut import DEFAULT_STARTS_WITHIN, Sut
 from conformance.model.verdicts import Level, Verdict, decisive, depends_on_time, judge, leaves
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: seconds for the set-up and teardown of one workbench, in addition to the deadline of the check
 SETUP_AND_TEARDOWN = 60.0
+#: starts of the program in one check: for each of them, the deadline grows by what the profile allows beyond the usual time
+STARTS = 3
 #: a crash is no matter of time, and a fault of the runner proves nothing
 _MAY_DEPEND_ON_TIME = frozenset({Verdict.TIMEOUT, Verdict.FAIL, Verdict.WARN, Verdict.UNTESTABLE})
 #: red checks after which the run of a program that never answered anything ends
@@ -140,7 +142,8 @@ class Execution:
 
     async def _run_check(self, check: Check) -> _Ended:
         """Never raises an `Exception`: every failure becomes part of the returned value."""
-        deadline = check.timeout * self.time_scale
+        slow_starts = STARTS * max(0.0, self.sut.profile.starts_within - DEFAULT_STARTS_WITHIN)
+        deadline = check.timeout * self.time_scale + slow_starts
         began = time.monotonic()
         workbench: Workbench | None = None
         failures: list[BaseException] = []

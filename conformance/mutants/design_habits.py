@@ -93,7 +93,11 @@ def has_another_switch_for_its_log() -> None:
         "FRONT-018",
         "FRONT-028",
         "FRONT-031",
+        "FRONT-050",
+        "FRONT-070",
+        "FRONT-101",
         "STD-022",
+        "STD-050",
         "HTTP-011",
         "HTTP-012",
         "HTTP-023",
@@ -131,7 +135,7 @@ def _in_other_words(message: wire.Message, way: wire.Way) -> wire.Changed:
     return changed
 
 
-@legitimate("STD-015", "STD-014", "HTTP-018", "FRONT-007", "STD-013")
+@legitimate("STD-015", "STD-014", "HTTP-018", "FRONT-007", "STD-013", "STD-042")
 def sends_text_as_ids_to_servers() -> None:
     wire.to_stdio_upstreams(_with_text_ids)
     wire.from_stdio_upstreams(_with_number_ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Raw
@@ -31,19 +31,16 @@ def _read_at_once() -> None:
 
 @mutant("SEC-013")
 def measures_metadata_after_decompression() -> None:
-    async def wrong(
-        http: httpx.AsyncClient, what: str, method: str, url: str, **content: Any
-    ) -> tuple[int, bytes]:
-        json, data, auth = map(content.get, ("json", "form", "basic"))
+    async def wrong(http: httpx.AsyncClient, what: str, url: str) -> tuple[int, bytes]:
         try:
-            reply = await http.request(method, url, json=json, data=data, auth=auth)
+            reply = await http.get(url)
         except Exception as error:
             raise request.TransientFailure(f"{what} cannot be reached") from error
         if len(reply.content) > request.MAX_ANSWER:
             raise request.TransientFailure(f"the answer of {what} is too large")
         return reply.status_code, reply.content
 
-    replace(request.send_request, wrong)
+    replace(request.fetch, wrong)
 
 
 @mutant("HTTP-024")

@@ -235,6 +235,8 @@ class Proxy(McpClient):
             page = answer.result.get(member) if isinstance(answer.result, dict) else None
             if not isinstance(page, list):
                 raise Violation(f"the answer to {method} holds {member}", shorten(answer.raw))
+            if not all(isinstance(one, dict) for one in page):
+                raise Violation(f"{member} in the answer to {method} are objects", shorten(answer.raw))
             found += page
             if answer.result.get("nextCursor") is None:
                 return found

@@ -20,7 +20,7 @@ import anyio
 from conformance.errors import HarnessError
 from conformance.model.client_table import with_port
 from conformance.model.evidence import Evidence
-from conformance.model.profile import DEFAULT_STARTS_WITHIN, PROMISES
+from conformance.model.profile import DEFAULT_STARTS_WITHIN, PROMISES, REVISIONS
 from conformance.workbench import pairing, wiretypes
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.terminal import Terminal
     from mock_servers.browser import User
+    from mock_servers.script import Era
 
 #: seconds for the children of the implementation to end by themselves after it has gone
 _CHILDREN_EXIT = 0.5
@@ -98,6 +99,10 @@ class Workbench(Judgement, UpstreamFactory):
     def has(self, family: str) -> bool:
         """Whether the implementation has the features of a family of requirements, as far as its profile says."""
         return family not in self.sut.profile.absent
+
+    def eras(self) -> tuple[Era, ...]:
+        """The eras of the servers that the implementation can use, as far as its profile says."""
+        return ("legacy",) if self.sut.profile.speaks(REVISIONS[-1]) is False else ("legacy", "modern")
 
     # The implementation
 

@@ -97,6 +97,15 @@ async def test_the_time_scale_stretches_the_deadline() -> None:
     assert result.verdict is Verdict.PASS
 
 
+async def test_a_profile_with_a_slow_start_stretches_the_deadline() -> None:
+    async def takes_a_while(workbench: Any) -> None:
+        await anyio.sleep(0.2)
+
+    slow = fake_sut(Profile("slow", starts_within=8.0))
+    result = await result_of(make_check(takes_a_while, MUST, timeout=0.02), sut=slow)
+    assert result.verdict is Verdict.PASS
+
+
 async def test_a_violation_after_the_deadline_does_not_hide_the_timeout() -> None:
     async def complains_late(workbench: Any) -> None:
         try:

@@ -9,7 +9,7 @@ import pytest
 from conformance.errors import Violation
 from tests.conformance.workbench.test_workbench import python, workbench_for
 
-#: two pages, the second behind an empty cursor; "endless/list" never ends, "broken/list" gets an error
+#: two pages, the second behind an empty cursor; "endless/list" never ends, "broken/list" gets an error, "null/list" a null
 PAGES = python("""
 import json, sys
 for line in sys.stdin:
@@ -17,6 +17,7 @@ for line in sys.stdin:
     answer = {"result": {"items": [message["params"]]}}
     if "cursor" not in message["params"]: answer["result"]["nextCursor"] = ""
     if message["method"] == "endless/list": answer["result"]["nextCursor"] = "again"
+    if message["method"] == "null/list": answer["result"]["items"] = [None]
     if message["method"] == "broken/list": answer = {"error": {"code": -32601, "message": "no"}}
     print(json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer}), flush=True)
 """)
@@ -51,9 +52,12 @@ async def test_items_follows_every_cursor() -> None:
         ("endless/list", "items", "endless/list comes to an end"),
         ("broken/list", "items", "the answer to broken/list holds items"),
         ("some/list", "things", "the answer to some/list holds things"),
+        ("null/list", "items", "items in the answer to null/list are objects"),
     ],
 )
-async def test_items_raises_for_an_endless_or_a_missing_list(method: str, member: str, what: str) -> None:
+async def test_items_raises_for_a_list_that_is_endless_or_missing_or_has_no_objects(
+    method: str, member: str, what: str
+) -> None:
     async with workbench_for(PAGES) as workbench, workbench.proxy(wire_types=False) as proxy:
         with pytest.raises(Violation, match=what):
             await proxy.items(method, member)

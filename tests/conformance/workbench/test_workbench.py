@@ -81,6 +81,21 @@ class TestWorkingImplementation:
             with pytest.raises(Untestable, match="no answer to initialize"), anyio.fail_after(3):
                 await proxy.handshake()
 
+    @pytest.mark.parametrize(
+        ("revisions", "eras"),
+        [
+            ((), ("legacy", "modern")),
+            (("2026-07-28",), ("legacy", "modern")),
+            (("2024-11-05", "2025-11-25"), ("legacy",)),
+        ],
+    )
+    async def test_the_profile_decides_about_the_eras(
+        self, revisions: tuple[str, ...], eras: tuple[str, ...]
+    ) -> None:
+        profile = Profile("program", revisions=frozenset(revisions))
+        async with workbench_for(Sut("program", WAITS.command, profile)) as workbench:
+            assert workbench.eras() == eras
+
     async def test_evidence_names_one_of_several_programs(self) -> None:
         async with workbench_for(WAITS) as workbench, workbench.proxy() as one, workbench.proxy() as other:
             await one.notify("notifications/one")
