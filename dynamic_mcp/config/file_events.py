@@ -15,7 +15,7 @@ from pathlib import Path
 
 from inotify_simple import INotify, flags
 
-from dynamic_mcp.config.way import Way, way_of
+from dynamic_mcp.config.path_places import PathPlaces, places_of
 
 _GONE = flags.DELETE_SELF | flags.MOVE_SELF | flags.ONLYDIR
 _ENTRIES = _GONE | flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO
@@ -47,11 +47,11 @@ class FileEvents:
         """
         with contextlib.suppress(BlockingIOError):
             os.read(self._notify.fileno(), _CHUNK)
-        way = way_of(self._path)
+        way = places_of(self._path)
         for _ in range(_ATTEMPTS):
             self._watch(way)
             # The way may have changed before the system watched it.
-            before, way = way, way_of(self._path)
+            before, way = way, places_of(self._path)
             if way == before:
                 return
 
@@ -68,7 +68,7 @@ class FileEvents:
         self._loop.remove_reader(self._notify.fileno())
         self._on_event()
 
-    def _watch(self, way: Way) -> None:
+    def _watch(self, way: PathPlaces) -> None:
         watched = set()
         for folder in way.folders:
             # A folder that this user cannot read has no events; a later look finds out that it was renamed.

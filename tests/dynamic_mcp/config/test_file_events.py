@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dynamic_mcp.config import file_events, watch
+from dynamic_mcp.config.path_places import places_of
 from dynamic_mcp.config.watch import Watch
-from dynamic_mcp.config.way import way_of
 from tests.dynamic_mcp.config.test_watch import SAVE_STYLES, Save, content_of
 from tests.dynamic_mcp.helpers import eventually
 
@@ -208,18 +208,18 @@ def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return looks
 
 
-def test_way_of_links_that_lead_nowhere(tmp_path: Path) -> None:
+def test_places_of_links_that_lead_nowhere(tmp_path: Path) -> None:
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "file").touch()
     for name in ("circle", "file/config.json", "missing/config.json"):
-        way = way_of(tmp_path / name)
+        way = places_of(tmp_path / name)
         assert (way.entries, way.file) == ({str(tmp_path)}, None), name
         assert way.folders == {str(folder) for folder in tmp_path.parents}
 
 
-def test_way_of_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_of_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new_tree(tmp_path, "here/config.json", b"")
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "there")
-    way = way_of(Path("../here/./config.json"))
+    way = places_of(Path("../here/./config.json"))
     assert (way.entries, way.file) == ({str(tmp_path / "here")}, str(tmp_path / "here/config.json"))

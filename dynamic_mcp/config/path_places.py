@@ -13,7 +13,7 @@ from typing import NamedTuple
 _MAX_LINKS = 40
 
 
-class Way(NamedTuple):
+class PathPlaces(NamedTuple):
     """The places on the way of a path, without links in their own paths."""
 
     #: folders whose entry on the way is a link, the file, or missing: a new entry changes what the path leads to
@@ -24,7 +24,7 @@ class Way(NamedTuple):
     file: str | None
 
 
-def way_of(path: Path) -> Way:
+def places_of(path: Path) -> PathPlaces:
     """The way of a path. It ends at the first missing component, and at one that this user cannot look into."""
     entries: set[str] = set()
     folders: set[str] = set()
@@ -52,8 +52,8 @@ def way_of(path: Path) -> Way:
         else:
             entries.add(here)
             is_file = not any(pending) and os.path.exists(entry)
-            return Way(frozenset(entries), frozenset(folders - entries), entry if is_file else None)
-    return Way(frozenset(entries), frozenset(folders - entries), None)
+            return PathPlaces(frozenset(entries), frozenset(folders - entries), entry if is_file else None)
+    return PathPlaces(frozenset(entries), frozenset(folders - entries), None)
 
 
 def _link(entry: str) -> str | None:
