@@ -19,7 +19,7 @@ from conformance.errors import HarnessError
 from conformance.model.verdicts import Level
 
 #: the version of the requirements as a whole; `conformance.commands.requirements_page` says when it changes
-VERSION = "1.2"
+VERSION = "1.3"
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
 
