@@ -86,7 +86,7 @@ class FileEvents:
 
     def _add(self, place: str, mask: int) -> int:
         try:
-            return self._notify.add_watch(place, mask)
+            return int(self._notify.add_watch(place, mask))
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 # It has just changed, and ``follow`` looks again.

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
+from inotify_simple import INotify, flags
 
 from dynamic_mcp.config import file_events, watch
 from dynamic_mcp.config.path_places import places_of
@@ -52,6 +53,10 @@ async def watching(path: Path) -> AsyncIterator[Callable[[], bytes | None]]:
             await task
 
 
+async def is_read(content: Callable[[], bytes | None], wanted: bytes) -> None:
+    await eventually(lambda: content() == wanted, f"{wanted!r} is read")
+
+
 @pytest.mark.parametrize("save", SAVE_STYLES)
 async def test_every_way_to_save_has_an_event(save: Save, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
@@ -60,7 +65,7 @@ async def test_every_way_to_save_has_an_event(save: Save, tmp_path: Path) -> Non
         for number in range(1, 5):
             wanted = b"%d" % number
             save(path, wanted)
-            await eventually(lambda wanted=wanted: content() == wanted, f"{wanted!r} is read")
+            await is_read(content, wanted)
             # The second look at this change must not be what finds the next one.
             await asyncio.sleep(2 * watch.SECOND_LOOK)
 
@@ -126,7 +131,7 @@ async def test_each_link_of_a_chain_is_watched(relative: bool, tmp_path: Path) -
             ("first", "one", b"one"),
         ):
             swap(link, target)
-            await eventually(lambda found=found: content() == found, f"{found!r} is read")
+            await is_read(content, found)
             await asyncio.sleep(2 * watch.SECOND_LOOK)
 
 
@@ -172,7 +177,7 @@ async def test_busy_folder_costs_no_more_looks_than_polls(
 
 async def test_slow_look_finds_what_has_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "SLOW_LOOK", 0.2)
-    monkeypatch.setattr(file_events, "_FILE", file_events.flags.DELETE_SELF)
+    monkeypatch.setattr(file_events, "_FILE", flags.DELETE_SELF)
     path = tmp_path / "config.json"
     path.write_bytes(b"old")
     async with watching(path) as content:
@@ -187,7 +192,7 @@ async def test_without_events_the_looks_come_soon(
     def full(*arguments: object, **named: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(file_events if refused == "INotify" else file_events.INotify, refused, full)
+    monkeypatch.setattr(file_events if refused == "INotify" else INotify, refused, full)
     path = tmp_path / "config.json"
     path.write_bytes(b"old")
     async with watching(path) as content:
@@ -213,7 +218,8 @@ def test_places_of_links_that_lead_nowhere(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name in ("circle", "file/config.json", "missing/config.json"):
         way = places_of(tmp_path / name)
-        assert (way.entries, way.file) == ({str(tmp_path)}, None), name
+        assert [*way.entries] == [str(tmp_path)], name
+        assert way.file is None, name
         assert way.folders == {str(folder) for folder in tmp_path.parents}
 
 
@@ -222,4 +228,5 @@ def test_places_of_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "there")
     way = places_of(Path("../here/./config.json"))
-    assert (way.entries, way.file) == ({str(tmp_path / "here")}, str(tmp_path / "here/config.json"))
+    assert [*way.entries] == [str(tmp_path / "here")]
+    assert way.file == str(tmp_path / "here/config.json")
