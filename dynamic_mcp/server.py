@@ -12,6 +12,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -27,13 +28,14 @@ from dynamic_mcp.groups.reload import Reload
 from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.hooks import EarlyResponder, Hooks
 from dynamic_mcp.log import log
-from dynamic_mcp.oauth.binding import Binding
-from dynamic_mcp.oauth.bound_store import BoundStore
-from dynamic_mcp.oauth.store import FileStore, TokenStore
 from dynamic_mcp.process import child, descriptors
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.base import Connector
 from dynamic_mcp.upstream.stdio_connector import StdioConnector
+
+if TYPE_CHECKING:
+    from dynamic_mcp.oauth.binding import Binding
+    from dynamic_mcp.oauth.store import TokenStore
 
 #: Seconds to wait for the first message of the client before the servers start.
 SILENT_CLIENT = 1.0
@@ -53,6 +55,9 @@ def plug_in(config: Config, guard: Guard, *, serving: bool = False) -> Hooks:
 
 def token_store(entry: Binding, kind: str) -> TokenStore:
     """The configured store for the tokens of an entry."""
+    from dynamic_mcp.oauth.bound_store import BoundStore
+    from dynamic_mcp.oauth.store import FileStore
+
     named, own = FileStore(entry.server), FileStore(entry.server, slot=entry.slot)
     if kind == "keyring":
         from dynamic_mcp.extras.keychain import KeyringStore
@@ -69,6 +74,7 @@ def connector(server: Server, guard: Guard, hooks: Hooks, config: Path | None = 
     if isinstance(transport, StdioTransport):
         return StdioConnector(transport, guard, hooks.launch)
     from dynamic_mcp.oauth.authorization import Authorization
+    from dynamic_mcp.oauth.binding import Binding
     from dynamic_mcp.upstream.http.connector import HttpConnector
 
     entry = Binding.of(server.name, transport)

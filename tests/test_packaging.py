@@ -117,7 +117,7 @@ def test_the_proxy_alone_needs_none_of_what_the_runner_and_the_mocks_need(metada
     needed = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
 
     assert {line.split("<")[0].split(">")[0] for line in needed} == {
-        *("aiohttp", "anyio", "httpx", "json5", "msgspec", "uvloop")
+        *("aiohttp", "anyio", "httpx", "inotify-simple", "json5", "msgspec", "uvloop")
     }
 
 

@@ -26,7 +26,7 @@ FLOODS = ("prints-digits", "asks-often-without-reading", "logs-all-the-time")
 FLOODED = 2.0
 _QUIET = 400
 #: seconds without any work before the measurement of idle time, and during it
-_SETTLE, _IDLE = 1.0, 3.0
+_SETTLE, _IDLE = 4.0, 3.0
 #: numbers of groups, and bursts of calls for each number
 _SIZES = (1, 10, UPSTREAMS, 100)
 _BURSTS = 20

@@ -21,7 +21,8 @@ from conformance.errors import CheckTimeout, HarnessError, Violation
 from conformance.model.baseline import Baseline
 from conformance.model.evidence import Evidence, encodable
 from conformance.model.results import Attempt, Result
-from conformance.model.sut import DEFAULT_STARTS_WITHIN, Sut
+from conformance.model.profile import DEFAULT_STARTS_WITHIN
+from conformance.model.sut import Sut
 from conformance.model.verdicts import Level, Verdict, decisive, depends_on_time, judge, leaves
 
 if TYPE_CHECKING:

@@ -347,3 +347,8 @@ def loses_a_descriptor_with_every_reload() -> None:
         await right(self)
 
     replace(right, wrong)
+
+
+@mutant("OPS-060")
+def looks_at_the_file_all_the_time() -> None:
+    watch.POLL_INTERVAL = watch.SLOW_LOOK = 0.0

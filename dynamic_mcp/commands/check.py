@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from dynamic_mcp.commands.arguments import Parser
 from dynamic_mcp.commands.hidden import counted, hidden, oauth_lines, without_secrets, word
-from dynamic_mcp.commands.terminal import USAGE_ERROR, Parser, config_path, show
+from dynamic_mcp.commands.terminal import USAGE_ERROR, config_path, show
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config, Server, StdioTransport
 from dynamic_mcp.errors import ConfigError

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dynamic_mcp import files
-from dynamic_mcp.commands.terminal import COMMANDS, Parser, config_path, fail
+from dynamic_mcp.commands.arguments import Parser
+from dynamic_mcp.commands.terminal import COMMANDS, config_path, fail
 from dynamic_mcp.printable import printable
 
 PROGRAMS = ("dynamic-mcp", "dynamic-mcp-conformance")

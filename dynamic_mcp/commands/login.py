@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamic_mcp.commands.terminal import Parser, config_path, fail, load, required_path, say
+from dynamic_mcp.commands.arguments import Parser
+from dynamic_mcp.commands.terminal import config_path, fail, load, required_path, say
 
 if TYPE_CHECKING:
     from dynamic_mcp.config.model import Server

@@ -5,7 +5,6 @@ Every command prints by these functions. They make each line printable, because 
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import io
 import os
@@ -19,17 +18,12 @@ from dynamic_mcp.printable import MAX_LINE, escape_unencodable, indented, printa
 from dynamic_mcp.unread import STDERR
 
 if TYPE_CHECKING:
+    import argparse
+
     from dynamic_mcp.config.model import Config
 
 USAGE_ERROR = 2
 COMMANDS = ("check", "completion", "import", "login", "logout", "schema")
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors quote the arguments in a printable form."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
 
 
 def say(*lines: str, most: int | None = MAX_LINE) -> None:

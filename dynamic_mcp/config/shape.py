@@ -5,7 +5,6 @@ What fits is kept, so that the caller can look for mistakes of another kind in t
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 from collections.abc import Callable, Iterator
@@ -73,6 +72,8 @@ def _struct(raw: bytes, kind: type[msgspec.Struct], path: Path, report: Callable
     meant = set()
     for name in members:
         if name not in fields:
+            import difflib
+
             near = difflib.get_close_matches(name, fields, n=1)
             if not near and _OF_OTHER_TOOLS.get(name) in fields:
                 near = [_OF_OTHER_TOOLS[name]]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import os
 import stat
 import sys
@@ -137,6 +136,8 @@ class AuditLog:
             return {}
         if mode == "value" and len(data) <= MAX_ARGUMENTS:
             return {name: value()}
+        import hashlib
+
         return {f"{name}_sha256": hashlib.sha256(data).hexdigest()}
 
     def _write(self, path: Path, line: bytes) -> None:

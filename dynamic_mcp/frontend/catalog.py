@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from hashlib import blake2b
 
 import msgspec
 from msgspec import Raw
@@ -98,6 +97,9 @@ class Catalog:
             else ((group, bytes(raw)) for group, listing in listings for raw in (listing or {}).values())
         )
         found: list[bytes] = []
+        # Here, because the import loads the library of OpenSSL, and many clients never list resources or prompts.
+        from hashlib import blake2b
+
         parts: dict[str, blake2b] = {}
         slices = Slices()
         for group, raw in definitions:

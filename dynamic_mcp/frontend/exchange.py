@@ -12,7 +12,6 @@ client can answer any upstream:
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
@@ -148,6 +147,8 @@ class Exchange:
 
     async def ask(self, method: str, params: bytes) -> bytes:
         """Send a question to the client; the answer."""
+        import secrets
+
         key = f"q{secrets.token_hex(4)}"
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._questions[key] = Question(method, Raw(params or b"{}")), answer
@@ -215,6 +216,8 @@ class Exchanges:
         if result is not None:
             self._running.discard(exchange)
             return result
+        import secrets
+
         state = f"{_STATE_PREFIX}{secrets.token_urlsafe(24)}"
         timer = asyncio.get_running_loop().call_later(USER_TIMEOUT, self._expire, state)
         self._waiting[state] = exchange, timer

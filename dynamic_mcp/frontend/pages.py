@@ -7,7 +7,6 @@ can sign in like this. A legacy client gets a request. A modern client gets a qu
 from __future__ import annotations
 
 import asyncio
-import secrets
 from urllib.parse import urlsplit
 
 import msgspec
@@ -69,6 +68,8 @@ class Pages:
         if exchange is not None:
             params = attributed(group.name, _ELICIT, msgspec.json.encode(members))
             return _agreed(await exchange.ask(_ELICIT, params))
+        import secrets
+
         id = f"sign-in-{secrets.token_urlsafe(12)}"
         members["elicitationId"] = id
         params = attributed(group.name, _ELICIT, msgspec.json.encode(members))

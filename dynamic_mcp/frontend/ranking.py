@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
@@ -158,6 +157,8 @@ def _plain(text: str) -> str:
     """Letters without case, width and accents."""
     if text.isascii():
         return text.lower()
+    import unicodedata
+
     parts = unicodedata.normalize("NFKD", text).casefold()
     return unicodedata.normalize("NFC", _ACCENT.sub("", parts))
 

@@ -7,7 +7,6 @@ Results and definitions of an upstream's tools are the bytes that the upstream s
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import islice
@@ -248,6 +247,8 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     """The most similar of the first known names of a similar length."""
     if len(name) > _MAX_COMPARED_LENGTH:
         return ""
+    import difflib
+
     similar = (other for other in known if len(name) <= 2 * len(other) and len(other) <= 2 * len(name))
     short = (other for other in similar if len(other) <= _MAX_COMPARED_LENGTH)
     compared = {other.casefold(): other for other in islice(short, _MAX_COMPARED)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from itertools import chain, repeat
 
@@ -59,4 +58,6 @@ class Backoff:
 
 
 def _spread(delay: float) -> float:
+    import random
+
     return delay * (1 + random.uniform(0, JITTER))  # noqa: S311  # no secret

@@ -43,14 +43,17 @@ class Reload:
 
     async def run(self) -> None:
         """Follow the file until cancelled."""
-        while True:
-            problem = self._take(forced=await self._watch.changed())
-            while problem:
-                with anyio.move_on_after(REPORT_DELAY) as waiting:
-                    problem = self._take(forced=await self._watch.changed())
-                if waiting.cancelled_caught:
-                    self._report(problem)
-                    break
+        try:
+            while True:
+                problem = self._take(forced=await self._watch.changed())
+                while problem:
+                    with anyio.move_on_after(REPORT_DELAY) as waiting:
+                        problem = self._take(forced=await self._watch.changed())
+                    if waiting.cancelled_caught:
+                        self._report(problem)
+                        break
+        finally:
+            self._watch.close()
 
     def _take(self, *, forced: bool) -> str:
         """Apply the current content of the file. Returns the problem of an invalid file, else ""."""

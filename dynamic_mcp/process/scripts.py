@@ -7,7 +7,6 @@ XSH exec: ``execvp``). Python does not, so the proxy does it here.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 
 _SHELL = "/bin/sh"
@@ -43,6 +42,8 @@ def _place(program: str, environment: Mapping[str, str]) -> str:
     """The path of a program; one without a folder is on ``PATH``."""
     if os.path.dirname(program):
         return program
+    import shutil
+
     return shutil.which(program, path=environment.get("PATH", os.defpath)) or program
 
 

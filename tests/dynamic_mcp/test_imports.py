@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+
+from conformance.bench.imports import costs_of_a_start, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +35,30 @@ HEAVY = {
     "requests",
     "argcomplete",
 }
+
+#: Modules that no start needs: they wait for a mistake, a search, a secret, an encrypted connection, an option, or the first rest.
+LATER = {
+    "argparse",
+    "bz2",
+    "difflib",
+    "dynamic_mcp.config.file_events",
+    "dynamic_mcp.oauth",
+    "gettext",
+    "hashlib",
+    "_hashlib",
+    "hmac",
+    "inotify_simple",
+    "json5",
+    "lzma",
+    "random",
+    "secrets",
+    "shutil",
+    "tempfile",
+    "unicodedata",
+}
+PERFORMANCE = Path(__file__).parents[2] / "docs/performance.md"
+#: Modules that another version of Python or of a library may add to a part of the documented table.
+_MORE = 5
 
 #: The most processor time until the answer to `initialize`, in multiples of what the imports below take; usually about 1.5.
 MAX_RATIO = 2.5
@@ -70,6 +98,20 @@ def test_stdio_servers_do_not_import_http(config: Path) -> None:
     assert json.loads(line)["result"]["protocolVersion"] == "2025-11-25"
     assert {"dynamic_mcp", "anyio", "msgspec"} <= loaded
     assert loaded & HEAVY == set()
+
+
+def test_start_and_first_call_import_what_the_documented_table_says() -> None:
+    modules = costs_of_a_start()
+    assert not modules.keys() & LATER
+    assert {module.partition(".")[0] for module in modules} & HEAVY == set()
+    rows = re.findall(
+        r"^\| (.+?) \| (\d+) \| [\d.]+ ms \| [\d.]+ MB \|$", PERFORMANCE.read_text(), re.MULTILINE
+    )
+    documented = {part: int(count) for part, count in rows}
+    counts = Counter(map(part_of, modules))
+    assert documented.pop("all") == sum(documented.values())
+    assert counts.keys() <= documented.keys()
+    assert [part for part, count in counts.items() if count > documented[part] + _MORE] == []
 
 
 @pytest.mark.slow

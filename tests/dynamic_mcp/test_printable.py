@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import dynamic_mcp
 from dynamic_mcp import log as logs
-from dynamic_mcp.commands import terminal
+from dynamic_mcp.commands import arguments, terminal
 from dynamic_mcp.printable import printable
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def test_commands_print_one_line_for_each_line(capsys: pytest.CaptureFixture[str
 
 def test_errors_about_arguments_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        terminal.Parser(prog="p", usage="u").parse_args(["\x1b[2J" + FORGED])
+        arguments.Parser(prog="p", usage="u").parse_args(["\x1b[2J" + FORGED])
 
     assert capsys.readouterr().err == (
         "usage: u\np: error: unrecognized arguments: \\u001b[2Jx\\n2026-01-01 00:00:00,000 ERROR forged\n"

@@ -15,6 +15,7 @@ def _because(reason: str, ids: str) -> dict[str, str]:
 RELAYS = {
     **_because("the relay reads the file that its argument names", "CFG-002 CFG-004"),
     **_because("the relay ends with the error of its JSON parser", "CFG-005"),
+    **_because("the relay waits for its client and its servers", "OPS-060"),
     **_because(
         "the relay passes the words and the environment of an entry on as they are",
         "CFG-010 STD-001 STD-003",

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_mcp import atomic_write
+from dynamic_mcp.commands.arguments import Parser
 from dynamic_mcp.commands.check import server_report, tool_lines
 from dynamic_mcp.commands.importing.client_snippet import instructions
 from dynamic_mcp.commands.importing.entries import Imported, convert
@@ -28,7 +29,7 @@ from dynamic_mcp.commands.importing.pitfalls import broken_paths
 from dynamic_mcp.commands.importing.read import read_with_places, servers
 from dynamic_mcp.commands.importing.references import References
 from dynamic_mcp.commands.importing.tools import KNOWN_TOOLS, TOOLS_BY_NAME, Locations, Tool
-from dynamic_mcp.commands.terminal import Parser, ask, fail, say
+from dynamic_mcp.commands.terminal import ask, fail, say
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.config.model import Features, StdioTransport
 from dynamic_mcp.errors import ConfigError

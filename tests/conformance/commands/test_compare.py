@@ -339,6 +339,7 @@ NOT_COMPARED = frozenset(
         "OPS-045",
         "OPS-046",
         "OPS-047",
+        "OPS-060",
         "SEC-013",
         "SEC-014",
         "SEC-015",

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -42,10 +42,10 @@ async def reading(path: Path) -> AsyncIterator[list[bytes | None]]:
     read: list[bytes | None] = []
 
     async def follow() -> None:
-        watching = Watch(path)
-        while True:
-            await watching.changed()
-            read.append(content_of(path))
+        with closing(Watch(path)) as watching:
+            while True:
+                await watching.changed()
+                read.append(content_of(path))
 
     task = asyncio.get_running_loop().create_task(follow())
     try:
@@ -53,6 +53,8 @@ async def reading(path: Path) -> AsyncIterator[list[bytes | None]]:
         assert not task.done(), task.exception()
     finally:
         task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def is_read(read: list[bytes | None], content: bytes | None) -> None:
