@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("conformance", "dynamic_mcp", "mock_servers")
 #: what else somebody needs who wants to change the project, or to run its tests
 SOURCES = (
-    *("docs", "examples", "tests", "tests/docs"),
-    *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml", "tox.ini"),
+    *("changes", "docs", "examples", "tests", "tests/docs", ".github/workflows", ".pre-commit-config.yaml"),
+    *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),
+    *("locked.txt", "pyproject.toml", "tox.ini"),
 )
 WITHIN = 25.0
 #: The backend that `pyproject.toml` names, without the environment of its own that `python -m build` would download.
@@ -108,6 +109,8 @@ def test_the_metadata_says_what_it_is(metadata: Message) -> None:
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "MIT"
     assert metadata.get_all("License-File") == ["LICENSE"]
+    urls = dict(line.split(", ") for line in metadata.get_all("Project-URL", []))
+    assert set(urls) == {"Changelog", "Documentation", "Issues", "Repository"}
     assert "Typing :: Typed" in metadata.get_all("Classifier", [])
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")

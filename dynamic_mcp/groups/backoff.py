@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from itertools import chain, repeat
 
+from dynamic_mcp.clock import Clock
+
 #: Seconds before each attempt after a failure (dynamic-mcp README.md: "2s, 4s, 8s", then "every 30 seconds").
 RETRY_DELAYS = (2.0, 4.0, 8.0)
 RETRY_FOREVER = 30.0
@@ -23,7 +25,8 @@ SHORT = 0.5
 class Backoff:
     """The delay before the next attempt."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
         #: seconds before the next attempt
         self.next = 0.0
         #: whether the user has signed in since the last connection; if so, the server must not open a second browser window
@@ -36,7 +39,7 @@ class Backoff:
 
     def connected(self) -> None:
         """Note that the server is connected."""
-        self._connected_at = time.monotonic()
+        self._connected_at = self._clock()
         self.signed_in = False
 
     def after_failure(self) -> None:
@@ -46,11 +49,11 @@ class Backoff:
     def after_end(self) -> bool:
         """Choose no delay after a connection that the server ended in good order. False if it was too short for that."""
         self.next = 0.0
-        return time.monotonic() >= self._connected_at + SHORT
+        return self._clock() >= self._connected_at + SHORT
 
     def after_crash(self) -> bool:
         """Choose the delay after the loss of a connection. True for the first recent crash, which has a short delay."""
-        if time.monotonic() >= self._connected_at + STEADY:
+        if self._clock() >= self._connected_at + STEADY:
             self._start_over()
         first, self._crashed = not self._crashed, True
         self.next = _spread(RESTART_DELAY if first else next(self._delays))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 
+from dynamic_mcp.clock import Clock
+
 #: Lists that may be made anew at once, and seconds until one more may. Each call of a tool allows one more too: it may change the list.
 BURST = 3
 INTERVAL = 2.0
@@ -20,13 +22,14 @@ PAUSE = 30.0
 class Renewals:
     """The allowance of one list."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
         self._left = float(BURST)
-        self._at = time.monotonic()
+        self._at = self._clock()
 
     def take(self) -> bool:
         """Whether the list may be made anew now."""
-        now = time.monotonic()
+        now = self._clock()
         self._left = min(BURST, self._left + (now - self._at) / INTERVAL)
         self._at = now
         if self._left < 1.0:
@@ -40,4 +43,4 @@ class Renewals:
 
     def pause(self) -> None:
         """Allow none for a while, because the last one failed."""
-        self._left, self._at = 1.0 - PAUSE / INTERVAL, time.monotonic()
+        self._left, self._at = 1.0 - PAUSE / INTERVAL, self._clock()

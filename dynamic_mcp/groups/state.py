@@ -22,6 +22,7 @@ from contextlib import contextmanager
 
 import anyio
 
+from dynamic_mcp.clock import Clock
 from dynamic_mcp.errors import StillStarting, UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.upstream.base import Upstream
@@ -36,8 +37,9 @@ MIN_AGE = 1.0
 class GroupState:
     """The state of one group."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, clock: Clock = time.monotonic) -> None:
         self._name = name
+        self._clock = clock
         #: the connected upstream, or None
         self.upstream: Upstream | None = None
         #: why calls fail until the next attempt succeeds
@@ -54,7 +56,7 @@ class GroupState:
         self.asks_the_user = False
         #: calls that wait
         self._waiting = 0
-        #: the monotonic time at which the current attempt began; None without an attempt
+        #: the time of the clock at which the current attempt began; None without an attempt
         self._began: float | None = None
         self._is_slow = False
         #: starts the next attempt; None unless the group waits in the backoff after a failure
@@ -89,7 +91,7 @@ class GroupState:
         """Start the next attempt, for which calls then wait, unless the last one failed just now."""
         if self.ended is not None or self.failure is None or self._hurry is None:
             return
-        if self._hurries_at_once or time.monotonic() >= self._failed_at + MIN_AGE:
+        if self._hurries_at_once or self._clock() >= self._failed_at + MIN_AGE:
             self._hurry()
             self._hurry = self.failure = None
             self.settled = anyio.Event()
@@ -110,7 +112,7 @@ class GroupState:
     @contextmanager
     def attempt(self, last_words: Callable[[], str]) -> Iterator[None]:
         """One attempt to connect; after ``PATIENCE`` seconds calls wait no longer. ``last_words`` is what the server said last."""
-        self._began, self._last_words = time.monotonic(), last_words
+        self._began, self._last_words = self._clock(), last_words
         timer = asyncio.get_running_loop().call_later(PATIENCE, self._slow)
         try:
             yield
@@ -130,7 +132,7 @@ class GroupState:
     def _still_starting(self) -> StillStarting:
         if self._began is None:
             return StillStarting("it waits for its turn to start, because other servers are starting")
-        since = time.monotonic() - self._began
+        since = self._clock() - self._began
         return StillStarting(
             f"it is still starting, since {since:.0f} s; try again later", self._last_words()
         )
@@ -163,7 +165,7 @@ class GroupState:
         )
         self.upstream = None
         self.failure = UpstreamFailed(reason, stderr_tail).to_mend(remedy)
-        self._failed_at = time.monotonic()
+        self._failed_at = self._clock()
         self._warned = reason
         self._settle()
 

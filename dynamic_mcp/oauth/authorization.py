@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
+from dynamic_mcp.clock import Clock
 from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.events import Record, discard
@@ -52,6 +53,7 @@ class Authorization:
         config: Path | None = None,
         *,
         takes_turns: bool = True,
+        clock: Clock = time.monotonic,
     ) -> None:
         """``store`` is the token file of the name by default; ``show_address`` opens the address for the user, by default in a browser.
 
@@ -59,6 +61,7 @@ class Authorization:
         """
         self._server = server
         self._record = record
+        self._clock = clock
         self._url = transport.url.reveal()
         self._client_id = transport.oauth_client_id
         self._scopes = transport.oauth_scopes
@@ -67,14 +70,14 @@ class Authorization:
         named = () if issuer is None else (host_of(issuer),)
         self.reach = Reach(self._url, (*transport.oauth_private_hosts, *named))
         store = store or FileStore(server)
-        self.tokens = FreshTokens(server, transport, store, record, self.reach)
+        self.tokens = FreshTokens(server, transport, store, record, self.reach, clock)
         self._wait = SignInWait(
             server, store, self._adopt_newer, show_address, config, takes_turns=takes_turns
         )
         self._signing_in: asyncio.Task[None] | None = None
         #: the token of a renewal after a refusal, until the server takes it; if the server refuses it too, another renewal does not help
         self._replacement: str | None = None
-        #: monotonic time until which a machine does not ask again, and why
+        #: the time of the clock until which a machine does not ask again, and why
         self._refused: tuple[float, str] | None = None
         #: why the last sign-in failed, or None
         self._declined: str | None = None
@@ -219,14 +222,14 @@ class Authorization:
         if not self._transport.oauth.is_machine:
             raise SignInNeeded(reason, challenge=challenge)
         if self._signing_in is None or self._signing_in.done():
-            if self._refused is not None and time.monotonic() < self._refused[0]:
+            if self._refused is not None and self._clock() < self._refused[0]:
                 # One attempt to connect has several requests, and a wrong secret may lock the client out.
                 raise UpstreamFailed(self._refused[1])
             self._signing_in = asyncio.get_running_loop().create_task(self._sign_in_and_record(challenge))
         try:
             await asyncio.shield(self._signing_in)
         except UpstreamFailed as refusal:
-            self._refused = time.monotonic() + REFUSED_PAUSE, str(refusal)
+            self._refused = self._clock() + REFUSED_PAUSE, str(refusal)
             raise
         now = self.tokens.current
         self._replacement = None if now is None else now.access_token
@@ -260,7 +263,7 @@ class Authorization:
 
     def _check_number(self) -> None:
         """Raises UpstreamFailed if too many sign-ins began."""
-        now = time.monotonic()
+        now = self._clock()
         if len(self._began) == MAX_SIGN_INS and now - self._began[0] < SIGN_IN_PERIOD:
             raise UpstreamFailed(
                 f"it asked for {MAX_SIGN_INS} sign-ins within {SIGN_IN_PERIOD / 60:g} minutes, so no further one begins by itself"
@@ -303,7 +306,7 @@ class Authorization:
         from dynamic_mcp.oauth.sign_in_request import SignInRequest
         from dynamic_mcp.oauth.signin import sign_in
 
-        self._began.append(time.monotonic())
+        self._began.append(self._clock())
         before = self.tokens.current or await self.tokens.stored()
         request = SignInRequest(
             self._server,

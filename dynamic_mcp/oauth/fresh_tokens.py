@@ -16,6 +16,7 @@ import anyio
 import msgspec
 from anyio import to_thread
 
+from dynamic_mcp.clock import Clock
 from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import StoreFailed, UpstreamFailed
 from dynamic_mcp.events import Record
@@ -45,6 +46,7 @@ class FreshTokens:
         store: TokenStore,
         record: Record,
         reach: Reach,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._server = server
         self._transport = transport
@@ -52,6 +54,7 @@ class FreshTokens:
         self._store = store
         self._record = record
         self._reach = reach
+        self._clock = clock
         self._tokens: Tokens | None = None
         #: whether the store was read, and the task that reads it
         self._loaded = False
@@ -59,7 +62,7 @@ class FreshTokens:
         #: whether this process obtained the tokens, rather than found them in the store
         self._fresh = False
         self._renewing: asyncio.Task[None] | None = None
-        #: monotonic time before which no renewal starts
+        #: the time of the clock before which no renewal starts
         self._not_before = 0.0
         #: the access token of a refused grant, which the store may still hold
         self._refused_token: str | None = None
@@ -202,7 +205,7 @@ class FreshTokens:
         from dynamic_mcp.oauth.token_endpoint import GrantRefused
 
         old, began = self._tokens, time.monotonic()
-        if old is None or (began < self._not_before and not old.is_expired(time.time())):
+        if old is None or (self._clock() < self._not_before and not old.is_expired(time.time())):
             return
         try:
             async with self._store.lock():
@@ -230,7 +233,7 @@ class FreshTokens:
             self._record(
                 "token_renewal", server=self._server, outcome="failed", began=began, reason=str(failure)
             )
-            self._not_before = time.monotonic() + RENEWAL_RETRY_DELAY
+            self._not_before = self._clock() + RENEWAL_RETRY_DELAY
             if old.is_expired(time.time()) or force:
                 raise
             log.warning("server %s: the tokens cannot be renewed now: %s", self._server, failure)

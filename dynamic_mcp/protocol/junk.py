@@ -16,7 +16,7 @@ class JunkCount:
 
     def __init__(self, on_junk: Callable[[str], None]) -> None:
         self._on_junk = on_junk
-        self._now = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
         self._lines = self._bytes = 0
         #: the loop time of the first line
         self._since = 0.0
@@ -27,7 +27,7 @@ class JunkCount:
 
     def add(self, size: int, lines: int) -> None:
         """Count lines that mean nothing, with their bytes."""
-        now = self._now()
+        now = self._loop.time()
         if not self._lines or now - self._since > JUNK_WINDOW:
             self._since, self._lines, self._bytes = now, 0, 0
         self._lines += lines

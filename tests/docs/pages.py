@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 #: every page with commands
-PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md")
+PAGES = (
+    *(page for folder in (ROOT, ROOT / "docs") for page in sorted(folder.glob("*.md"))),
+    *(ROOT / "changes" / "README.md", ROOT / "examples" / "README.md"),
+)
 
 
 @dataclass

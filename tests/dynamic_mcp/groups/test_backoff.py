@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import time
-
-import pytest
-
-from dynamic_mcp.groups.backoff import RESTART_DELAY, SHORT, Backoff
+from dynamic_mcp.groups.backoff import RESTART_DELAY, SHORT, STEADY, Backoff
+from tests.dynamic_mcp.clocks import ManualClock
 
 
-def test_connection_that_served_for_a_while_is_made_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    backoff = Backoff()
+def test_connection_that_served_for_a_while_is_made_again_at_once() -> None:
+    clock = ManualClock()
+    backoff = Backoff(clock)
     for _ in range(5):
         backoff.connected()
-        now += SHORT
+        clock.advance(SHORT)
         assert backoff.after_end()
         assert backoff.next == 0.0
     backoff.connected()
     assert not backoff.after_end()
     assert backoff.after_crash()
     assert backoff.next >= RESTART_DELAY
+
+
+def test_crash_after_a_steady_time_counts_as_the_first_one() -> None:
+    clock = ManualClock()
+    backoff = Backoff(clock)
+    firsts = []
+    for lasted in (0.0, STEADY - 1.0, STEADY):
+        backoff.connected()
+        clock.advance(lasted)
+        firsts.append(backoff.after_crash())
+    assert firsts == [True, False, True]

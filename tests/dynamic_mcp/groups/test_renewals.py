@@ -8,11 +8,12 @@ import pytest
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.groups import listing_cache, renewals
+from dynamic_mcp.groups import renewals
 from dynamic_mcp.groups.listing import PROMPTS, TOOLS, Listing, announces_changes
 from dynamic_mcp.groups.listing_cache import ListingCache
-from dynamic_mcp.groups.renewals import BURST, Renewals
+from dynamic_mcp.groups.renewals import BURST, PATIENCE, Renewals
 from dynamic_mcp.upstream.base import Handshake
+from tests.dynamic_mcp.clocks import ManualClock, skip
 from tests.dynamic_mcp.fakes import FakeUpstream
 
 
@@ -67,12 +68,15 @@ async def test_a_new_list_is_younger_than_its_request() -> None:
     assert await first == ["t3"]
 
 
-async def test_the_known_list_stays_if_no_new_one_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing_cache, "PATIENCE", 0.05)
+async def test_the_known_list_stays_if_no_new_one_comes() -> None:
     cache, make = ListingCache("a"), Maker()
     await ask(cache, make)
     make.pause = 60.0
-    assert await ask(cache, make) == ["t1"]
+    asked = asyncio.ensure_future(ask(cache, make))
+    await skip(PATIENCE - 0.5)
+    assert not asked.done()
+    await skip(0.5)
+    assert await asked == ["t1"]
     assert await ask(cache, make) == ["t1"]
     assert make.made == 2, "not every caller waits"
 
@@ -88,20 +92,19 @@ async def test_an_error_leaves_the_known_list_and_reaches_the_first_caller() -> 
     assert await ask(cache, make) == ["t2"]
 
 
-def test_the_allowance_comes_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr("dynamic_mcp.groups.renewals.time.monotonic", lambda: now)
-    allowance = Renewals()
+def test_the_allowance_comes_back_with_time() -> None:
+    clock = ManualClock()
+    allowance = Renewals(clock)
     assert [allowance.take() for _ in range(BURST + 1)] == [True] * BURST + [False]
-    now += renewals.INTERVAL
+    clock.advance(renewals.INTERVAL)
     assert [allowance.take(), allowance.take()] == [True, False]
     allowance.pause()
     allowance.earn()
     assert [allowance.take(), allowance.take()] == [True, False], "the server is not busy any more"
     allowance.pause()
-    now += renewals.PAUSE - 1.0
+    clock.advance(renewals.PAUSE - 1.0)
     assert not allowance.take()
-    now += 1.0
+    clock.advance(1.0)
     assert allowance.take()
 
 
@@ -117,18 +120,18 @@ def test_only_a_declared_flag_announces_changes(declared: bytes, announces: bool
 
 
 async def test_the_last_list_stays_after_a_change_if_no_new_one_comes(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(listing_cache, "PATIENCE", 0.05)
     cache, make = ListingCache("a"), Maker()
     await ask(cache, make, anew=False)
     cache.invalidate("notifications/tools/list_changed")
     make.pause = 60.0
-    for _ in range(2):
-        assert list(await cache.obtain(TOOLS, make, 10.0, anew=False, last_will_do=True)) == ["t1"]
-    assert list(await cache.obtain(TOOLS, make, 0.1, anew=False)) == ["t1"]
+    for last_will_do in (True, True, False):
+        asked = asyncio.ensure_future(cache.obtain(TOOLS, make, 10.0, anew=False, last_will_do=last_will_do))
+        await skip(PATIENCE if last_will_do else 10.0)
+        assert list(await asked) == ["t1"]
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        "group a: the last tools/list stays in use: no complete answer to tools/list within 0.05 s"
+        "group a: the last tools/list stays in use: no complete answer to tools/list within 3 s"
     ]
     make.pause = 0.0
     assert await ask(cache, make, anew=False) == ["t5"]

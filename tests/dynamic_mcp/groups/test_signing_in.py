@@ -8,10 +8,17 @@ from typing import Any
 import pytest
 
 from dynamic_mcp.errors import SignInNeeded, StoreFailed, UpstreamFailed
-from dynamic_mcp.groups import signing_in
-from dynamic_mcp.groups.signing_in import NEEDED, WAITS, SigningIn
+from dynamic_mcp.groups.signing_in import (
+    LOOK_AGAIN,
+    NEEDED,
+    SIGN_IN_BEGIN,
+    SIGN_IN_PATIENCE,
+    WAITS,
+    SigningIn,
+)
 from dynamic_mcp.groups.state import GroupState
 from dynamic_mcp.sign_in_page import SignInPage
+from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.fakes import NoConnector
 from tests.dynamic_mcp.helpers import eventually
 
@@ -61,8 +68,7 @@ class Case:
 
 
 @pytest.fixture
-async def case(monkeypatch: pytest.MonkeyPatch) -> Case:
-    monkeypatch.setattr(signing_in, "SIGN_IN_BEGIN", 0.02)
+async def case() -> Case:
     return Case()
 
 
@@ -105,26 +111,19 @@ async def test_group_waits_for_a_client_although_the_store_fails(case: Case) -> 
     assert await asyncio.wait_for(waiting, 5) is True
 
 
-async def test_callers_learn_the_address_as_soon_as_it_is_known(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(signing_in, "LOOK_AGAIN", 0.02)
+async def test_callers_learn_the_address_as_soon_as_it_is_known(case: Case) -> None:
     running = background(case.signing_in.run(NEED))
+    await skip(SIGN_IN_BEGIN)
     assert (await case.failure(WAITS)).remedy == "To sign in, run: x"
     case.server.help = "Sign in at: y"
-    await eventually(
-        lambda: case.state.failure is not None and case.state.failure.remedy == "Sign in at: y",
-        "the new address",
-    )
+    await skip(LOOK_AGAIN)
+    assert (await case.failure(WAITS)).remedy == "Sign in at: y"
     case.server.over.set()
     await asyncio.wait_for(running, 5)
 
 
 @pytest.mark.parametrize("answer", [True, False])
-async def test_callers_wait_for_the_answer_of_the_user(
-    case: Case, monkeypatch: pytest.MonkeyPatch, answer: bool
-) -> None:
-    monkeypatch.setattr(signing_in, "SIGN_IN_PATIENCE", 0.2)
+async def test_callers_wait_for_the_answer_of_the_user(case: Case, answer: bool) -> None:
     answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     async def show(page: SignInPage) -> bool:
@@ -133,14 +132,15 @@ async def test_callers_wait_for_the_answer_of_the_user(
     running = background(case.signing_in.run(NEED))
     await asyncio.sleep(0)
     case.signing_in.on_page(case.page, show)
-    await asyncio.sleep(0.1)
+    await skip(SIGN_IN_BEGIN)
     assert case.state.failure is None
     assert case.state.asks_the_user
 
     answered.set_result(answer)
     if answer:
-        await asyncio.sleep(0.1)
+        await skip(SIGN_IN_PATIENCE - 1.0)
         assert case.state.failure is None
+        await skip(1.0)
     await case.failure(WAITS)
     assert case.opened == 0
     running.cancel()

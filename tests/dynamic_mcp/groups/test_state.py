@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
 
 from dynamic_mcp.errors import StillStarting
-from dynamic_mcp.groups import backoff, state
+from dynamic_mcp.groups import backoff
 from dynamic_mcp.groups.backoff import Backoff
-from dynamic_mcp.groups.state import GroupState
+from dynamic_mcp.groups.state import MIN_AGE, PATIENCE, GroupState
+from tests.dynamic_mcp.clocks import ManualClock, skip
 from tests.dynamic_mcp.fakes import FakeUpstream
-from tests.dynamic_mcp.helpers import WITHIN
-
-
-@pytest.fixture(autouse=True)
-def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "PATIENCE", 0.1)
 
 
 async def test_a_slow_start_answers_with_the_words_of_the_server_and_then_serves() -> None:
-    group, upstream = GroupState("a"), FakeUpstream()
-    with anyio.fail_after(WITHIN):
-        with group.attempt(lambda: "Downloading"):
-            for _ in range(2):
-                with pytest.raises(StillStarting, match="still starting, since 0 s") as caught:
-                    await group.connected()
-                assert caught.value.stderr_tail == "Downloading"
-            assert not group.decided.is_set()
-            group.ready(upstream)
-        assert await group.connected() is upstream
+    clock = ManualClock()
+    group, upstream = GroupState("a", clock), FakeUpstream()
+    with group.attempt(lambda: "Downloading"):
+        waiting = asyncio.ensure_future(group.connected())
+        clock.advance(PATIENCE)
+        await skip(PATIENCE)
+        for call in (waiting, group.connected()):
+            with pytest.raises(StillStarting, match="still starting, since 10 s") as caught:
+                await call
+            assert caught.value.stderr_tail == "Downloading"
+        assert not group.decided.is_set()
+        group.ready(upstream)
+    assert await group.connected() is upstream
 
 
 async def test_a_call_does_not_wait_for_ever_for_a_turn() -> None:
     group = GroupState("a")
-    with anyio.fail_after(WITHIN), pytest.raises(StillStarting, match="waits for its turn"):
-        await group.connected()
+    call = asyncio.ensure_future(group.connected())
+    await skip(PATIENCE)
+    with pytest.raises(StillStarting, match="waits for its turn"):
+        await call
     assert not group.is_wanted()
 
 
@@ -51,15 +53,16 @@ async def test_a_start_is_wanted_while_a_call_waits() -> None:
 async def test_the_failure_of_a_slow_start_is_the_reason_from_then_on() -> None:
     group = GroupState("a")
     with group.attempt(str):
-        await anyio.sleep(0.15)
+        await skip(PATIENCE)
         group.failed("it ended")
     with pytest.raises(Exception, match="it ended"):
         await group.connected()
     assert group.decided.is_set()
 
 
-async def test_an_old_failure_is_tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    group, upstream, attempts = GroupState("a"), FakeUpstream(), 0
+async def test_an_old_failure_is_tried_again_at_once() -> None:
+    clock = ManualClock()
+    group, upstream, attempts = GroupState("a", clock), FakeUpstream(), 0
 
     def attempt() -> None:
         nonlocal attempts
@@ -69,7 +72,7 @@ async def test_an_old_failure_is_tried_again_at_once(monkeypatch: pytest.MonkeyP
     with group.backoff(attempt):
         group.try_again()
         assert group.failure is not None
-        monkeypatch.setattr(state, "MIN_AGE", 0.0)
+        clock.advance(MIN_AGE)
         for _ in range(2):
             group.try_again()
     assert attempts == 1
@@ -81,9 +84,10 @@ async def test_an_old_failure_is_tried_again_at_once(monkeypatch: pytest.MonkeyP
 
 
 def test_a_failure_outside_of_the_backoff_stays() -> None:
-    group = GroupState("a")
+    clock = ManualClock()
+    group = GroupState("a", clock)
     group.failed("it waits for a sign-in")
-    group._failed_at -= 10.0
+    clock.advance(MIN_AGE)
     group.try_again()
     assert group.failure is not None
 

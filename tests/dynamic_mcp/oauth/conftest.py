@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import httpx
 import pytest
 import respx
 
+from dynamic_mcp.clock import Clock
 from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.reach import Reach
@@ -74,11 +76,16 @@ async def make(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     authorizations: list[Authorization] = []
 
     def make_one(
-        user: User | None = None, settings: HttpTransport | None = None, store: TokenStore | None = None
+        user: User | None = None,
+        settings: HttpTransport | None = None,
+        store: TokenStore | None = None,
+        clock: Clock = time.monotonic,
     ) -> Authorization:
         show_address = None if user is None else user.show_address
         store = store or FileStore("docs", directory)
-        authorizations.append(Authorization("docs", settings or transport(), store, show_address))
+        authorizations.append(
+            Authorization("docs", settings or transport(), store, show_address, clock=clock)
+        )
         return authorizations[-1]
 
     yield make_one

@@ -11,14 +11,14 @@ import respx
 
 from dynamic_mcp.config.model import HttpTransport, OAuthSettings
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
-from dynamic_mcp.oauth import authorization as authorization_module
 from dynamic_mcp.oauth import fresh_tokens
 from dynamic_mcp.oauth import store as store_module
-from dynamic_mcp.oauth.authorization import MAX_SIGN_INS, Authorization
+from dynamic_mcp.oauth.authorization import MAX_SIGN_INS, SIGN_IN_PERIOD, Authorization
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from dynamic_mcp.secret import Secret
+from tests.dynamic_mcp.clocks import ManualClock
 from tests.dynamic_mcp.helpers import eventually
 from tests.dynamic_mcp.oauth.kit import (
     ACCESS,
@@ -313,13 +313,12 @@ async def test_late_refusal_of_scopes_does_not_step_up_again(make: Make, store: 
     assert await authorization.handle_refusal(403, before, MORE)
 
 
-async def test_server_gets_few_sign_ins(
-    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_server_gets_few_sign_ins(make: Make, store: FileStore) -> None:
     publish()
     respx.post(TOKEN).mock(side_effect=[grant(number) for number in range(1, 9)])
     user = User()
-    authorization = make(user)
+    clock = ManualClock()
+    authorization = make(user, clock=clock)
     for _ in range(MAX_SIGN_INS):
         await authorization.sign_in(NEED)
 
@@ -327,7 +326,7 @@ async def test_server_gets_few_sign_ins(
         await authorization.sign_in(NEED)
     assert raised.value.remedy == "To sign in, run: dynamic-mcp login docs"
     assert len(user.addresses) == MAX_SIGN_INS
-    monkeypatch.setattr(authorization_module, "SIGN_IN_PERIOD", 0.0)
+    clock.advance(SIGN_IN_PERIOD)
     await authorization.sign_in(NEED)
     assert len(user.addresses) == MAX_SIGN_INS + 1
 

@@ -11,11 +11,12 @@ import pytest
 import respx
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
-from dynamic_mcp.oauth import fresh_tokens
 from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.fresh_tokens import RENEWAL_RETRY_DELAY
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
+from tests.dynamic_mcp.clocks import ManualClock
 from tests.dynamic_mcp.oauth.kit import (
     ACCESS,
     DAY,
@@ -272,15 +273,15 @@ async def test_failed_renewal_keeps_the_tokens_in_use(
     assert not any(secret in caplog.text for secret in (ACCESS, REFRESH, KEY))
 
 
-async def test_failed_renewal_is_retried(
-    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fresh_tokens, "RENEWAL_RETRY_DELAY", 0.0)
+async def test_failed_renewal_is_retried(make: Make, store: FileStore) -> None:
     store.save(stored())
     renewals(httpx.Response(503), grant(1))
-    authorization = make()
+    clock = ManualClock()
+    authorization = make(clock=clock)
 
     assert await authorization.bearer() == f"{ACCESS}-0"
+    assert await authorization.bearer() == f"{ACCESS}-0"
+    clock.advance(RENEWAL_RETRY_DELAY)
     assert await authorization.bearer() == f"{ACCESS}-1"
 
 
