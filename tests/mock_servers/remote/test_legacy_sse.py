@@ -90,6 +90,12 @@ def test_verb_rule_delays_or_refuses_posts(tmp_path: Path) -> None:
         assert json.loads(event_of(listening)["data"])["id"] == 3
 
 
+def test_look_for_metadata_uses_up_no_verb_rule(tmp_path: Path) -> None:
+    with remote(tmp_path, "sse", Script(on=[Rule("GET", [respond(503)], nth=1)])) as mock:
+        assert mock.request("GET", "/.well-known/oauth-protected-resource").status == 405
+        assert [mock.request("GET", "/mcp").status for _ in range(2)] == [503, 200]
+
+
 def test_endpoint_can_be_late_missing_repeated_or_foreign(tmp_path: Path) -> None:
     rules = [
         Rule("GET", [sleep(0.2)], nth=1),
