@@ -52,7 +52,7 @@ def _json_in(block: Any) -> Any:
 
 @check("FRONT-101")
 async def instructions_reach_the_client(workbench: Workbench) -> None:
-    words = {era: random_name() for era in workbench.eras()}
+    words: dict[str, str] = {era: random_name() for era in workbench.eras()}
     told = [
         workbench.stdio(era, Script(era=era, instructions=f"Call echo before {word}."))
         for era, word in words.items()

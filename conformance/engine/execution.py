@@ -20,8 +20,8 @@ from conformance.engine.blame import blamed
 from conformance.errors import CheckTimeout, HarnessError, Violation
 from conformance.model.baseline import Baseline
 from conformance.model.evidence import Evidence, encodable
-from conformance.model.results import Attempt, Result
 from conformance.model.profile import DEFAULT_STARTS_WITHIN
+from conformance.model.results import Attempt, Result
 from conformance.model.sut import Sut
 from conformance.model.verdicts import Level, Verdict, decisive, depends_on_time, judge, leaves
 
