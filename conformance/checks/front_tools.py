@@ -15,7 +15,7 @@ from conformance.workbench.exposed import declared_methods, find_exposed
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.transcript import part
 from mock_servers.jsontext import slice_of
-from mock_servers.script import Rule, Script, on_call, raw, reply, tool
+from mock_servers.script import Rule, Script, any_arguments, on_call, raw, reply, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
@@ -230,7 +230,7 @@ async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> No
     upstream = workbench.stdio(
         "a",
         Script(
-            tools=[tool(name) for name in names],
+            tools=[tool(name, properties=any_arguments(*json.loads(ARGUMENTS))) for name in names],
             on=[on_call(name, _answer_with(result)) for name, result in names.items()],
         ),
     )
@@ -259,7 +259,8 @@ NUMBERS = """{"big": 9007199254740993, "bigger": -123456789012345678901234567890
 @check("FRONT-049")
 async def numbers_keep_every_digit(workbench: Workbench) -> None:
     result = f'{{"content": [], "structuredContent": {NUMBERS}}}'
-    upstream = workbench.stdio("a", Script(on=[on_call("echo", _answer_with(result))]))
+    echo = tool("echo", properties=any_arguments(*json.loads(NUMBERS)))
+    upstream = workbench.stdio("a", Script(tools=[echo], on=[on_call("echo", _answer_with(result))]))
     async with workbench.serving(upstream) as proxy:
         answer = await _call_with(workbench, proxy, "echo", NUMBERS)
         with workbench.precondition("the call works"):
@@ -272,11 +273,26 @@ async def numbers_keep_every_digit(workbench: Workbench) -> None:
             _is_equal(workbench, NUMBERS, seen, number=Decimal)
 
 
+#: stands for the arguments in the params of a call
+_PLACEHOLDER = {"big": "the arguments"}
+
+
+def _params_with(params: Any, arguments: str | None) -> str:
+    """The text of these params with other arguments, written as they are, or without any."""
+    if arguments is None:
+        return json.dumps(_without_placeholder(params))
+    return json.dumps(params).replace(json.dumps(_PLACEHOLDER), arguments)
+
+
+def _without_placeholder(value: Any) -> Any:
+    """The value without the member that is the placeholder."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_placeholder(inner) for name, inner in value.items() if inner != _PLACEHOLDER}
+
+
 async def _call_with(workbench: Workbench, proxy: Proxy, name: str, arguments: str | None) -> Answer:
-    args = "" if arguments is None else f', "args": {arguments}'
-    called = f'{{"group": "a", "name": {json.dumps(name)}{args}}}'
-    tool_name = json.dumps(workbench.sut.profile.tools["call"])
-    params = f'{{"name": {tool_name}, "arguments": {called}}}'
+    params = _params_with(proxy.call_params("a", name, _PLACEHOLDER), arguments)
     what = f"a call of {name} {'without' if arguments is None else 'with'} arguments"
     line = f'{{"jsonrpc": "2.0", "id": "{what}", "method": "tools/call", "params": {params}}}'
     return await proxy.exchange(line, what, what)

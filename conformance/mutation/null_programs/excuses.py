@@ -17,7 +17,7 @@ RELAYS = {
     **_because("the relay ends with the error of its JSON parser", "CFG-005"),
     **_because(
         "the relay passes the words and the environment of an entry on as they are",
-        "CFG-010 STD-001 STD-003",
+        "CFG-010 STD-001 STD-002 STD-003",
     ),
     **_because("the relay speaks one revision and answers with it", "FRONT-001 FRONT-002 FRONT-027"),
     **_because(
