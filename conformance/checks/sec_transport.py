@@ -198,7 +198,7 @@ def _has_redirected(upstream: RemoteMockUpstream) -> bool:
     return any(not request.target.startswith("/authorize") for request in met)
 
 
-@check("SEC-009", timeout=40, slow=True)
+@check("SEC-009", timeout=60, slow=True)
 async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
     plain = await workbench.http("plain", headers={"X-Value": "as it is"})
     header = await workbench.http("header", headers={"X-Value": "${EVIL}"})

@@ -54,6 +54,7 @@ RELAYS = {
     **_because("the relay asks for no compression and decompresses nothing", "HTTP-024"),
     **_because("the relay tells the client that the server answers 401", "OAUTH-029"),
     **_because("the relay opens no URL but that of an entry", "SEC-010"),
+    **_because("the HTTP library of the relay sends no header with a line end", "SEC-009"),
     **_because("the JSON parser of the relay takes a byte order mark", "FRONT-090 STD-041"),
     **_because("the relay writes nothing to stderr", "OPS-041 OPS-042"),
     **_because("the relay asks for the first page of a list only", "FRONT-091"),
