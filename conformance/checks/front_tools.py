@@ -16,7 +16,7 @@ from conformance.workbench.exposed import declared_methods, find_exposed
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.transcript import part
 from mock_servers.jsontext import slice_of
-from mock_servers.script import Rule, Script, on_call, raw, reply, tool
+from mock_servers.script import Rule, Script, any_arguments, on_call, raw, reply, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
@@ -231,7 +231,7 @@ async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> No
     upstream = workbench.stdio(
         "a",
         Script(
-            tools=[tool(name) for name in names],
+            tools=[tool(name, properties=any_arguments(*json.loads(ARGUMENTS))) for name in names],
             on=[on_call(name, _answer_with(result)) for name, result in names.items()],
         ),
     )
@@ -260,7 +260,8 @@ NUMBERS = """{"big": 9007199254740993, "bigger": -123456789012345678901234567890
 @check("FRONT-049")
 async def numbers_keep_every_digit(workbench: Workbench) -> None:
     result = f'{{"content": [], "structuredContent": {NUMBERS}}}'
-    upstream = workbench.stdio("a", Script(on=[on_call("echo", _answer_with(result))]))
+    echo = tool("echo", properties=any_arguments(*json.loads(NUMBERS)))
+    upstream = workbench.stdio("a", Script(tools=[echo], on=[on_call("echo", _answer_with(result))]))
     async with workbench.serving(upstream) as proxy:
         answer = await _call_with(proxy, "echo", NUMBERS)
         with workbench.precondition("the call works"):

@@ -198,10 +198,11 @@ def _has_redirected(upstream: RemoteMockUpstream) -> bool:
     return any(not request.target.startswith("/authorize") for request in met)
 
 
-@check("SEC-009", timeout=40, slow=True)
+@check("SEC-009", timeout=60, slow=True)
 async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
-    plain = await workbench.http("plain", headers={"X-Value": "${PLAIN}"})
+    plain = await workbench.http("plain", headers={"X-Value": "as it is"})
     header = await workbench.http("header", headers={"X-Value": "${EVIL}"})
+    literal = await workbench.http("literal", headers={"X-Value": INJECTED})
     url = await workbench.http("url")
     names = [f"echo{INJECTED}", "echo\0"]
     tools = [*default_tools(), *map(tool, names)]
@@ -209,15 +210,15 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
         await workbench.http("legacy", Script(tools=tools)),
         await workbench.http("modern", Script(era="both", tools=tools)),
     ]
-    bad = [header, url.variant(url=url.url + "?k=${EVIL}")]
-    env = {"PLAIN": "as it is", "EVIL": INJECTED}
+    bad = [header, literal, url.variant(url=url.url + "?k=${EVIL}")]
+    env = {"EVIL": INJECTED}
     async with workbench.proxy(plain, *named, env=env) as proxy:
         await proxy.handshake()
         with workbench.precondition("upstreams with plain values work"):
             await proxy.ready(plain, *named)
             await can_call(workbench, proxy, plain)
             sent = {post.header("X-Value") for post in plain.posts()}
-            workbench.expect(sent == {"as it is"}, "the value of the variable", sent)
+            workbench.expect(sent == {"as it is"}, "the configured value", sent)
         for upstream in named:
             for name in names:
                 await proxy.call(upstream.name, name)  # may succeed, or be an error
@@ -231,9 +232,11 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
             await proxy.call(upstream.name, "echo")
     # Many parsers drop CR and LF from a URL, as the WHATWG URL standard says. A header value cannot be saved
     # like this.
-    calls = header.posts("tools/call")
+    # A proxy that expands no variables sends the reference, which harms nothing.
+    calls = [one for one in header.posts("tools/call") if one.header("X-Value") != "${EVIL}"]
+    calls += literal.posts("tools/call")
     workbench.expect(not calls, "the proxy sends no call with such a header", calls)
-    for upstream in (plain, header, url, *named):
+    for upstream in (plain, header, literal, url, *named):
         for request in upstream.http:
             evil = [pair for pair in request.headers if "evil" in pair[0].lower()]
             workbench.expect(not evil, f"no injected header at {upstream.name}", request)

@@ -305,7 +305,7 @@ async def a_timed_out_call_is_cancelled_at_the_upstream(workbench: Workbench) ->
         await proxy.handshake()
         await proxy.ready(hanging)
         for _ in range(5):
-            await proxy.groups()  # makes the ids of client and upstream differ
+            await proxy.request("tools/list", {})  # makes the ids of client and upstream differ
         await workbench.run_cases(
             partial(_is_cancelled, workbench, proxy, hanging), partial(_is_abandoned, workbench, proxy, mute)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
@@ -68,17 +69,18 @@ def calls_another_server_over_a_new_connection() -> None:
 
 def _connect_anew(kind: type[StdioConnector | HttpConnector], when: Callable[[Group], bool]) -> None:
     """Make a tool call over a connection of its own, which ends with the call, when `when` says so."""
-    connectors: dict[Events, Connector] = {}
-    connect, request = kind.connect, Group.request
+    connections: dict[Events, Callable[[], Upstream]] = {}
+    connect: Callable[[Connector, Events], Upstream] = getattr(kind, "connect")  # noqa: B009 - of either class
+    request = Group.request
 
-    def remembered(self: StdioConnector | HttpConnector, events: Events) -> Upstream:
-        connectors[events] = self
+    def remembered(self: Connector, events: Events) -> Upstream:
+        connections[events] = partial(connect, self, events)
         return connect(self, events)
 
     async def wrong(self: Group, method: str, params: bytes, options: Options, kind: Kind = TOOLS) -> bytes:
-        if method != "tools/call" or self not in connectors or not when(self):
+        if method != "tools/call" or self not in connections or not when(self):
             return await request(self, method, params, options, kind)
-        upstream = connect(connectors[self], self)
+        upstream = connections[self]()
         try:
             await upstream.open(_OPEN)
             return await upstream.request(method, params, options)

@@ -18,7 +18,7 @@ RELAYS = {
     **_because("the relay waits for its client and its servers", "OPS-060"),
     **_because(
         "the relay passes the words and the environment of an entry on as they are",
-        "CFG-010 STD-001 STD-003",
+        "CFG-010 STD-001 STD-002 STD-003",
     ),
     **_because("the relay speaks one revision and answers with it", "FRONT-001 FRONT-002 FRONT-027"),
     **_because(
@@ -55,6 +55,7 @@ RELAYS = {
     **_because("the relay asks for no compression and decompresses nothing", "HTTP-024"),
     **_because("the relay tells the client that the server answers 401", "OAUTH-029"),
     **_because("the relay opens no URL but that of an entry", "SEC-010"),
+    **_because("the HTTP library of the relay sends no header with a line end", "SEC-009"),
     **_because("the JSON parser of the relay takes a byte order mark", "FRONT-090 STD-041"),
     **_because("the relay writes nothing to stderr", "OPS-041 OPS-042"),
     **_because("the relay asks for the first page of a list only", "FRONT-091"),

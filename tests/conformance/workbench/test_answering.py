@@ -46,6 +46,24 @@ async def test_answering_answers_a_request_and_the_transcript_keeps_it(
         assert [heard.message["id"] for heard in proxy.transcript.asked(method)] == ["question"]
 
 
+@pytest.mark.parametrize(("method", "result"), [("ping", {}), ("roots/list", {"roots": []})])
+async def test_the_client_answers_ping_and_roots_without_a_script(
+    method: str, result: dict[str, object]
+) -> None:
+    sut = Sut("asks", (sys.executable, "-I", "-S", "-c", ASKS, "{config}"), Profile("asks"))
+    async with open_workbench(sut, "TEST", keep=False) as workbench, workbench.proxy() as proxy:
+        answer = await proxy.request("vendor/ask", {"ask": method})
+    assert answer.result == {"told": {"result": result}}
+
+
+async def test_a_silent_client_answers_nothing() -> None:
+    sut = Sut("asks", (sys.executable, "-I", "-S", "-c", ASKS, "{config}"), Profile("asks"))
+    async with open_workbench(sut, "TEST", keep=False) as workbench, workbench.proxy() as proxy:
+        proxy.answers.stay_silent()
+        with pytest.raises(Violation, match="an answer to vendor/ask within 1 s"):
+            await proxy.request("vendor/ask", {"ask": "ping"}, within=1.0)
+
+
 async def test_answering_raises_an_exception_unchanged() -> None:
     sut = Sut("asks", (sys.executable, "-I", "-S", "-c", ASKS, "{config}"), Profile("asks"))
     with pytest.raises(Violation, match="the reason"):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.errors import Violation
+from conformance.errors import HarnessError, Violation
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.inbox import Answer
 from conformance.workbench.mocks import StdioMockUpstream
 from mock_servers.commands import JOURNAL
 from mock_servers.journal import Journal
-from mock_servers.script import Script
+from mock_servers.script import Script, tool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,3 +137,18 @@ class TestResourcesAndPrompts:
 def test_the_text_of_an_answer_has_no_receipt() -> None:
     assert answered('{"x": 1}', RECEIPT).text == '{"x": 1}'
     assert answered(f"one\n{RECEIPT}\ntwo").text == "one\ntwo"
+
+
+class TestArguments:
+    def test_that_the_tool_declares_are_accepted(self, mock: Mock) -> None:
+        mock.arrivals.must_be_declared("a", "echo", {"x": 1})
+        mock.arrivals.must_be_declared("a", "of-no-script", {"y": 1})
+        mock.arrivals.must_be_declared("another", "echo", {"y": 1})
+
+    def test_that_the_tool_does_not_declare_are_a_fault_of_the_check(self, mock: Mock) -> None:
+        with pytest.raises(HarnessError, match=r"echo of a with undeclared arguments \['y'\]"):
+            mock.arrivals.must_be_declared("a", "echo", {"x": 1, "y": 1})
+
+    def test_of_a_tool_whose_schema_is_the_subject_are_free(self, tmp_path: Path) -> None:
+        strict = {**tool("strict"), "inputSchema": {"type": "object", "additionalProperties": False}}
+        Mock(tmp_path, Script(tools=[strict])).arrivals.must_be_declared("a", "strict", {"y": 1})
