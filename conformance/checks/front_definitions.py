@@ -52,7 +52,7 @@ def _json_in(block: Any) -> Any:
 
 @check("FRONT-101")
 async def instructions_reach_the_client(workbench: Workbench) -> None:
-    words: dict[str, str] = {era: random_name() for era in workbench.eras()}
+    words = {era: random_name() for era in workbench.eras()}
     told = [
         workbench.stdio(era, Script(era=era, instructions=f"Call echo before {word}."))
         for era, word in words.items()
@@ -62,11 +62,11 @@ async def instructions_reach_the_client(workbench: Workbench) -> None:
         of_proxy = (
             f"{proxy.greeting.raw if proxy.greeting else ''}{(await proxy.request('tools/list', {})).raw}"
         )
-        for upstream in told:
+        for upstream, word in zip(told, words.values(), strict=True):
             with workbench.case(f"the {upstream.name} upstream"):
                 await can_call(workbench, proxy, upstream)
                 shown = listing_text(await proxy.tools_of(upstream.name))
-                workbench.expect(words[upstream.name] in shown + of_proxy, "its instructions", shown)
+                workbench.expect(word in shown + of_proxy, "its instructions", shown)
         shown = listing_text(await proxy.tools_of("silent"))
         foreign = [word for word in words.values() if word in shown]
         workbench.expect(not foreign, "no instructions of other servers with the tools of a group", shown)
