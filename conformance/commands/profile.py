@@ -19,7 +19,7 @@ from conformance.engine.execution import workbench_factory
 from conformance.errors import UsageError
 from conformance.model.client_table import ClientTable
 from conformance.model.profile import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS, REVISIONS, Profile
-from conformance.model.profile_tables import COMMAND, SHELL, Config, Single
+from conformance.model.profile_tables import COMMAND, SHELL, ConfigTable, SingleTable
 from conformance.model.sut import PLACEHOLDER, make_sut
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
         face="flat",
         single=single,
         upstreams="several" if single is None else "one",
-        config=Config() if single is None else Config(variables=False, reload=False),
+        config=ConfigTable() if single is None else ConfigTable(variables=False, reload=False),
         client=client,
     )
     kind = options.upstreams if single is None else _kind(single)
@@ -111,7 +111,7 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
     return 0
 
 
-def _split(command: Sequence[str], given: str | None) -> tuple[list[str], Single | None]:
+def _split(command: Sequence[str], given: str | None) -> tuple[list[str], SingleTable | None]:
     """The command, and how the one server goes on it; None for a program with a configuration file.
 
     The line of `[single]` begins with the first word that has a placeholder, or with the option before it.
@@ -136,15 +136,15 @@ def _split(command: Sequence[str], given: str | None) -> tuple[list[str], Single
     kind = given or ("http" if is_url else "command")
     if is_url == (kind == "command"):
         raise UsageError(f"--single {kind}: the command has {_URL if is_url else f'{COMMAND} or {SHELL}'}")
-    return list(command[:first]), Single(**{kind: line})
+    return list(command[:first]), SingleTable(**{kind: line})
 
 
-def _kind(single: Single) -> str:
+def _kind(single: SingleTable) -> str:
     return next(kind for kind in ("command", "http", "sse") if getattr(single, kind))
 
 
 def _lines(
-    name: str, command: Sequence[str], found: Findings, single: Single | None, client: ClientTable
+    name: str, command: Sequence[str], found: Findings, single: SingleTable | None, client: ClientTable
 ) -> Iterator[str]:
     """The profile as TOML."""
     yield f"# The first answer took {found.first_answer:.1f} s. It declares: {', '.join(sorted(found.capabilities)) or 'nothing'}."

@@ -13,7 +13,7 @@ import msgspec
 
 from conformance.errors import UsageError
 from conformance.model.client_table import ClientTable
-from conformance.model.profile_tables import Config, Face, Single, Tokens, Upstreams
+from conformance.model.profile_tables import ConfigTable, Face, SingleTable, TokensTable, Upstreams
 from conformance.model.registry import Registry
 from conformance.model.verdicts import Verdict
 
@@ -64,9 +64,9 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uri: str = ""
     uri_alone: str = ""
     upstreams: Upstreams = "several"
-    single: Single | None = None
-    config: Config | None = None
-    tokens: Tokens = Tokens()
+    single: SingleTable | None = None
+    config: ConfigTable | None = None
+    tokens: TokensTable = TokensTable()
     client: ClientTable = ClientTable()
 
 

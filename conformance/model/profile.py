@@ -16,7 +16,13 @@ from conformance.errors import UsageError
 from conformance.model import profile_tables as tables
 from conformance.model.baseline import Known, ProfileFile, check_profile, read_profile_file
 from conformance.model.client_table import ClientTable
-from conformance.model.profile_tables import DEFAULT_MARGIN, DEFAULT_TOKEN_FILE, Config, Names, Single
+from conformance.model.profile_tables import (
+    DEFAULT_MARGIN,
+    DEFAULT_TOKEN_FILE,
+    ConfigTable,
+    Names,
+    SingleTable,
+)
 from conformance.model.registry import Reach
 from conformance.model.relay import reason_for_exemption
 
@@ -117,9 +123,9 @@ class Profile:
     #: the upstreams that one process serves
     upstreams: tables.Upstreams = "several"
     #: how one upstream goes on the command line; None = the upstreams are in a configuration file
-    single: Single | None = None
+    single: SingleTable | None = None
     #: the form of the configuration file
-    config: Config = field(default_factory=Config)
+    config: ConfigTable = field(default_factory=ConfigTable)
     #: the environment variables that make it write more to stderr
     log_switch: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_LOG_SWITCH))
     #: which of `PROMISES` it makes
@@ -168,10 +174,10 @@ class Profile:
         try:
             tables.check_names(names)
             if content.single is None:
-                config = content.config or Config()
+                config = content.config or ConfigTable()
             else:
                 # A command line has neither variables nor a file that changes, unless the profile says otherwise.
-                config = content.config or Config(variables=False, reload=False)
+                config = content.config or ConfigTable(variables=False, reload=False)
                 tables.check_single(content.single)
                 missing = content.single.missing_families()
             tables.check_config(config)
@@ -228,7 +234,7 @@ class Profile:
     @property
     def is_configured_like_dynamic_mcp(self) -> bool:
         """Whether the settings of dynamic-mcp can be asked of it: it has a configuration file, and not one of another program."""
-        return self.single is None and (self.face == "dynamic" or self.config == Config())
+        return self.single is None and (self.face == "dynamic" or self.config == ConfigTable())
 
     def reason_for_absence(
         self, requirement_id: str, era: str = "any", reach: str = Reach.PROXY

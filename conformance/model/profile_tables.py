@@ -61,7 +61,7 @@ _NAME_FIELDS = {
 }
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ConfigTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[config]`: the form of the configuration file, as it differs from that of dynamic-mcp."""
 
     #: JSON is YAML too, so "yaml" changes the name of the file alone
@@ -85,7 +85,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return not (self.rename or self.drop) and (self.servers, self.units) == ("mcpServers", "text")
 
 
-class Single(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SingleTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[single]`: how one upstream goes on the command line. An empty line = the program has no such thing."""
 
     #: a stdio server: `{command}` stands for its words, `{shell}` for one string for a shell
@@ -118,7 +118,7 @@ class Single(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return found
 
 
-class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TokensTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[tokens]`: where the program keeps its OAuth tokens, and when it refreshes them."""
 
     #: the token file of a server, below HOME; `{server}` stands for its name
@@ -139,7 +139,7 @@ def check_names(names: Names) -> None:
             raise UsageError(f"{member}: {pattern!r} needs {{uri}}, {{rest}} or {{quoted}}")
 
 
-def check_config(config: Config) -> None:
+def check_config(config: ConfigTable) -> None:
     """Raise `UsageError` for a place that is no dotted path."""
     for member, place in (
         ("servers", config.servers),
@@ -153,7 +153,7 @@ def check_config(config: Config) -> None:
         )
 
 
-def check_single(single: Single) -> None:
+def check_single(single: SingleTable) -> None:
     """Raise `UsageError` for a line without the placeholder that it needs, or if no line takes an upstream."""
     if not (single.command or single.http or single.sse):
         raise UsageError("single: needs a line `command`, `http` or `sse`, because it describes one upstream")

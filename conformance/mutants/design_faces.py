@@ -56,10 +56,8 @@ def shows_each_tool_under_a_name_of_its_own_making() -> None:
 
 
 def show_flat(name_of: Callable[[str, str], str]) -> None:
-    """Private, because the reference has two tools, and lists no others. The design announces no change of its tools.
-
-    It signs in at its start, because a list of all tools is about no group.
-    """
+    """The design announces no change of its tools. It signs in at its start, because a list of all tools is about no group."""
+    # Private, because the reference has two tools, and lists no others.
     fitting, run, handlers = Catalog._fitting, Toolbox.run, Frontend._handlers
     declared = tool_surface.capabilities
     legacy_route, modern_route = Router._route_legacy, Router._route_modern

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from conformance.model.profile_tables import Config, Single
+    from conformance.model.profile_tables import ConfigTable, SingleTable
     from conformance.model.sut import Sut
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.terminal import Terminal
@@ -43,7 +43,7 @@ def wrapped(
     return command
 
 
-def words_for(single: Single, config: Config, entry: Mapping[str, Any]) -> list[str]:
+def words_for(single: SingleTable, config: ConfigTable, entry: Mapping[str, Any]) -> list[str]:
     """The words for the upstream of this server entry. Raises `NotApplicable` for what the command line has no place for."""
     if other := sorted(entry.keys() - _KNOWN):
         raise NotApplicable(
@@ -61,7 +61,7 @@ def words_for(single: Single, config: Config, entry: Mapping[str, Any]) -> list[
     return words
 
 
-def _line(single: Single, entry: Mapping[str, Any]) -> Sequence[str]:
+def _line(single: SingleTable, entry: Mapping[str, Any]) -> Sequence[str]:
     kind = "command" if "command" in entry else "sse" if entry.get("type") == "sse" else "http"
     line: tuple[str, ...] = getattr(single, kind)
     if not line:
@@ -76,7 +76,7 @@ def _replaced(part: str, entry: Mapping[str, Any]) -> list[str]:
     return words if part == COMMAND else [part.replace(SHELL, shlex.join(words))]
 
 
-def _options(single: Single, entry: Mapping[str, Any]) -> Iterator[str]:
+def _options(single: SingleTable, entry: Mapping[str, Any]) -> Iterator[str]:
     for member, line in (("headers", single.header), ("env", single.env)):
         for name, value in (entry.get(member) or {}).items():
             if not line:

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import NotApplicable
-from conformance.model.profile_tables import Config
+from conformance.model.profile_tables import ConfigTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|s|m|h)")
 
 
 def rendered(
-    config: Config, servers: Mapping[str, Mapping[str, Any]], extra: Mapping[str, Any] | None
+    config: ConfigTable, servers: Mapping[str, Mapping[str, Any]], extra: Mapping[str, Any] | None
 ) -> str:
     """The text of a configuration with these server entries, and `extra` at its root. Raises `NotApplicable`."""
     entries = {name: entry_in(config, entry) for name, entry in servers.items()}
@@ -33,7 +33,7 @@ def rendered(
     return _text(config, {**whole, **(extra or {})})
 
 
-def translated(config: Config, text: str | bytes) -> str | bytes:
+def translated(config: ConfigTable, text: str | bytes) -> str | bytes:
     """A text in the form of dynamic-mcp in that of the program; unchanged if it is no such text. Raises `NotApplicable`."""
     if config.is_plain:
         decoded = text if isinstance(text, str) else text.decode(errors="replace")
@@ -49,7 +49,7 @@ def translated(config: Config, text: str | bytes) -> str | bytes:
     return rendered(config, servers, {name: part for name, part in content.items() if name != "mcpServers"})
 
 
-def entry_in(config: Config, entry: Mapping[str, Any]) -> dict[str, Any]:
+def entry_in(config: ConfigTable, entry: Mapping[str, Any]) -> dict[str, Any]:
     """A server entry in the form of the program. Raises `NotApplicable` for a member that the program does not have."""
     found: dict[str, Any] = {}
     for name, value in entry.items():
@@ -63,7 +63,7 @@ def entry_in(config: Config, entry: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def needs_variables(config: Config, text: str) -> None:
+def needs_variables(config: ConfigTable, text: str) -> None:
     """Raise `NotApplicable` if a text refers to an environment variable and the program has no such references."""
     if not config.variables and "${" in text:
         raise NotApplicable(
@@ -79,7 +79,7 @@ def put(whole: dict[str, Any], place: str, value: Any) -> None:
     whole[last] = value
 
 
-def _put_timeout(config: Config, found: dict[str, Any], value: Any) -> None:
+def _put_timeout(config: ConfigTable, found: dict[str, Any], value: Any) -> None:
     """A timeout for all requests, or one for each kind. A program with one number for all gets that of the tools."""
     place = config.rename.get("timeout", "timeout")
     parts = value if isinstance(value, dict) else {}
@@ -100,7 +100,7 @@ def _put_timeout(config: Config, found: dict[str, Any], value: Any) -> None:
         )
 
 
-def _in_units(config: Config, value: Any) -> Any:
+def _in_units(config: ConfigTable, value: Any) -> Any:
     """A duration as the program takes it; unchanged if it is no duration, because then a check is about that."""
     if (
         config.units == "text"
@@ -114,7 +114,7 @@ def _in_units(config: Config, value: Any) -> Any:
     return int(scaled) if scaled == int(scaled) else scaled
 
 
-def _text(config: Config, content: Mapping[str, Any]) -> str:
+def _text(config: ConfigTable, content: Mapping[str, Any]) -> str:
     text = json.dumps(content, indent=1, ensure_ascii=False)
     needs_variables(config, text)
     return text

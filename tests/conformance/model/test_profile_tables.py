@@ -8,7 +8,7 @@ import pytest
 
 from conformance.errors import UsageError
 from conformance.model.profile import Profile
-from conformance.model.profile_tables import DEFAULT_TOKEN_FILE, Config
+from conformance.model.profile_tables import DEFAULT_TOKEN_FILE, ConfigTable
 from conformance.model.registry import Reach
 
 
@@ -44,7 +44,7 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name(text: str, problem: str
 def test_a_profile_without_tables_is_that_of_dynamic_mcp() -> None:
     profile = Profile.parse("", "mine")
     assert (profile.face, profile.upstreams, profile.single) == ("dynamic", "several", None)
-    assert (profile.config, profile.token_file) == (Config(), DEFAULT_TOKEN_FILE)
+    assert (profile.config, profile.token_file) == (ConfigTable(), DEFAULT_TOKEN_FILE)
     assert profile.is_configured_like_dynamic_mcp
 
 

@@ -9,18 +9,18 @@ import pytest
 
 from conformance.errors import NotApplicable, UsageError
 from conformance.model.profile import Profile
-from conformance.model.profile_tables import Config, Single
+from conformance.model.profile_tables import ConfigTable, SingleTable
 from conformance.model.sut import make_sut
 from conformance.workbench.command_lines import words_for
 
-SINGLE = Single(
+SINGLE = SingleTable(
     command=("{options}", "--", "{command}"),
     http=("{url}", "--http"),
     header=("--header", "{name}: {value}"),
     env=("-e", "{name}", "{value}"),
     client=("--client", '{"client_id":"{client_id}"}'),
 )
-NOTHING = Config(variables=False, reload=False)
+NOTHING = ConfigTable(variables=False, reload=False)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ NOTHING = Config(variables=False, reload=False)
             ["-e", "A", "1", "-e", "B", "2", "--", "server", "a b"],
         ),
         (
-            Single(command=("--stdio", "{shell}")),
+            SingleTable(command=("--stdio", "{shell}")),
             {"command": "server", "args": ["a b"]},
             ["--stdio", "server 'a b'"],
         ),
@@ -41,11 +41,11 @@ NOTHING = Config(variables=False, reload=False)
             {"url": "http://x", "headers": {"X-A": "1"}, "oauth_client_id": "me"},
             ["--header", "X-A: 1", "--client", '{"client_id":"me"}', "http://x", "--http"],
         ),
-        (Single(sse=("--sse={url}",)), {"url": "http://x", "type": "sse"}, ["--sse=http://x"]),
+        (SingleTable(sse=("--sse={url}",)), {"url": "http://x", "type": "sse"}, ["--sse=http://x"]),
     ],
 )
 def test_each_member_of_the_entry_becomes_the_words_of_its_line(
-    single: Single, entry: dict[str, Any], words: list[str]
+    single: SingleTable, entry: dict[str, Any], words: list[str]
 ) -> None:
     assert words_for(single, NOTHING, entry) == words
 
@@ -62,7 +62,7 @@ def test_what_the_line_has_no_place_for_does_not_apply(entry: dict[str, Any], re
     with pytest.raises(NotApplicable, match=reason):
         words_for(SINGLE, NOTHING, entry)
     with pytest.raises(NotApplicable, match="no line"):
-        words_for(Single(http=("{url}",)), NOTHING, {"url": "http://x", "headers": {"A": "1"}})
+        words_for(SingleTable(http=("{url}",)), NOTHING, {"url": "http://x", "headers": {"A": "1"}})
 
 
 def test_the_words_stand_where_the_command_says_or_at_its_end() -> None:
