@@ -66,7 +66,7 @@ async def instructions_reach_the_client(workbench: Workbench) -> None:
             with workbench.case(f"the {upstream.name} upstream"):
                 await can_call(workbench, proxy, upstream)
                 shown = listing_text(await proxy.tools_of(upstream.name))
-                workbench.expect(words[upstream.name] in shown + of_proxy, "its instructions", shown)
+                workbench.expect(words[upstream.script.era] in shown + of_proxy, "its instructions", shown)
         shown = listing_text(await proxy.tools_of("silent"))
         foreign = [word for word in words.values() if word in shown]
         workbench.expect(not foreign, "no instructions of other servers with the tools of a group", shown)

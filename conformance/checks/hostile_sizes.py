@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -116,7 +116,7 @@ async def compressed_metadata_do_not_fill_the_memory(workbench: Workbench) -> No
 
 async def _asking_for_a_sign_in(workbench: Workbench, name: str, hostile: str) -> RemoteMockUpstream:
     """A hostile server whose entry has a client id, because some proxies begin no sign-in without one."""
-    fields = {} if workbench.sut.profile.registers else {"oauth_client_id": CLIENT}
+    fields: dict[str, Any] = {} if workbench.sut.profile.registers else {"oauth_client_id": CLIENT}
     return await workbench.http(name, HOSTILE[hostile].script(), **fields)
 
 
