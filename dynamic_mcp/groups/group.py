@@ -6,7 +6,7 @@ upstream. No lock is held during a request, so a group that hangs or fails delay
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Sequence
 from typing import TypeVar
 
 import anyio
@@ -340,16 +340,16 @@ class Group:
         self._successor = successor
         successor._listings.inherit(self._listings)
         self._state.replaced()
-        successor.inherit(self._subscriptions.uris, self.policy)
+        successor.inherit(self._subscriptions, self.policy)
         if self._signing_in.is_named:
             successor.try_again()
 
-    def inherit(self, uris: set[str], policy: CallPolicy | None) -> None:
+    def inherit(self, subscriptions: ResourceSubscriptions, policy: CallPolicy | None) -> None:
         """Take over the subscriptions of a predecessor, and the limits of its policy."""
         if self.policy is not None and policy is not None:
             self.policy.inherit(policy)
-        self._subscriptions.uris |= uris
-        if uris and self.upstream is not None:
+        self._subscriptions.inherit(subscriptions)
+        if subscriptions.holders and self.upstream is not None:
             self._subscriptions.restore(self.upstream)
 
     async def finish_calls(self) -> None:
@@ -371,8 +371,8 @@ class Group:
         self._listings.invalidate(message.method or "")
         self._listener.on_notification(self, message)
 
-    async def on_request(self, message: Message) -> bytes:
-        return await self._listener.on_request(self, message)
+    async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
+        return await self._listener.on_request(self, message, callers)
 
     def on_sign_in(self, page: SignInPage) -> bool:
         if not self._listener.can_show_pages(self):
