@@ -25,6 +25,10 @@ from dynamic_mcp.commands.terminal import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dynamic_mcp.extras.sharing.place import Place
     from dynamic_mcp.hooks import EarlyResponder
 
 _EPILOG = """\
@@ -33,6 +37,7 @@ commands, each with its own --help:
   check       check a configuration, and show what its servers offer
   login       sign in to a server behind a URL before the proxy needs it
   logout      delete the tokens of a server
+  status      show the proxies with --share, their clients and servers
   schema      print the JSON Schema of a configuration
   completion  print the script that completes these commands in a shell
 
@@ -46,7 +51,8 @@ def parser(*, takes_config: bool = True) -> Parser:
     result = Parser(
         prog="dynamic-mcp",
         description="Serve many MCP servers to one client as two tools, with schemas on demand.",
-        usage="%(prog)s [--log-level LEVEL] [CONFIG]\n"
+        usage="%(prog)s [--log-level LEVEL] [--share [--linger TIME]] [CONFIG]\n"
+        "       %(prog)s status [CONFIG] [--json]\n"
         "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
         "       %(prog)s logout SERVER [CONFIG]\n"
         "       %(prog)s import TOOL [--global] [--output FILE] [--yes] [--start]\n"
@@ -64,6 +70,15 @@ def parser(*, takes_config: bool = True) -> Parser:
         metavar="LEVEL",
         choices=("off", "error", "warn", "info", "debug"),
         help="what goes to stderr: off, error, warn (default), info or debug",
+    )
+    result.add_argument(
+        "--share", action="store_true", help="share the servers with the other sessions of this configuration"
+    )
+    result.add_argument(
+        "--linger",
+        metavar="TIME",
+        default="30s",
+        help="how long shared servers outlive the last session (default: 30s)",
     )
     result.add_argument("--version", action="version", version=f"dynamic-mcp {__version__}")
     return result
@@ -95,6 +110,10 @@ def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = 
             from dynamic_mcp.commands import check
 
             sys.exit(check.main(words[1:]))
+        case ["status"]:
+            from dynamic_mcp.commands import status
+
+            sys.exit(status.main(words[1:]))
     if words == ["schema"]:
         from dynamic_mcp.config.load import schema
 
@@ -110,6 +129,8 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
     if rest:
         _refuse_rest(options.config, rest, command_line)
     path = required_path(options.config, command_line)
+    if options.share:
+        return _share(path, options, command_line)
 
     import anyio
 
@@ -130,6 +151,43 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
         return anyio.run(
             serve, path, loaded, source, sink, early, backend_options={"use_uvloop": _has_uvloop()}
         )
+    except ConfigError as error:
+        fail(*error.lines)
+
+
+def _share(path: Path, options: argparse.Namespace, command_line: Parser) -> int:
+    """Serve a client on the standard streams with the servers of all sessions; the exit status."""
+    from importlib.util import find_spec
+
+    if sys.platform == "win32" or find_spec("dynamic_mcp.extras") is None:
+        fail("--share needs a POSIX system, and the extras of the proxy; start it without --share")
+    from dynamic_mcp import log
+    from dynamic_mcp.config import duration
+    from dynamic_mcp.config.load import load
+    from dynamic_mcp.errors import ConfigError
+    from dynamic_mcp.extras.sharing import attach
+
+    try:
+        linger = duration.seconds(options.linger)
+    except ValueError as error:
+        command_line.error(f"--linger: {error}; write {duration.DURATION_SYNTAX}")
+    path = path.absolute()
+
+    def serve(place: Place, on_listening: Callable[[], None]) -> int:
+        import anyio
+
+        from dynamic_mcp.extras.sharing.door import SocketDoor
+        from dynamic_mcp.server import serve_many
+
+        door = SocketDoor(path, place, linger, on_listening)
+        config = load(path, os.environ)
+        return anyio.run(serve_many, path, config, door, backend_options={"use_uvloop": _has_uvloop()})
+
+    log.configure(options.log_level)
+    try:
+        # A mistake in the file belongs on the stderr of the client.
+        load(path, os.environ)
+        return attach.run(path, serve)
     except ConfigError as error:
         fail(*error.lines)
 

@@ -77,6 +77,8 @@ class Client:
     ) -> None:
         self.number = next(clients.numbers)
         self.folder = folder
+        #: where it comes from, for a report
+        self.origin = ""
         self.began = time.time()
         #: bytes that wait until the client reads them
         self.unread = unread
@@ -163,8 +165,9 @@ class Clients:
         self.open_clients: dict[int, Client] = {}
         #: shared pools by what they offer to servers
         self.pools: dict[bytes, Pool] = {}
-        #: set while neither a client nor a shared pool is left
+        #: set while there is neither a client nor a shared pool
         self.idle = asyncio.Event()
+        self.idle.set()
         self._make = make
         self._folder = folder
         self._linger = linger

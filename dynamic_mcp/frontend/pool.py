@@ -9,9 +9,11 @@ server; otherwise the pool refuses the request. What a server announces goes to 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -49,6 +51,8 @@ class Pool:
         """``offer`` is what the servers are told of the capabilities of the clients, and ``client_info`` of their name."""
         self.members: list[Member] = []
         self.groups: dict[str, Group] = {}
+        #: when each group was connected last, in seconds of the epoch
+        self.since: WeakKeyDictionary[Group, float] = WeakKeyDictionary()
         self._make = make
         self._offer = offer
         self._client_info = client_info
@@ -137,6 +141,7 @@ class Pool:
         return self._client_info
 
     def on_ready(self, group: Group) -> None:
+        self.since[group] = time.time()
         if self._level is not None:
             self._tasks.start(send_level(group, self._level))
         for relay in self._relays():

@@ -87,6 +87,11 @@ class Relay:
         for group in self._groups.values():
             self._send_level(group)
 
+    @property
+    def in_flight(self) -> int:
+        """The requests of the client that need a server and have no answer yet."""
+        return len(self._calls)
+
     def awaits(self, group: Group) -> bool:
         """Whether a request of the client is in flight that needs the group."""
         return any(group in (call.group, call.awaited) for call in self._calls)

@@ -70,7 +70,7 @@ class Group:
         #: the upstream that is connected or being connected, until it is closed
         self._connection: Upstream | None = None
         self._paused = False
-        self._in_flight = InFlight()
+        self.in_flight = InFlight()
         #: set to end the current delay before the next attempt
         self._retry = anyio.Event()
         self.define(server)
@@ -182,7 +182,7 @@ class Group:
 
     async def _tracked(self, request: Coroutine[object, object, _T]) -> _T:
         """Make a request that ``finish_calls`` waits for. If the group has ended meanwhile, raises the reason of its end."""
-        with self._in_flight:
+        with self.in_flight:
             try:
                 return await request
             except UpstreamFailed as error:
@@ -356,7 +356,7 @@ class Group:
         """Wait until no call is in flight, at most as long as a call can take that reports progress."""
         timeouts = self.server.timeouts
         with anyio.move_on_after(MAX_TIMES * max(timeouts.tools, timeouts.resources, timeouts.prompts)):
-            await self._in_flight.none_left()
+            await self.in_flight.none_left()
         self._state.end("its definition in the configuration was changed")
 
     # Messages that the upstream begins (``upstream.base.Events``)
