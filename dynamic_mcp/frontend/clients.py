@@ -123,10 +123,12 @@ class Client:
         await self.frontend.finish(gone)
 
     async def close(self) -> None:
-        """Cancel the calls in flight, and leave the servers. A second call does nothing."""
+        """Leave the servers, and cancel the calls in flight. No further line may come. A second call does nothing."""
         if not self._is_closed:
             self._is_closed = True
             self.session.input_ended()
+            for pool in self.pools:
+                pool.leave(self)
             await self.frontend.close()
             self._clients.forget(self)
 
@@ -247,8 +249,6 @@ class Clients:
     def forget(self, client: Client) -> None:
         """Take a client out. Its servers end now, shared ones later."""
         del self.open_clients[client.number]
-        for pool in client.pools:
-            pool.leave(client)
         if client.own is not None:
             client.own.end()
         for offer, pool in self.pools.items():

@@ -41,10 +41,12 @@ def run(path: Path, serve: Serve) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: os._exit(128 + number))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # A serving process that this one started leaves no zombie behind.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     return _Attached(election).run()
 
 
-class _Way:
+class Direction:
     """One direction: bytes that come in, and bytes that wait to go out."""
 
     def __init__(self, change: Callable[[bytes], bytes], max_line: float = float("inf")) -> None:
@@ -98,8 +100,8 @@ class _Attached:
     def __init__(self, election: Election) -> None:
         self._election = election
         self._memory = SessionMemory()
-        self._up = _Way(self._memory.to_server, MAX_MESSAGE)
-        self._down = _Way(self._memory.to_client)
+        self._up = Direction(self._memory.to_server, MAX_MESSAGE)
+        self._down = Direction(self._memory.to_client)
         self._connection = self._join()
         self._began = time.monotonic()
         self._short_lives = 0

@@ -137,6 +137,7 @@ class SocketDoor:
             await link.wait_ended()
             await client.finish(link.wait_gone())
         finally:
+            connection.stop_reading()
             await client.close()
             del self._open[client.number]
             await link.close()
@@ -224,6 +225,11 @@ class _Connection(asyncio.Protocol):
             self._before.clear()
         if self._has_ended:
             self.link.finish()
+
+    def stop_reading(self) -> None:
+        """Take no further line."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         self._has_ended = True

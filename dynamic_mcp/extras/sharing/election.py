@@ -37,8 +37,6 @@ class Election:
         self._place = place
         self._path = path
         self._serve = serve
-        #: the serving process that this process started
-        self.child: int | None = None
 
     def join(self) -> socket.socket:
         """A connection to the serving process, which may be new. Raises ConfigError if there is none."""
@@ -49,11 +47,6 @@ class Election:
             if problem := self._start():
                 raise ConfigError(f"{self._path}: no serving process could be started: {problem}")
         raise ConfigError(f"{self._path}: no serving process could be reached: each one ended at once")
-
-    def reap(self) -> None:
-        """Take note of the end of the serving process that this process started."""
-        if self.child is not None and os.waitpid(self.child, os.WNOHANG)[0]:
-            self.child = None
 
     def _try(self, connect: Callable[[], socket.socket]) -> socket.socket | None:
         """A connection; None without a process that stays. Raises ConfigError."""
@@ -69,7 +62,6 @@ class Election:
 
     def _start(self) -> str:
         """Start a serving process unless there is one now. Returns why that failed, or ""."""
-        self.reap()
         lock = self._place.lock(START)
         if lock is None:
             return f"another start has not ended within {START:g} s"
@@ -94,11 +86,9 @@ class Election:
     def _fork(self, lock: int) -> str:
         readable, writable = os.pipe()
         sys.stderr.flush()
-        child = os.fork()
-        if child == 0:
+        if os.fork() == 0:
             os.close(readable)
             self._run(lock, writable)
-        self.child = child
         os.close(writable)
         try:
             return _wait_ready(readable)
@@ -116,7 +106,7 @@ class Election:
 
         try:
             os.setsid()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             self._leave_streams()
             _close_others({lock, ready})
