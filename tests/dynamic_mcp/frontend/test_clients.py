@@ -316,6 +316,22 @@ async def test_subscription_ends_with_its_last_client() -> None:
         await eventually(lambda: shared.requests("resources/unsubscribe"), "the end of the subscription")
 
 
+async def test_listen_request_of_one_client_is_nothing_to_another() -> None:
+    async with running() as proxy:
+        one, two = Person(proxy, {}), Person(proxy, {})
+        for person in (one, two):
+            params = {"_meta": REQUEST_META, "notifications": {"resourceSubscriptions": ["x://1"]}}
+            person.send(id="l", method="subscriptions/listen", params=params)
+            await person.heard("notifications/subscriptions/acknowledged")
+        (shared,) = proxy.servers
+        one.send(method="notifications/cancelled", params={"requestId": "l"})
+        await asyncio.sleep(0)
+        shared.send(method="notifications/resources/updated", params={"uri": "x://1"})
+        await two.heard("notifications/resources/updated")
+        assert one.all("notifications/resources/updated") == []
+        assert shared.requests("resources/unsubscribe") == []
+
+
 async def test_log_level_of_one_client_changes_nothing_for_another() -> None:
     async with running() as proxy:
         one, two, three = [await proxy.person() for _ in range(3)]
