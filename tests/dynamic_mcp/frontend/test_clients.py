@@ -18,6 +18,7 @@ from dynamic_mcp.config.model import Config, Features, Server, StdioTransport, T
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.frontend import clients as clients_module
 from dynamic_mcp.frontend.clients import Client, Clients, TooManyClients
+from dynamic_mcp.frontend.exchange import Exchanges
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.hooks import Hooks
@@ -376,6 +377,43 @@ async def test_state_of_one_client_is_unknown_to_another() -> None:
         assert (await asking)["result"] == {"own": True}
         shared.answer((await proxy.calls(1))[0], {"content": []})
         assert (await one.answer("2"))["result"]["resultType"] == "complete"
+
+
+async def test_clients_without_sessions_continue_a_call_by_its_state() -> None:
+    def call(person: Person, **more: object) -> None:
+        meta = {**REQUEST_META, "io.modelcontextprotocol/clientCapabilities": SAMPLING}
+        arguments = {"group": "a", "name": "act"}
+        params = {"name": "call_dynamic_tool", "arguments": arguments, "_meta": meta, **more}
+        person.send(id=1, method="tools/call", params=params)
+
+    exchanges = Exchanges()
+    async with running() as proxy:
+        # Each request comes from a client of its own, with the same id.
+        posts = [Person(proxy, {}, exchanges=exchanges) for _ in range(4)]
+        call(posts[0])
+        await proxy.calls(1)
+        call(posts[1])
+        (first, second) = await proxy.calls(2)
+        (shared,) = proxy.servers
+        shared.answer(second, {"content": []})
+        assert "result" in await posts[1].answer(1)
+        asking = asyncio.create_task(shared.asks("q", "hello"))
+        result = (await posts[0].answer(1))["result"]
+        await posts[0].client.close()
+        await posts[1].client.close()
+        (key,) = result["inputRequests"]
+        call(posts[2], inputResponses={key: {"own": True}}, requestState=result["requestState"])
+        assert (await asking)["result"] == {"own": True}
+        # The upstream still works on the call of a client that has gone.
+        asking = asyncio.create_task(shared.asks("r", "again"))
+        result = (await posts[2].answer(1))["result"]
+        await posts[2].client.close()
+        (key,) = result["inputRequests"]
+        call(posts[3], inputResponses={key: {"own": 2}}, requestState=result["requestState"])
+        assert (await asking)["result"] == {"own": 2}
+        shared.answer(first, {"content": [], "is": "done"})
+        assert (await posts[3].answer(1))["result"]["is"] == "done"
+    exchanges.close()
 
 
 async def test_clients_with_other_capabilities_do_not_share_a_server() -> None:
