@@ -29,6 +29,12 @@ def stdio(start: float | str = 0) -> Entry:
     return {"description": "bench", "command": program, "args": arguments}
 
 
+def listing(count: int, size: int) -> Entry:
+    """The entry of a child process that lists so many more tools, whose definitions have about so many bytes each."""
+    entry = stdio()
+    return {**entry, "args": [*entry["args"], str(count), str(size)]}
+
+
 def hostile(name: str) -> Entry:
     """The entry of a hostile child process of `mock_servers.hostile`."""
     return {

@@ -3,6 +3,7 @@
 `python -I -S upstreams.py http` prints its URL and serves Streamable HTTP (handshake revisions, JSON answers, no sessions).
 `python -I -S upstreams.py stdio [SECONDS]` serves its standard streams after a start of so many seconds; with `never` it never answers.
 With `busy=SECONDS` the start takes so much processor time, as the imports of a real server do.
+`python -I -S upstreams.py stdio SECONDS COUNT BYTES` lists so many more tools, whose definitions have about so many bytes each.
 Tools: `echo` returns its arguments, `sleep` answers after `seconds` without delaying other calls, `blob` returns `bytes` bytes.
 """
 
@@ -18,7 +19,9 @@ from typing import Any
 NEVER = "never"
 BUSY = "busy="
 
-_TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("echo", "sleep", "blob")]
+_tools: list[dict[str, Any]] = [
+    {"name": name, "inputSchema": {"type": "object"}} for name in ("echo", "sleep", "blob")
+]
 # Not `json.loads` and `json.dumps`, whose overhead exceeds the work itself.
 _decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder().encode
@@ -33,7 +36,7 @@ def answer(message: dict[str, Any]) -> bytes | None:
     if method == "tools/call":
         outcome = b'"result":' + _called(params["name"], params.get("arguments") or {})
     elif method == "tools/list":
-        outcome = b'"result":' + json.dumps({"tools": _TOOLS}).encode()
+        outcome = b'"result":' + json.dumps({"tools": _tools}).encode()
     elif method == "initialize":
         result = {
             "protocolVersion": params["protocolVersion"],
@@ -56,6 +59,13 @@ def _called(tool: str, arguments: dict[str, Any]) -> bytes:
 @cache
 def _blob(size: int) -> bytes:
     return b'{"content":[{"type":"text","text":"%b"}]}' % (b"x" * size)
+
+
+def offer_more(count: int, size: int) -> None:
+    """List so many more tools, whose definitions have about so many bytes each."""
+    for number in range(count):
+        text = f"Tool number {number} of many. ".ljust(size, "x")
+        _tools.append({"name": f"tool{number}", "description": text, "inputSchema": {"type": "object"}})
 
 
 def pause_of(message: dict[str, Any]) -> float:
@@ -156,4 +166,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "http":
         serve_http()
     else:
+        if len(sys.argv) > 3:
+            offer_more(int(sys.argv[3]), int(sys.argv[4]))
         serve_stdio(sys.argv[2] if len(sys.argv) > 2 else "0")

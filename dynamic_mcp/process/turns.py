@@ -7,6 +7,7 @@ it waits for something else, such as a download. So children that hang delay no 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -49,7 +50,8 @@ class Turns:
         self._size = size or _processors() + EXTRA
         self._holders: list[_Turn] = []
         self._queue: list[_Turn] = []
-        self._looked = 0.0
+        #: the next look at the holders, while starts wait
+        self._timer: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
     async def turn(
@@ -63,16 +65,15 @@ class Turns:
         self._queue.append(turn)
         self._grant()
         try:
-            while not turn.granted.is_set():
-                with anyio.move_on_after(SAMPLE):
-                    await turn.granted.wait()
-                self._take_back()
+            self._schedule()
+            await turn.granted.wait()
             yield
         finally:
             for turns in (self._queue, self._holders):
                 if turn in turns:
                     turns.remove(turn)
             self._grant()
+            self._schedule()
 
     def _grant(self) -> None:
         """Begin the turns that are free."""
@@ -83,12 +84,22 @@ class Turns:
             turn.began = time.monotonic()
             turn.granted.set()
 
+    def _schedule(self) -> None:
+        """Look at the holders in a while, if starts wait. One timer for all: two hundred starts would otherwise wake for each other."""
+        if self._queue and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SAMPLE, self._look)
+        elif not self._queue and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        self._take_back()
+        self._schedule()
+
     def _take_back(self) -> None:
         """End the turns of children that wait for something else than a processor."""
         now = time.monotonic()
-        if not self._queue or now < self._looked + SAMPLE:
-            return
-        self._looked = now
         groups = {group: turn for turn in self._holders if (group := turn.group()) is not None}
         used = processor_seconds(groups)
         for group, turn in groups.items():
