@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dynamic_mcp.commands.terminal import Parser, config_path, fail, say, show
+from dynamic_mcp.commands.arguments import Parser
+from dynamic_mcp.commands.terminal import config_path, fail, say, show
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
