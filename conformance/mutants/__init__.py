@@ -32,6 +32,8 @@ class Mutant:
     also: dict[str, str]
     #: that it ends, or writes a stack trace, is the mistake; in any other mutant it means that the mutant itself is broken
     crashes: bool
+    #: the mistake is in the gateway that lets the reference listen
+    listens: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,13 @@ _legitimate: dict[str, Legitimate] = {}
 
 
 def mutant(
-    kills: str, *, also: dict[str, str] | None = None, crashes: bool = False
+    kills: str, *, also: dict[str, str] | None = None, crashes: bool = False, listens: bool = False
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Register a mutant that the check of requirement ``kills`` must catch; the other arguments are those of ``Mutant``."""
 
     def register(apply: Callable[[], None]) -> Callable[[], None]:
         name = _new_name(apply)
-        _mutants[name] = Mutant(name, kills, apply, also or {}, crashes)
+        _mutants[name] = Mutant(name, kills, apply, also or {}, crashes, listens)
         return apply
 
     return register

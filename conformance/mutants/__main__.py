@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from conformance.mutants import Mutant
 from conformance.mutants.loading import load_mutant, load_mutants
 
 
@@ -18,6 +19,10 @@ def main() -> None:
     if mutant is None:
         sys.exit(f"no mutant is called {name!r}; --list names them")
     mutant.apply()
+    if isinstance(mutant, Mutant) and mutant.listens:
+        from conformance.official import gateway
+
+        gateway.main(sys.argv[2:])
     from dynamic_mcp.cli import main as run
 
     run(sys.argv[2:])

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NULL_PROGRAMS = ("null-programs", "impostors")
 #: this word selects all legitimate designs
 LEGITIMATE = "legitimate"
+#: the profile of the reference behind the gateway
+LISTENING = "reference-http"
 #: seconds that a check waits for a null program that may pass no check, because it never does what the check waits for
 MAX_WAIT = 2.0
 
@@ -60,6 +62,8 @@ class Trial:
     own: bool = False
     #: see `Mutant`
     crashes: bool = False
+    #: see `Mutant`
+    listens: bool = False
     #: see `Legitimate`
     profile: str = ""
 
@@ -81,6 +85,7 @@ def trials_of_mutant(mutant: Mutant, checks: Mapping[str, Check], against: Again
             declared.get(check.id),
             own=check.id == mutant.kills,
             crashes=mutant.crashes,
+            listens=mutant.listens,
         )
         for check in judges
     ]
@@ -171,12 +176,14 @@ def sut_of(trial: Trial) -> Sut:
     if trial.kind is not ProgramKind.NULL_PROGRAM:
         # A mutant has to keep the promises of the reference; a design only those of its own profile.
         profile = (
-            Profile.load(DEFAULT_PROFILE)
+            Profile.load(LISTENING if trial.listens else DEFAULT_PROFILE)
             if trial.kind is ProgramKind.MUTANT
             else Profile.parse(trial.profile, trial.program)
         )
         place = UPSTREAM if profile.single is not None else PLACEHOLDER
-        sut = make_sut((sys.executable, "-m", "conformance.mutants", trial.program, place), profile)
+        # The command of the profile that listens begins with the gateway, in whose place the mutant stands.
+        words = profile.command[3:] if trial.listens else (place,)
+        sut = make_sut((sys.executable, "-m", "conformance.mutants", trial.program, *words), profile)
     else:
         sut = make_sut((sys.executable, "-I", "-S", str(null_programs.MAIN), trial.program, PLACEHOLDER))
         if not null_programs.NULL_PROGRAMS[trial.program].passes:

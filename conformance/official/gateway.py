@@ -254,12 +254,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-def main() -> None:
-    """Run the command line."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line, or these words of one."""
     parser = argparse.ArgumentParser(prog="python -m conformance.official.gateway")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("command", nargs="+", help="the command line of the proxy, after --")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     code = asyncio.run(run(options.command, options.port))
     sys.stdout.flush()
     os._exit(code)

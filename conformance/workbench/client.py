@@ -29,7 +29,7 @@ from conformance.workbench.timeline import Timeline, shorten
 from conformance.workbench.transports.base import ClientTransport, Failure, StdioClientTransport, needs_stdio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from conformance.workbench.census import Census
     from conformance.workbench.transcript import Json, Transcript
@@ -82,6 +82,11 @@ class McpClient:
     def port(self) -> int | None:
         """The port on which it listens for its client; None on stdio."""
         return self._transport.port
+
+    @property
+    def deviations(self) -> Sequence[Violation]:
+        """What its transport does not allow and the client can live with; the workbench judges everything else."""
+        return self._transport.deviations
 
     @property
     def pipes(self) -> set[str]:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from conformance.errors import NotApplicable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conformance.errors import Violation
     from conformance.workbench.inbox import RequestId
     from conformance.workbench.launched import Launched
 
@@ -31,6 +34,10 @@ class ClientTransport(Protocol):
     #: the port of a program that listens
     port: int | None
 
+    @property
+    def deviations(self) -> Sequence[Violation]:
+        """What the transport does not allow and the client can live with. One check judges it, so that the others still tell more."""
+
     async def send(self, data: bytes, within: float) -> None:
         """Hand over one message and its line end. Raises `Violation` if the program does not take it in `within` seconds."""
 
@@ -53,6 +60,7 @@ class StdioClientTransport:
     name = "stdio"
     on_stdio = True
     port: int | None = None
+    deviations: Sequence[Violation] = ()
 
     def __init__(self, launched: Launched) -> None:
         self._launched = launched

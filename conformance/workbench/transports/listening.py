@@ -111,6 +111,8 @@ class ListeningTransport:
     ) -> None:
         #: what the transport does not allow, in the order of arrival
         self.problems: list[Violation] = []
+        #: as in `ClientTransport`
+        self.deviations: list[Violation] = []
         self._table = table
         self.port: int | None = port
         self._url = table.url.replace(PORT, str(port))
@@ -251,8 +253,12 @@ class ListeningTransport:
         self.note(f"{post.name}: {why}")
 
     def breaks(self, expected: str, seen: str) -> None:
-        """The program broke a rule of the transport."""
+        """The program broke a rule of the transport without which no answer can be trusted; every check fails."""
         self.problems.append(Violation(expected, seen, timed=False))
+
+    def deviates(self, expected: str, seen: str) -> None:
+        """The program broke a rule of the transport, but its meaning is clear."""
+        self.deviations.append(Violation(expected, seen, timed=False))
 
     def note(self, text: str) -> None:
         """Add what happened on the wire to the event log."""

@@ -119,7 +119,7 @@ class StreamableHttpTransport(ListeningTransport):
         if session is None or response.status >= 300:
             return
         if not session or not all("!" <= character <= "~" for character in session):
-            self.breaks("a session id of visible ASCII characters", f"{SESSION}: {session!r}")
+            self.deviates("a session id of visible ASCII characters", f"{SESSION}: {session!r}")
         self._session = session
 
     async def _read_confirmation(self, post: Post, response: aiohttp.ClientResponse) -> None:
@@ -128,7 +128,9 @@ class StreamableHttpTransport(ListeningTransport):
         self.note(f"{post.name}: {seen}")
         # The program may refuse a message, but with a status that says so.
         if response.status != 202 and (response.status < 400 or response.status >= 500):
-            self.breaks(f"202 Accepted for {post.method if 'method' in post.message else 'an answer'}", seen)
+            self.deviates(
+                f"202 Accepted for {post.method if 'method' in post.message else 'an answer'}", seen
+            )
         for message in messages(body):
             if "jsonrpc" in message and ("error" not in message or response.status < 400):
                 self._inbox.take(json.dumps(message, ensure_ascii=False))
@@ -140,15 +142,17 @@ class StreamableHttpTransport(ListeningTransport):
             return
         body = await self.body(response)
         seen = describe(response, body)
-        if response.status < 300 and response.status != 202 and kind == JSON:
-            self._take(post, body)
-            if not post.answers:
-                self.breaks(f"the JSON body is the answer to {post.name}", seen)
-                self.fail(post, seen)
-        elif response.status >= 400:
+        if response.status >= 400:
             self._take_refusal(post, response, body, seen)
-        else:
-            self.breaks(f"{JSON} or {STREAM} answers {post.name}", seen)
+            return
+        is_proper = response.status < 300 and response.status != 202 and kind == JSON
+        if not is_proper:
+            self.deviates(f"{JSON} or {STREAM} answers {post.name}", seen)
+        if response.status < 300 and messages(body):
+            self._take(post, body)
+        elif is_proper:
+            self.deviates(f"the JSON body is the answer to {post.name}", seen)
+        if not post.answers:
             self.fail(post, seen)
 
     def _take_refusal(self, post: Post, response: aiohttp.ClientResponse, body: str, seen: str) -> None:
@@ -252,6 +256,8 @@ class StreamableHttpTransport(ListeningTransport):
                     self.note(f"GET: {response.status}")
                     opened.set()
                     if response.status != 200 or media_type(response) != STREAM:
+                        if attempts == 0 and response.status != 405:
+                            self.deviates("an event stream or 405 answers GET", describe(response))
                         return
                     decoder.restart()
                     async for event in self.events(response, decoder):
@@ -267,7 +273,7 @@ class StreamableHttpTransport(ListeningTransport):
     def _take_own(self, text: str, *, resumed: bool) -> None:
         answers = [message for message in messages(text) if "method" not in message]
         if answers and not resumed:
-            self.breaks("no answer on the GET stream, which does not resume another one", shorten(text))
+            self.deviates("no answer on the GET stream, which does not resume another one", shorten(text))
         self._inbox.take(text)
 
 

@@ -145,6 +145,8 @@ class Handler(BaseHTTPRequestHandler):
             self.stream(event(self.kept.pop()))
         elif self.path == "/ready":
             self.reply(200, b"yes")
+        elif FAULT == "no-405":
+            self.reply(404, b"")
         else:
             self.reply(405, b"")
 

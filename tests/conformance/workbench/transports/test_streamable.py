@@ -132,20 +132,41 @@ async def test_a_request_without_an_answer_tells_what_came_instead(fault: str, s
     [
         ("another-id", "no answer to another request"),
         ("another-id-on-the-stream", "no answer to another request"),
-        ("wrong-type", "application/json or text/event-stream answers some/method"),
-        ("only-202", "application/json or text/event-stream answers some/method"),
-        ("not-json", "the JSON body is the answer"),
         ("twice", "a second answer to some/method"),
-        ("never-202", "202 Accepted for notifications/initialized"),
         ("answers-notifications", "a second answer to initialize"),
-        ("strange-session", "a session id of visible ASCII"),
-        ("on-the-get-stream", "no answer on the GET stream"),
     ],
 )
-async def test_each_broken_rule_of_the_transport_fails_the_check(fault: str, seen: str) -> None:
+async def test_what_makes_answers_doubtful_fails_every_check(fault: str, seen: str) -> None:
     async with bench(fault) as workbench:
         with pytest.raises(Violation, match=seen):
             await _ask(workbench, tolerant=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        ("none", ""),
+        ("wrong-type", "application/json or text/event-stream answers some/method"),
+        ("only-202", "application/json or text/event-stream answers some/method"),
+        ("not-json", "the JSON body is the answer"),
+        ("never-202", "202 Accepted for notifications/initialized"),
+        ("strange-session", "a session id of visible ASCII"),
+        ("on-the-get-stream", "no answer on the GET stream"),
+        ("no-405", "an event stream or 405 answers GET"),
+    ],
+)
+async def test_another_broken_rule_of_the_transport_fails_one_check(fault: str, seen: str) -> None:
+    async with bench(fault) as workbench, workbench.proxy(**ANY, exit_within=0.5) as proxy:
+        await proxy.handshake()
+        await _request(proxy, True, 1.0)
+        expected = sorted({problem.expected for problem in proxy.deviations})
+        assert [text for text in expected if seen not in text] == [] and bool(expected) == bool(seen)
+
+
+async def test_the_client_takes_an_answer_with_another_content_type() -> None:
+    async with bench("wrong-type") as workbench, workbench.proxy(**ANY) as proxy:
+        await proxy.handshake()
+        assert (await proxy.request("some/method", id="one")).result == {"of": "one"}
 
 
 async def test_a_program_that_dies_during_a_request_has_crashed() -> None:
