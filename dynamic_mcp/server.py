@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -22,7 +22,6 @@ from anyio.abc import TaskGroup, TaskStatus
 from dynamic_mcp import __version__
 from dynamic_mcp.config.model import Config, Server, StdioTransport
 from dynamic_mcp.frontend.client import ClientLink
-from dynamic_mcp.frontend.clients import Clients
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
@@ -39,6 +38,9 @@ from dynamic_mcp.process import child, descriptors
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.base import Connector
 from dynamic_mcp.upstream.stdio_connector import StdioConnector
+
+if TYPE_CHECKING:
+    from dynamic_mcp.frontend.clients import Clients
 
 #: Seconds to wait for the first message of the client before the servers start.
 SILENT_CLIENT = 1.0
@@ -192,6 +194,8 @@ async def serve_many(path: Path, config: Config, door: Door) -> int:
     The path is absolute, because servers start in the folder of the file. Returns the exit status: 0 after the door closed itself,
     128 + n after signal n.
     """
+    from dynamic_mcp.frontend.clients import Clients
+
     process = _Process(path, config)
     clients = Clients(config, process.make_group, process.hooks, path.parent, door.linger)
     reload = Reload(path, config, clients, process.hooks)
