@@ -38,6 +38,7 @@ commands, each with its own --help:
   login       sign in to a server behind a URL before the proxy needs it
   logout      delete the tokens of a server
   serve       serve several clients over HTTP
+  connect     connect a client on stdio to a proxy that serves over HTTP
   status      show the proxies with --share, their clients and servers
   schema      print the JSON Schema of a configuration
   completion  print the script that completes these commands in a shell
@@ -54,6 +55,7 @@ def parser(*, takes_config: bool = True) -> Parser:
         description="Serve many MCP servers to one client as two tools, with schemas on demand.",
         usage="%(prog)s [--log-level LEVEL] [--share [--linger TIME]] [CONFIG]\n"
         "       %(prog)s serve [CONFIG] [--listen HOST:PORT] [--token-file FILE]\n"
+        "       %(prog)s connect URL [--token-file FILE]\n"
         "       %(prog)s status [CONFIG] [--json]\n"
         "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
         "       %(prog)s logout SERVER [CONFIG]\n"
@@ -116,6 +118,10 @@ def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = 
             from dynamic_mcp.commands import status
 
             sys.exit(status.main(words[1:]))
+        case ["connect"]:
+            from dynamic_mcp.commands import connect
+
+            sys.exit(connect.main(words[1:]))
         case ["serve"]:
             from dynamic_mcp.commands import serve
 

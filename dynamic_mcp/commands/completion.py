@@ -64,7 +64,7 @@ def answer(serving: Callable[..., Parser]) -> None:
 
 def full_parser(first: Sequence[str], serving: Callable[..., Parser]) -> Parser:
     """One parser for all commands. ``first`` contains the first word of the line, a command or the configuration, if any."""
-    from dynamic_mcp.commands import check, login, serve, status
+    from dynamic_mcp.commands import check, connect, login, serve, status
     from dynamic_mcp.commands.importing import command
 
     # A parser that takes a configuration would read the command as its path.
@@ -75,6 +75,7 @@ def full_parser(first: Sequence[str], serving: Callable[..., Parser]) -> Parser:
         ("import", command.parser),
         ("check", check.parser),
         ("completion", parser),
+        ("connect", connect.parser),
         ("serve", serve.parser),
         ("status", status.parser),
     ):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dynamic_mcp.config.model import Config
 
 USAGE_ERROR = 2
-COMMANDS = ("check", "completion", "import", "login", "logout", "schema", "serve", "status")
+COMMANDS = ("check", "completion", "connect", "import", "login", "logout", "schema", "serve", "status")
 
 
 class Parser(argparse.ArgumentParser):

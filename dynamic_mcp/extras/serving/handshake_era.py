@@ -7,19 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import msgspec
-from msgspec import Raw
-
 from dynamic_mcp.extras.serving.limits import Limits
 from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
-from dynamic_mcp.extras.serving.posted import EVENTS, Posted, accepts
+from dynamic_mcp.extras.serving.posted import EVENTS, Posted, accepts, cancelled_request
 from dynamic_mcp.extras.serving.refused import RefusedRequest, respond
 from dynamic_mcp.extras.serving.sessions import Session, Sessions
 from dynamic_mcp.extras.serving.stream import Stream, answer_post, send_events, while_there
 from dynamic_mcp.frontend.clients import Client
 from dynamic_mcp.frontend.running import id_key
 from dynamic_mcp.protocol import era, jsonrpc
-from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.protocol.pieces import Large, Line
 from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
 
@@ -150,20 +146,7 @@ def _end_cancelled(session: Session, posted: Posted) -> None:
     """End the streams of requests that the client cancels, because they get no answer."""
     for message in posted.messages:
         if message.method == "notifications/cancelled":
-            session.cancelled(_cancelled(message))
-
-
-class _Cancelled(msgspec.Struct):
-    request: Raw = msgspec.field(name="requestId", default=Raw(b""))
-
-
-def _cancelled(message: Message) -> object:
-    """The request that a notification cancels; None if it names none."""
-    try:
-        request = msgspec.json.decode(message.params or b"{}", type=_Cancelled).request
-    except msgspec.DecodeError:
-        return None
-    return id_key(request) if request else None
+            session.cancelled(cancelled_request(message))
 
 
 @contextmanager
