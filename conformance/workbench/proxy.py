@@ -11,6 +11,7 @@ import json
 import math
 import re
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -26,6 +27,8 @@ from conformance.workbench.names import by_pattern
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conformance.model.profile import Profile
     from conformance.workbench.arrivals import Arrivals
     from conformance.workbench.census import Census
@@ -37,6 +40,17 @@ if TYPE_CHECKING:
     from conformance.workbench.transports.base import ClientTransport
 
 _POLL = 0.1
+
+
+@dataclass(frozen=True)
+class Program:
+    """The running program behind a client, for another client of it (`conformance.workbench.several_clients`)."""
+
+    launched: Launched
+    processes: Census
+    config: Path | None
+    #: whether it has one upstream
+    alone: bool
 
 
 class Proxy(McpClient):
@@ -62,6 +76,8 @@ class Proxy(McpClient):
         super().__init__(launched, inbox, timeline, processes, transport)
         #: the answer to `initialize`, after `handshake`
         self.greeting: Answer | None = None
+        #: the program, once the workbench has started it
+        self.program: Program | None = None
         self._names, self._alone = profile.names, alone
         self._face = face_of(profile, arrivals.upstreams, alone=alone)
         self._starts_within = profile.starts_within
