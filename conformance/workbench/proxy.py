@@ -151,6 +151,14 @@ class Proxy(McpClient):
         """The answer that lists the tools of a group, right or wrong; `selection` are further arguments."""
         return await self._face.tools_of(self._prerequisite, group, within, selection)
 
+    async def failure_of(self, group: str) -> str | None:
+        """What the proxy says instead of the tools of a group, and else instead of a result of one; None if it gives both."""
+        listed = await self.tools_of(group)
+        if listed.is_error or self._profile.face == "dynamic":
+            return listed.raw
+        called = await self.call(group, "echo")
+        return called.raw if called.is_error else None
+
     async def definitions_of(self, group: str, name: str) -> list[Json]:
         """The definitions of a tool in the answer for its group; if that has names only, in the answer for the name."""
         found = definitions(await self.tools_of(group), name)

@@ -115,6 +115,12 @@ class ProxySet(Proxy):
     async def tools_of(self, group: str, within: float = 15.0, **selection: Any) -> Answer:
         return await self.of(group).tools_of(group, within, **selection)
 
+    async def failure_of(self, group: str) -> str | None:
+        if group in self._refused:
+            # It has no other place to tell why: the answer to its handshake, or stderr before it ends.
+            return f"{self._refused[group].reason}\n{self._members[group].stderr}"
+        return await self._members[group].failure_of(group)
+
     async def definitions_of(self, group: str, name: str) -> list[Json]:
         return await self.of(group).definitions_of(group, name)
 
