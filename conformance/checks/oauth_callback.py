@@ -98,7 +98,7 @@ async def stray_requests_do_not_end_the_flow(workbench: Workbench) -> None:
     workbench.expect(not odd, "4xx or no answer", [entry.data for entry in odd])
 
 
-@check("OAUTH-013", timeout=40, slow=True)
+@check("OAUTH-013", timeout=80, slow=True)
 async def the_callback_listener_is_on_loopback_only(workbench: Workbench) -> None:
     upstreams = [await workbench.oauth("a"), await workbench.oauth("b")]
     ports = []
