@@ -77,8 +77,10 @@ async def a_refused_post_leads_to_the_older_transport(workbench: Workbench) -> N
         await workbench.http(f"broken{status}", Script(on=[Rule("POST", [respond(status, "no")])]))
         for status in (401, 500)
     ]
-    async with workbench.proxy(*older, *broken) as proxy:
+    good = await workbench.http("good")
+    async with workbench.proxy(good, *older, *broken) as proxy:
         await proxy.handshake()
+        await proxy.ready(good)
         for upstream in older:
             await is_usable(workbench, proxy, upstream, within=10.0)
         for other in broken:
