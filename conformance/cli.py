@@ -18,6 +18,7 @@ from rich.console import Console
 
 from conformance.checks import Check
 from conformance.checks.loading import load_checks
+from conformance.commands.placeholders import first_profile, split
 from conformance.commands.rebaseline import BaselineFile
 from conformance.commands.run_options import (
     BROKEN,
@@ -38,7 +39,7 @@ from conformance.engine.execution import WorkbenchFactory, workbench_factory
 from conformance.engine.scheduler import interrupted_status
 from conformance.errors import HarnessError, UsageError
 from conformance.model.baseline import Baseline
-from conformance.model.profile import Profile
+from conformance.model.profile import DEFAULT_STARTS_WITHIN, Profile
 from conformance.model.registry import Registry, Requirement
 from conformance.model.selectors import select
 from conformance.model.sut import Sut, make_sut
@@ -132,7 +133,7 @@ def _dispatch(
         case "show":
             return _show(options, registry, checks)
         case "smoke":
-            return _smoke(make_sut(command, _profile(options)), open_workbench)
+            return _smoke(_smoke_sut(options, command), open_workbench)
         case _:
             return _run(options, command, registry, checks, open_workbench)
 
@@ -222,6 +223,13 @@ def _show(options: argparse.Namespace, registry: Registry, checks: dict[str, Che
 
     show(Console(highlight=False), registry, requirement, checks.get(requirement.id), options.profile)
     return PASSED
+
+
+def _smoke_sut(options: argparse.Namespace, command: list[str]) -> Sut:
+    """The system under test; without a profile, the command itself can say where its one upstream goes."""
+    profile = _profile(options)
+    start, single = split(command, None) if profile is None else (command, None)
+    return make_sut(start, profile if single is None else first_profile(single, DEFAULT_STARTS_WITHIN))
 
 
 def _smoke(sut: Sut, open_workbench: WorkbenchFactory | None) -> int:
@@ -322,7 +330,7 @@ def _parser() -> argparse.ArgumentParser:
     smoke_ = verbs.add_parser(
         "smoke",
         help="try whether the command works at all",
-        usage="%(prog)s [options] [-- COMMAND ARG ... {config}]",
+        usage="%(prog)s [options] [-- COMMAND ARG ... {config}|{url}|{command}|{shell}]",
     )
     for verb in (run_, smoke_):
         verb.add_argument(

@@ -26,8 +26,10 @@ from dynamic_mcp.commands.terminal import (
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from dynamic_mcp.commands.arguments import Parser
+    from dynamic_mcp.extras.sharing.place import Place
     from dynamic_mcp.hooks import EarlyResponder
 
 _EPILOG = """\
@@ -36,6 +38,7 @@ commands, each with its own --help:
   check       check a configuration, and show what its servers offer
   login       sign in to a server behind a URL before the proxy needs it
   logout      delete the tokens of a server
+  status      show the proxies with --share, their clients and servers
   schema      print the JSON Schema of a configuration
   completion  print the script that completes these commands in a shell
 
@@ -53,7 +56,8 @@ def parser(*, takes_config: bool = True) -> Parser:
     result = Parser(
         prog="dynamic-mcp",
         description="Serve many MCP servers to one client as two tools, with schemas on demand.",
-        usage="%(prog)s [--log-level LEVEL] [CONFIG]\n"
+        usage="%(prog)s [--log-level LEVEL] [--share [--linger TIME]] [CONFIG]\n"
+        "       %(prog)s status [CONFIG] [--json]\n"
         "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
         "       %(prog)s logout SERVER [CONFIG]\n"
         "       %(prog)s import TOOL [--global] [--output FILE] [--yes] [--start]\n"
@@ -71,6 +75,15 @@ def parser(*, takes_config: bool = True) -> Parser:
         metavar="LEVEL",
         choices=("off", "error", "warn", "info", "debug"),
         help="what goes to stderr: off, error, warn (default), info or debug",
+    )
+    result.add_argument(
+        "--share", action="store_true", help="share the servers with the other sessions of this configuration"
+    )
+    result.add_argument(
+        "--linger",
+        metavar="TIME",
+        default="30s",
+        help="how long shared servers outlive the last session (default: 30s)",
     )
     result.add_argument("--version", action="version", version=f"dynamic-mcp {__version__}")
     return result
@@ -102,6 +115,10 @@ def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = 
             from dynamic_mcp.commands import check
 
             sys.exit(check.main(words[1:]))
+        case ["status"]:
+            from dynamic_mcp.commands import status
+
+            sys.exit(status.main(words[1:]))
     if words == ["schema"]:
         from dynamic_mcp.config.load import schema
 
@@ -112,7 +129,10 @@ def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = 
 
 def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
     """Serve a client on the standard streams; the exit status."""
-    path, log_level = _options(words)
+    path, options = _parsed(words)
+    if options is not None and options.share:
+        return _share(path, options)
+    log_level = None if options is None else options.log_level
 
     import anyio
 
@@ -137,8 +157,8 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
         fail(*error.lines)
 
 
-def _options(words: Sequence[str]) -> tuple[Path, str | None]:
-    """The path of the configuration and the log level; ends the program if the words are wrong."""
+def _parsed(words: Sequence[str]) -> tuple[Path, argparse.Namespace | None]:
+    """The path of the configuration, and the options if there are any; ends the program if the words are wrong."""
     match words:
         case [str(word)] if word and not word.startswith("-"):
             # The usual command line; it needs no parser, whose import takes 4 ms.
@@ -147,7 +167,44 @@ def _options(words: Sequence[str]) -> tuple[Path, str | None]:
     options, rest = command_line.parse_known_args(words)
     if rest:
         _refuse_rest(options.config, rest, command_line)
-    return required_path(options.config, command_line), options.log_level
+    return required_path(options.config, command_line), options
+
+
+def _share(path: Path, options: argparse.Namespace) -> int:
+    """Serve a client on the standard streams with the servers of all sessions; the exit status."""
+    from importlib.util import find_spec
+
+    if sys.platform == "win32" or find_spec("dynamic_mcp.extras") is None:
+        fail("--share needs a POSIX system, and the extras of the proxy; start it without --share")
+    from dynamic_mcp import log
+    from dynamic_mcp.config import duration
+    from dynamic_mcp.config.load import load
+    from dynamic_mcp.errors import ConfigError
+    from dynamic_mcp.extras.sharing import attach
+
+    try:
+        linger = duration.seconds(options.linger)
+    except ValueError as error:
+        parser().error(f"--linger: {error}; write {duration.DURATION_SYNTAX}")
+    path = path.absolute()
+
+    def serve(place: Place, on_listening: Callable[[], None]) -> int:
+        import anyio
+
+        from dynamic_mcp.extras.sharing.door import SocketDoor
+        from dynamic_mcp.server import serve_many
+
+        door = SocketDoor(path, place, linger, on_listening)
+        config = load(path, os.environ)
+        return anyio.run(serve_many, path, config, door, backend_options={"use_uvloop": _has_uvloop()})
+
+    log.configure(options.log_level)
+    try:
+        # A mistake in the file belongs on the stderr of the client.
+        load(path, os.environ)
+        return attach.run(path, serve)
+    except ConfigError as error:
+        fail(*error.lines)
 
 
 def _refuse_rest(first: str | None, rest: Sequence[str], command_line: argparse.ArgumentParser) -> NoReturn:

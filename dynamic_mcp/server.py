@@ -1,8 +1,9 @@
 """The running proxy: it connects the parts, and owns every task.
 
 ``serve`` returns after the client closed a stream or a signal came. If the client only closed its end of stdin, the calls in flight
-first have some seconds to finish. By the return every upstream is closed, and none of their processes is alive. A second signal kills
-the process groups that are left. Only this module and ``__main__`` know the extras.
+first have some seconds to finish. ``serve_many`` returns when its door does, or after a signal. By the return every upstream is closed,
+and none of their processes is alive. A second signal kills the process groups that are left. Only this module, ``__main__`` and the
+command line know the extras.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -24,6 +26,7 @@ from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.groups.reload import Reload
 from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.hooks import EarlyResponder, Hooks
@@ -34,6 +37,7 @@ from dynamic_mcp.upstream.base import Connector
 from dynamic_mcp.upstream.stdio_connector import StdioConnector
 
 if TYPE_CHECKING:
+    from dynamic_mcp.frontend.clients import Clients
     from dynamic_mcp.oauth.binding import Binding
     from dynamic_mcp.oauth.store import TokenStore
 
@@ -83,6 +87,52 @@ def connector(server: Server, guard: Guard, hooks: Hooks, config: Path | None = 
     return HttpConnector(transport, authorization)
 
 
+class _Process:
+    """What every way to serve needs: the guard of the children, the extras, the signals and the records of start and stop."""
+
+    def __init__(self, path: Path, config: Config) -> None:
+        descriptors.raise_limit()
+        self.guard = Guard()
+        self.hooks = plug_in(config, self.guard, serving=True)
+        self.hooks.validate(config)
+        #: 128 + n after signal n
+        self.status = 0
+        self._path = path
+        self._began = time.monotonic()
+        self.hooks.record("start", version=__version__, config=str(path))
+        for warning in (*config.warnings, *self.hooks.warnings(path)):
+            log.warning("%s", warning)
+
+    def make_group(self, server: Server, listener: GroupListener[Group]) -> Group:
+        """The group of a server, which is not started."""
+        return Group(server, connector(server, self.guard, self.hooks, self._path), listener, self.hooks)
+
+    async def watch_signals(
+        self,
+        end: Callable[[], None],
+        reload: Reload,
+        *,
+        task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Call ``end`` at the first signal, and kill the children at the second one, until cancelled."""
+        with anyio.open_signal_receiver(*_ENDING, *_RELOADING) as signals:
+            task_status.started()
+            async for number in signals:
+                if number in _RELOADING:
+                    reload.force()
+                elif self.status:
+                    for process in list(child.live):
+                        process.kill()
+                else:
+                    self.status = 128 + number
+                    end()
+
+    def stopped(self) -> int:
+        """Record the end; the exit status."""
+        self.hooks.record("stop", began=self._began, status=self.status)
+        return self.status
+
+
 async def serve(
     path: Path, config: Config, source: int, sink: int, early: EarlyResponder | None = None
 ) -> int:
@@ -90,40 +140,16 @@ async def serve(
 
     ``early`` has answered the first requests of the client. Returns the exit status: 0 after end of input, 128 + n after signal n.
     """
-    descriptors.raise_limit()
-    guard = Guard()
-    hooks = plug_in(config, guard, serving=True)
-    hooks.validate(config)
-    began = time.monotonic()
-    hooks.record("start", version=__version__, config=str(path))
-    for warning in (*config.warnings, *hooks.warnings(path)):
-        log.warning("%s", warning)
-    status = 0
+    process = _Process(path, config)
     groups: dict[str, Group] = {}
-
-    def make_group(server: Server) -> Group:
-        return Group(server, connector(server, guard, hooks, path), relay, hooks)
-
     link = ClientLink(source, sink, lambda paused: supervisor.set_paused(paused), early)
     session = ClientSession(link.send)
     relay = Relay(session, groups)
-    frontend = Frontend(groups, session, relay, link.send, hooks)
-    supervisor = Supervisor(config, groups, make_group, frontend.changing)
-    reload = Reload(path, config, supervisor, hooks)
-
-    async def watch_signals(*, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        nonlocal status
-        with anyio.open_signal_receiver(*_ENDING, *_RELOADING) as signals:
-            task_status.started()
-            async for number in signals:
-                if number in _RELOADING:
-                    reload.force()
-                elif status:
-                    for process in list(child.live):
-                        process.kill()
-                else:
-                    status = 128 + number
-                    link.ended()
+    frontend = Frontend(groups, session, relay, link.send, process.hooks)
+    supervisor = Supervisor(
+        config, groups, lambda server: process.make_group(server, relay), frontend.changing
+    )
+    reload = Reload(path, config, supervisor, process.hooks)
 
     async def start_groups(running: TaskGroup) -> None:
         # The first message of the client has its capabilities, which upstreams need. Servers also start for a silent client.
@@ -133,17 +159,66 @@ async def serve(
         running.start_soon(reload.run)
 
     async with anyio.create_task_group() as watching:
-        await watching.start(watch_signals)
+        await watching.start(process.watch_signals, link.ended, reload)
         async with anyio.create_task_group() as running:
             await link.open(frontend.receive, frontend.receive_large, frontend.receive_oversized)
             running.start_soon(start_groups, running)
             await link.wait_ended()
             await frontend.finish(link.wait_gone())
             await frontend.close()
-            watching.start_soon(hooks.close)
+            watching.start_soon(process.hooks.close)
             running.cancel_scope.cancel()
-        await guard.close()
+        await process.guard.close()
         await link.close()
         watching.cancel_scope.cancel()
-    hooks.record("stop", began=began, status=status)
-    return status
+    return process.stopped()
+
+
+class Door(Protocol):
+    """Where several clients come in."""
+
+    #: seconds for which shared servers outlive their last client
+    linger: float
+
+    async def run(
+        self, clients: Clients, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Let clients in. Returns if none comes any more."""
+        ...
+
+    async def close(self) -> None:
+        """Let no further client in, and end the connections. Bounded; a second call does nothing."""
+        ...
+
+
+async def serve_many(path: Path, config: Config, door: Door) -> int:
+    """Serve the clients that come through a door, first with ``config``, then with each change of the file at ``path``.
+
+    The path is absolute, because servers start in the folder of the file. Returns the exit status: 0 after the door closed itself,
+    128 + n after signal n.
+    """
+    from dynamic_mcp.frontend.clients import Clients
+
+    process = _Process(path, config)
+    clients = Clients(config, process.make_group, process.hooks, path.parent, door.linger)
+    reload = Reload(path, config, clients, process.hooks)
+    over = anyio.Event()
+
+    async def run_door(*, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        await door.run(clients, task_status=task_status)
+        over.set()
+
+    async with anyio.create_task_group() as watching:
+        await watching.start(process.watch_signals, over.set, reload)
+        async with anyio.create_task_group() as running:
+            await running.start(clients.run)
+            running.start_soon(reload.run)
+            await running.start(run_door)
+            await over.wait()
+            await door.close()
+            await clients.close()
+            watching.start_soon(process.hooks.close)
+            running.cancel_scope.cancel()
+        await process.guard.close()
+        watching.cancel_scope.cancel()
+    return process.stopped()

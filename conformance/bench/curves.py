@@ -42,7 +42,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Scenario:
+class GrowthScenario:
     """One kind of work."""
 
     name: str
@@ -114,31 +114,31 @@ def _reloads(target: ProxyTarget, folder: Path, amounts: Sequence[int]) -> list[
 
 
 SCENARIOS = (
-    Scenario(
+    GrowthScenario(
         "groups",
         "groups until each has answered a call",
         200,
         _each(lambda count: {f"g{number}": servers.stdio() for number in range(count)}, _use_all),
     ),
-    Scenario(
+    GrowthScenario(
         "tools",
         "tools of one group: listed, and searched",
         5000,
         _each(lambda count: {"g": servers.listing(count, 200)}, _list_and_search),
     ),
-    Scenario(
+    GrowthScenario(
         "listing",
         "MB of definitions of one group: listed, and searched",
         20,
         _each(lambda count: {"g": servers.listing(count * 100, _LARGE)}, _list_and_search),
     ),
-    Scenario(
+    GrowthScenario(
         "calls",
         "calls in flight at once, of a tool that takes 2 s",
         10_000,
         _each(lambda count: {"g": servers.stdio()}, _call_at_once),
     ),
-    Scenario("reloads", "reloads that replace a server", 1000, _reloads),
+    GrowthScenario("reloads", "reloads that replace a server", 1000, _reloads),
 )
 
 
@@ -175,7 +175,7 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def measure(scenarios: Sequence[Scenario], rounds: int, scale: float) -> dict[str, list[Point]]:
+def measure(scenarios: Sequence[GrowthScenario], rounds: int, scale: float) -> dict[str, list[Point]]:
     """The least costs of each amount over the rounds. `scale` multiplies the amounts."""
     target = ProxyTarget(make_sut(()))
     found: dict[str, list[Point]] = {}

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     #: work, processor seconds, bytes
     Costs = tuple[int, float, float]
 
-_WIDTH, _HEIGHT, _GAP, _LEFT, _TOP = 250, 150, 70, 24, 84
-_COLUMNS = 3
+_WIDTH, _HEIGHT, _GAP, _LEFT, _TOP = 400, 150, 70, 24, 84
+_COLUMNS = 2
 _STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #1f2328; }
   .heading { font-size: 13px; font-weight: 600; }

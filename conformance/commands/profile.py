@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from conformance.commands.placeholders import URL, first_profile, kind_of, split
 from conformance.commands.probing import Findings, find_out
 from conformance.engine.execution import workbench_factory
 from conformance.errors import UsageError
 from conformance.model.client_table import ClientTable
 from conformance.model.profile import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS, REVISIONS, Profile
-from conformance.model.profile_tables import COMMAND, SHELL, ConfigTable, SingleTable
+from conformance.model.profile_tables import COMMAND, SHELL, SingleTable
 from conformance.model.sut import PLACEHOLDER, make_sut
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 #: how many times longer than the measured start the profile allows, because checks run beside each other
 _SLOWER = 2.0
-_URL = "{url}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         usage="%(prog)s [options] -- COMMAND ARG ...",
         description="Start a proxy with small scripted servers, find out how it shows them, and write a first profile.",
         epilog=f"COMMAND contains {PLACEHOLDER} for a configuration file. A proxy that gets one server on its command line has"
-        f" {COMMAND} (its words), {SHELL} (one text for a shell) or {_URL} in that place.",
+        f" {COMMAND} (its words), {SHELL} (one text for a shell) or {URL} in that place.",
         allow_abbrev=False,
     )
     result.add_argument("--output", type=Path, metavar="FILE", help="write there, and not to stdout")
@@ -76,20 +76,12 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
         raise UsageError("there is no command: write it after --, for example: profile -- my-proxy {config}")
     if options.output is not None and options.output.exists():
         raise UsageError(f"--output: {options.output} exists already; remove it, or name another file")
-    start, single = _split(command, options.single)
+    start, single = split(command, options.single)
     client = ClientTable(transport=options.transport, url=options.url) if options.url else ClientTable()
     if problem := client.problem():
         raise UsageError(f"--{problem}")
-    profile = Profile(
-        "",
-        starts_within=60.0,
-        face="flat",
-        single=single,
-        upstreams="several" if single is None else "one",
-        config=ConfigTable() if single is None else ConfigTable(variables=False, reload=False),
-        client=client,
-    )
-    kind = options.upstreams if single is None else _kind(single)
+    profile = first_profile(single, 60.0, client)
+    kind = options.upstreams if single is None else kind_of(single)
     sut = make_sut(start, profile)
     found = anyio.run(
         find_out,
@@ -109,38 +101,6 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
             f"profile {options.output}: python -m conformance run --profile {options.output}", file=sys.stderr
         )
     return 0
-
-
-def _split(command: Sequence[str], given: str | None) -> tuple[list[str], SingleTable | None]:
-    """The command, and how the one server goes on it; None for a program with a configuration file.
-
-    The line of `[single]` begins with the first word that has a placeholder, or with the option before it.
-    """
-    places = [
-        place for place, word in enumerate(command) if any(one in word for one in (COMMAND, SHELL, _URL))
-    ]
-    if not places:
-        if given is not None:
-            raise UsageError(
-                f"--single: the command does not say where the server goes: add {_URL}, {COMMAND} or {SHELL}, "
-                f"for example: -- {command[0]} {_URL}"
-            )
-        return list(command), None
-    first = places[0]
-    if first == 0:
-        raise UsageError(f"the first word of the command is {command[0]!r}; it has to be the program")
-    if first > 1 and command[first - 1].startswith("-"):
-        first -= 1
-    line = tuple(command[first:])
-    is_url = any(_URL in word for word in line)
-    kind = given or ("http" if is_url else "command")
-    if is_url == (kind == "command"):
-        raise UsageError(f"--single {kind}: the command has {_URL if is_url else f'{COMMAND} or {SHELL}'}")
-    return list(command[:first]), SingleTable(**{kind: line})
-
-
-def _kind(single: SingleTable) -> str:
-    return next(kind for kind in ("command", "http", "sse") if getattr(single, kind))
 
 
 def _lines(
@@ -163,12 +123,15 @@ def _lines(
     if found.tools and found.tools != dict(DEFAULT_TOOLS):
         yield from ("", "[tools]", *(f"{role} = {_toml(tool)}" for role, tool in found.tools.items()))
     if single is not None:
-        kind = _kind(single)
+        kind = kind_of(single)
         yield from ("", "[single]", f"{kind} = {_toml(list(getattr(single, kind)))}")
         yield "# Without these lines, the checks of headers, variables and OAuth clients are n/a."
         yield '# header = ["--header", "{name}: {value}"]'
-        yield '# env = ["--env", "{name}={value}"]'
-        yield '# client = ["--client-id", "{client_id}"]'
+        if kind == "command":
+            yield '# env = ["--env", "{name}={value}"]'
+        else:
+            yield '# client = ["--client-id", "{client_id}"]'
+            yield '# oauth = ["--oauth"]'
     elif found.variables is False:
         yield from ("", "[config]", "variables = false")
         yield "# If it does not apply a changed file: reload = false"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conformance.model.sut import Sut
 
 START = "start the command and answer initialize"
-LIST = "list the tools of one stdio upstream"
+LIST = "list the tools of one upstream"
 CALL = "call one tool of that upstream"
 
 SECONDS = 30.0

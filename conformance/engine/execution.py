@@ -178,7 +178,7 @@ class Execution:
         failure = (
             failures[0] if len(failures) == 1 else BaseExceptionGroup("the check and its teardown", failures)
         )
-        level = check.requirement.level
+        level = self.sut.profile.level_of(check.requirement.level)
         return _Ended(
             judge(level, failure), _message(failure, level), failure, evidence, duration, answered=answered
         )
@@ -186,7 +186,8 @@ class Execution:
     def _result(self, check: Check, ended: _Ended, earlier: Result | None) -> Result:
         requirement = check.requirement
         source = requirement.sources[0]
-        cause = decisive(ended.failure, requirement.level) if ended.failure is not None else None
+        level = self.sut.profile.level_of(requirement.level)
+        cause = decisive(ended.failure, level) if ended.failure is not None else None
         violation = cause if isinstance(cause, Violation) else None
         # A check that measures time closely may see the load of other programs in anything.
         timed = ended.failure is not None and (check.serial or depends_on_time(ended.failure))
@@ -194,6 +195,7 @@ class Execution:
         return Result(
             id=check.id,
             level=requirement.level,
+            counts_as=level if level is not requirement.level else None,
             era=requirement.era,
             reach=requirement.reach,
             verdict=ended.verdict,

@@ -25,6 +25,7 @@ from conformance.model.profile_tables import (
 )
 from conformance.model.registry import Reach
 from conformance.model.relay import reason_for_exemption
+from conformance.model.verdicts import Level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -235,6 +236,14 @@ class Profile:
     def is_configured_like_dynamic_mcp(self) -> bool:
         """Whether the settings of dynamic-mcp can be asked of it: it has a configuration file, and not one of another program."""
         return self.single is None and (self.face == "dynamic" or self.config == ConfigTable())
+
+    def level_of(self, level: Level) -> Level:
+        """How binding a requirement of this level is for the program.
+
+        A DOC rests on the documents of dynamic-mcp, which bind no other proxy, so there it is a SHOULD.
+        """
+        binds = self.face == "dynamic" and not self.relay
+        return level if binds or level is not Level.DOC else Level.SHOULD
 
     def reason_for_absence(
         self, requirement_id: str, era: str = "any", reach: str = Reach.PROXY

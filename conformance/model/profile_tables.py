@@ -25,7 +25,7 @@ DEFAULT_MARGIN = 300.0
 
 #: in a word of `[single]`: the words of a stdio server, and the same as one string for a shell
 COMMAND, SHELL = "{command}", "{shell}"
-#: in a line of `[single]`: the words of `header`, `env` and `client`
+#: in a line of `[single]`: the words of `header`, `env`, `oauth` and `client`
 OPTIONS = "{options}"
 #: in the command: the words of the one upstream
 UPSTREAM = "{upstream}"
@@ -99,6 +99,8 @@ class SingleTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     env: tuple[str, ...] = ()
     #: the words for an OAuth client id: `{client_id}`
     client: tuple[str, ...] = ()
+    #: the words for a server that requires a sign-in, if the program signs in only where its command line says so
+    oauth: tuple[str, ...] = ()
 
     def missing_families(self) -> dict[str, str]:
         """The families of requirements that no line serves, each with the reason."""

@@ -32,6 +32,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     level: Level
     era: Era
+    #: the level that decided the verdict, if the profile makes it another one
+    counts_as: Level | None = None
     #: None in the report of a runner that did not know it
     reach: Reach | None = None
     verdict: Verdict
@@ -57,6 +59,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     stale: bool = False
     #: whether a slower or faster machine could change the verdict
     depends_on_time: bool = False
+
+    @property
+    def level_text(self) -> str:
+        """The level, with the one that it counts as for this program if that differs."""
+        return str(self.level) if self.counts_as is None else f"{self.level} as {self.counts_as}"
 
     @property
     def is_rerun(self) -> bool:

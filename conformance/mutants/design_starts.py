@@ -35,9 +35,9 @@ def starts_servers_on_first_use() -> None:
         if use_of(self).is_set():
             await settled(self)
 
-    def inherit_as_use(self: Group, uris: set[str], policy: Any) -> None:
-        inherit(self, uris, policy)
-        if uris:
+    def inherit_as_use(self: Group, subscriptions: Any, policy: Any) -> None:
+        inherit(self, subscriptions, policy)
+        if subscriptions.holders:
             use_of(self).set()
 
     replace(run, run_once_used)

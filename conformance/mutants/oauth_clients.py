@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dynamic_mcp.config.model import HttpTransport, SseTransport
     from dynamic_mcp.oauth.challenge import Challenge
     from dynamic_mcp.oauth.metadata import Discovered, ServerMetadata
-    from dynamic_mcp.oauth.reach import Reach
+    from dynamic_mcp.oauth.reach import NetworkReach
     from dynamic_mcp.oauth.sign_in_request import SignInRequest
     from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 
@@ -172,7 +172,7 @@ def never_asks_for_the_consent() -> None:
 def keeps_the_headers_for_the_mcp_address() -> None:
     """It did so up to version 1.1."""
 
-    def wrong(transport: HttpTransport | SseTransport, reach: Reach) -> httpx.AsyncClient:
+    def wrong(transport: HttpTransport | SseTransport, reach: NetworkReach) -> httpx.AsyncClient:
         return requests.http_client(reach)
 
     replace(own_headers.client_for, wrong)
@@ -180,7 +180,7 @@ def keeps_the_headers_for_the_mcp_address() -> None:
 
 @mutant("OAUTH-079")
 def sends_the_headers_to_every_origin() -> None:
-    def wrong(transport: HttpTransport | SseTransport, reach: Reach) -> httpx.AsyncClient:
+    def wrong(transport: HttpTransport | SseTransport, reach: NetworkReach) -> httpx.AsyncClient:
         http = requests.http_client(reach)
         http.headers.update({name: value.reveal() for name, value in transport.headers})
         return http

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dynamic_mcp.groups.listing import Listing
-    from dynamic_mcp.oauth.reach import Reach
+    from dynamic_mcp.oauth.reach import NetworkReach
 
 
 @mutant("SEC-004")
@@ -95,7 +95,7 @@ def follows_redirects() -> None:
 def follows_redirects_of_the_authorization_server() -> None:
     right = request.http_client
 
-    def wrong(reach: Reach) -> httpx.AsyncClient:
+    def wrong(reach: NetworkReach) -> httpx.AsyncClient:
         http = right(reach)
         http.follow_redirects = True
         return http

@@ -17,7 +17,7 @@ from dynamic_mcp.oauth import metadata, store, token_endpoint, tokens
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
-from dynamic_mcp.oauth.reach import Reach
+from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.oauth.request import TransientFailure, http_client
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.token_endpoint import GrantRefused
@@ -274,7 +274,7 @@ def refreshes_at_the_server_that_is_named_now() -> None:
         found = store.load()
         if found is None or found.issuer is not None:
             return found
-        async with http_client(Reach(url)) as http:
+        async with http_client(NetworkReach(url)) as http:
             named = await metadata.discover(http, url, Challenge())
         return msgspec.structs.replace(
             found,

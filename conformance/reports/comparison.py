@@ -184,7 +184,8 @@ def _counts(column: Column) -> tuple[str, ...]:
 
 def _explanation(matrix: Comparison) -> Iterator[str]:
     yield (
-        "A MUST that does not hold is `fail`, a SHOULD or MAY is `warn`. `untestable`: what the check needs first did not work. "
+        "A MUST that does not hold is `fail`, a SHOULD or MAY is `warn`. A DOC is `fail`, and for a program that is no dynamic-mcp proxy "
+        "it is `warn`. `untestable`: what the check needs first did not work. "
         "`n/a`: the implementation does not have the feature. In bold: not known before.\n\n"
     )
     yield "To make the page again:\n\n```sh\n"

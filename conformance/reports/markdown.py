@@ -84,7 +84,7 @@ def _parts(report: RunReport) -> Iterator[str]:
         yield row(
             (
                 inline(result.id),
-                str(result.level),
+                result.level_text,
                 verdict_of(result, strict=report.strict),
                 inline(result.title),
             )

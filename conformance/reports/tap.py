@@ -57,13 +57,13 @@ def _directive(result: Result, *, strict: bool) -> str:
     if result.known is not None:
         return f"TODO known {result.verdict}: {_escaped(result.known)}"
     if result.verdict is Verdict.WARN and not strict:
-        return f"TODO {result.verdict}: {result.level} is not required"
+        return f"TODO {result.verdict}: {result.level_text} is not required"
     return ""
 
 
 def _diagnostics(result: Result) -> Iterator[tuple[str, str]]:
     yield "verdict", str(result.verdict)
-    yield "level", str(result.level)
+    yield "level", result.level_text
     if result.reach is not None:
         yield "reach", str(result.reach)
     yield "statement", result.statement

@@ -199,7 +199,7 @@ def _table(report: RunReport) -> Table:
     table.add_column("s", justify="right", no_wrap=True)
     for result in report.results:
         duration = f"{result.duration_s:.1f}"
-        table.add_row(result.id, str(result.level), _verdict(result), Text(one_line(result.title)), duration)
+        table.add_row(result.id, result.level_text, _verdict(result), Text(one_line(result.title)), duration)
     return table
 
 

@@ -6,8 +6,9 @@ pid and creation time, so a reused pid is another process. A zombie counts as de
 whatever they ignore or fork; otherwise `HarnessError` lists the survivors.
 
 Limits: the census misses a process that drops the token from its environment AND loses its parent between two looks, unless its
-command line names the sandbox, as that of every mock does. On Linux the runner adopts orphans (`adopt_orphans`) and collects the dead
-ones; on other systems the first process does.
+command line names the sandbox, as that of every mock does. The `Starts` of a workbench tell which start of the program such a mock
+belongs to: it is younger than the program, and no other start of the program has it. On Linux the runner adopts orphans
+(`adopt_orphans`) and collects the dead ones; on other systems the first process does.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from conformance.workbench import processes
 from conformance.workbench.timeline import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -65,15 +66,20 @@ class Census:
     def alive(self) -> list[ProcessRef]:
         """The living processes that belong, in order of the pids."""
         table = processes.table()
-        members = {pid for pid, process in table.items() if self._belongs(process)}
-        while grown := {pid for pid, row in table.items() if row.ppid in members and pid not in members}:
-            members |= grown
-        self._seen |= {(pid, table[pid].born) for pid in members}
+        members = self._look(table)
         return [
             ProcessRef(pid, table[pid].born, table[pid].command)
             for pid in sorted(members)
             if table[pid].lives
         ]
+
+    def _look(self, table: Mapping[int, processes.ProcessRow]) -> set[int]:
+        """The pids in the table that belong; they stay found."""
+        members = {pid for pid, process in table.items() if self._belongs(process)}
+        while grown := {pid for pid, row in table.items() if row.ppid in members and pid not in members}:
+            members |= grown
+        self._seen |= {(pid, table[pid].born) for pid in members}
+        return members
 
     def include(self, pid: int) -> None:
         """Make this process belong from now on, whatever /proc shows of it."""
@@ -108,6 +114,52 @@ class Census:
         if row.token is not None and (row.token == self._token or row.token.startswith(f"{self._token}.")):
             return True
         return self._folder is not None and self._folder in row.command
+
+
+class Starts:
+    """The censuses of the starts of a program, whose mocks have `folder` in their command line."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+        self._all: list[_StartCensus] = []
+
+    def census(self, token: str, pid: int) -> Census:
+        """The census of the start with this token and the process `pid`."""
+        made = _StartCensus(token, processes.born(pid) or 0.0, self)
+        self._all.append(made)
+        return made
+
+    def adopt(self, table: Mapping[int, processes.ProcessRow], start: _StartCensus) -> None:
+        """Give to `start` the mocks without a token that no start has and that are younger than its program."""
+        for one in self._all:
+            one.look_without_orphans(table)
+        taken = {found for one in self._all for found in one.found}
+        for row in table.values():
+            is_orphan = row.token is None and self._folder in row.command and (row.pid, row.born) not in taken
+            if is_orphan and row.born >= start.since:
+                start.found.add((row.pid, row.born))
+
+
+class _StartCensus(Census):
+    """The processes of one start of the program, also mocks that got no token and lost their parent."""
+
+    def __init__(self, token: str, since: float, starts: Starts) -> None:
+        super().__init__(token)
+        self.since = since
+        self._starts = starts
+
+    @property
+    def found(self) -> set[tuple[int, float]]:
+        """Pid and birth of each process found so far."""
+        return self._seen
+
+    def look_without_orphans(self, table: Mapping[int, processes.ProcessRow]) -> None:
+        """Find what belongs by token and descent."""
+        super()._look(table)
+
+    def _look(self, table: Mapping[int, processes.ProcessRow]) -> set[int]:
+        self._starts.adopt(table, self)
+        return super()._look(table)
 
 
 def _kill(process: ProcessRef) -> None:

@@ -26,7 +26,7 @@ from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer, Inbox, RequestId
 from conformance.workbench.launched import Launched, describe_end
 from conformance.workbench.timeline import Timeline, shorten
-from conformance.workbench.transports.base import ClientTransport, Failure, StdioTransport, needs_stdio
+from conformance.workbench.transports.base import ClientTransport, Failure, StdioClientTransport, needs_stdio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -67,7 +67,7 @@ class McpClient:
         #: the program itself and every process that it started
         self.processes = processes
         self._launched = launched
-        self._transport = transport or StdioTransport(launched)
+        self._transport = transport or StdioClientTransport(launched)
         self._inbox = inbox
         self._timeline = timeline
         self._last_id = _FIRST_ID - 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.errors import NotApplicable
 from conformance.model.profile_tables import COMMAND, OPTIONS, SHELL
 from conformance.workbench.configurations import HARMLESS, needs_variables
+from conformance.workbench.protected import ProtectedMockUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,8 @@ def command_for(sut: Sut, config: Path | None, given: MockUpstream | None) -> tu
     profile = sut.profile
     if profile.single is None or given is None:
         return sut.command_for(config)
-    return sut.command_for(None, words_for(profile.single, profile.config, given.entry))
+    signs_in = isinstance(given, ProtectedMockUpstream)
+    return sut.command_for(None, words_for(profile.single, profile.config, given.entry, signs_in=signs_in))
 
 
 def wrapped(
@@ -43,13 +45,18 @@ def wrapped(
     return command
 
 
-def words_for(single: SingleTable, config: ConfigTable, entry: Mapping[str, Any]) -> list[str]:
-    """The words for the upstream of this server entry. Raises `NotApplicable` for what the command line has no place for."""
+def words_for(
+    single: SingleTable, config: ConfigTable, entry: Mapping[str, Any], *, signs_in: bool = False
+) -> list[str]:
+    """The words for the upstream of this server entry, which can require a sign-in.
+
+    Raises `NotApplicable` for what the command line has no place for.
+    """
     if other := sorted(entry.keys() - _KNOWN):
         raise NotApplicable(
             f"the check sets {other[0]!r} of a server, which the command line has no place for"
         )
-    options = list(_options(single, entry))
+    options = [*_options(single, entry), *(single.oauth if signs_in else ()), *_client(single, entry)]
     words = [word for part in _line(single, entry) for word in _replaced(part, entry)]
     if OPTIONS in words:
         place = words.index(OPTIONS)
@@ -82,6 +89,9 @@ def _options(single: SingleTable, entry: Mapping[str, Any]) -> Iterator[str]:
             if not line:
                 raise NotApplicable(f"the check sets {member!r}, and [single] has no line for them")
             yield from (part.replace("{name}", name).replace("{value}", str(value)) for part in line)
+
+
+def _client(single: SingleTable, entry: Mapping[str, Any]) -> Iterator[str]:
     client = entry.get("oauth_client_id")
     if client is not None:
         if not single.client:

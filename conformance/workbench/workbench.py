@@ -24,7 +24,7 @@ from conformance.model.profile import DEFAULT_STARTS_WITHIN, PROMISES, REVISIONS
 from conformance.workbench import pairing, wiretypes
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser
-from conformance.workbench.census import Census, adopt_orphans
+from conformance.workbench.census import Census, Starts, adopt_orphans
 from conformance.workbench.command_lines import command_for, wrapped
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.judgement import Judgement
@@ -74,6 +74,7 @@ class Workbench(Judgement, UpstreamFactory):
         self._on_start = on_start
         self._browsers: list[Browser] = []
         self._launched: list[Launched] = []
+        self._starts = Starts(sandbox.programs)
         self._leftovers: list[str] = []
         #: what the check added to the environment of each start
         self._environment: dict[str, dict[str, str]] = {}
@@ -255,7 +256,7 @@ class Workbench(Judgement, UpstreamFactory):
             umask=umask,
         )
         self._launched.append(launched)
-        processes = Census(token)
+        processes = self._starts.census(token, launched.pid)
         redact = self._timeline.redact
         start = ProgramStart(
             launched.pid,

@@ -65,14 +65,19 @@ def answer(serving: Callable[..., Parser]) -> None:
 
 def full_parser(first: Sequence[str], serving: Callable[..., Parser]) -> Parser:
     """One parser for all commands. ``first`` contains the first word of the line, a command or the configuration, if any."""
-    from dynamic_mcp.commands import check, login
+    from dynamic_mcp.commands import check, login, status
     from dynamic_mcp.commands.importing import command
 
     # A parser that takes a configuration would read the command as its path.
     result = serving(takes_config=not set(COMMANDS) & set(first))
     commands = result.add_subparsers(dest="command")
     login.add_commands(commands)
-    for name, make in (("import", command.parser), ("check", check.parser), ("completion", parser)):
+    for name, make in (
+        ("import", command.parser),
+        ("check", check.parser),
+        ("completion", parser),
+        ("status", status.parser),
+    ):
         command_parser = make()
         commands.add_parser(
             name, parents=[command_parser], help=command_parser.description, conflict_handler="resolve"

@@ -80,6 +80,7 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
     oauth: OAuthEntry | None = None
     oauth_at_start: bool = False
     enabled: bool = True
+    shared: bool = True
     features: Features = Features()
     tools: ToolsEntry = msgspec.field(default_factory=ToolsEntry)
     timeout: _Timeouts = msgspec.field(default_factory=_Timeouts)
@@ -310,7 +311,7 @@ def _server(
         wrong("needs 'command' (a process to start) or 'url' (a remote server)")
         return None
     policy = CallRules(settings.validate_arguments, settings.rate_limit, settings.max_concurrent_calls)
-    return Server(name, entry.description, transport, entry.features, timeouts, policy)
+    return Server(name, entry.description, transport, entry.features, timeouts, policy, shared=entry.shared)
 
 
 def _secrets(values: dict[str, str], location: str, expand: Expander) -> tuple[tuple[str, Secret], ...]:

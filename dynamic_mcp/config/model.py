@@ -211,6 +211,8 @@ class Server(msgspec.Struct, frozen=True):
     #: bytes; a larger group is listed with names and short descriptions
     max_listing_size: int = MAX_LISTING_SIZE
     tools: ToolRules = ToolRules()
+    #: whether several clients use one process, or one session, of the server (``frontend.clients``)
+    shared: bool = True
 
 
 class Config(msgspec.Struct, frozen=True):

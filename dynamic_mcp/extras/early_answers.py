@@ -210,6 +210,7 @@ _DURATION = re.compile(r"[1-9][0-9]{0,3}(ms|s|m|min)")
 _SHARED: dict[str, Callable[[object], bool]] = {
     "description": _is_text,
     "enabled": _is_flag,
+    "shared": _is_flag,
     "features": _are_features,
     "tools": _are_tools,
     "timeout": _are_timeouts,

@@ -73,6 +73,8 @@ class Call:
         self.has_begun = False
         #: whether the call gets an error, because the proxy ends
         self.is_given_up = False
+        #: the relay of its client
+        self.owner: object = None
         #: the group of the upstream, once known
         self.group: Group | None = None
         #: the group whose definitions the client wants, which are no result of its upstream
@@ -137,6 +139,7 @@ class Call:
             capabilities=self.incoming.capabilities,
             log_level=self.incoming.log_level,
             client_info=self.incoming.client_info,
+            caller=self,
         )
 
 

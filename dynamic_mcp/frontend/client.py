@@ -79,8 +79,7 @@ class ClientLink:
         """Start reading: ``receive`` gets each line, ``receive_large`` each large one, and ``receive_oversized`` the edges of one
         that is too long.
         """
-        self._receive, self._receive_large = receive, receive_large
-        self._splitter = LineSplitter(MAX_MESSAGE, receive_oversized)
+        self.begin(receive, receive_large, receive_oversized)
         loop = asyncio.get_running_loop()
         if _can_be_polled(self._sink):
             sink = os.fdopen(self._sink, "wb", 0)
@@ -94,6 +93,16 @@ class ClientLink:
             self._reader = reader
         else:
             threading.Thread(target=self._read_blocking, args=(loop,), name="stdin", daemon=True).start()
+
+    def begin(
+        self,
+        receive: Callable[[bytes], None],
+        receive_large: Callable[[Large], Awaitable[None]],
+        receive_oversized: OnOversized,
+    ) -> None:
+        """Pass on what ``feed`` gets from now on."""
+        self._receive, self._receive_large = receive, receive_large
+        self._splitter = LineSplitter(MAX_MESSAGE, receive_oversized)
 
     async def wait_ended(self) -> None:
         """Wait until the client closed one of the streams."""

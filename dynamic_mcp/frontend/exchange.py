@@ -12,7 +12,7 @@ client can answer any upstream:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -137,6 +137,10 @@ class Exchange:
             and not self._work.done()
         )
 
+    def is_one_of(self, calls: Sequence[object]) -> bool:
+        """Whether the upstream works on one of these calls for this exchange."""
+        return self._call in calls
+
     def can_show_page(self, group: Group) -> bool:
         """Whether this call waits for the group, and its client can show a page to its user."""
         return (
@@ -243,9 +247,16 @@ class Exchanges:
         exchange.take_answers(answers)
         return await self.run(exchange)
 
-    def find_for(self, group: Group, method: str) -> Exchange | None:
-        """The only call that a question of the upstream can belong to; None without one, or with several."""
-        candidates = [exchange for exchange in self._running if exchange.can_ask(group, method)]
+    def find_for(self, group: Group, method: str, callers: Sequence[object] = ()) -> Exchange | None:
+        """The only call, of ``callers`` if there are any, that a question of the upstream can belong to.
+
+        None without one, or with several.
+        """
+        candidates = [
+            exchange
+            for exchange in self._running
+            if exchange.can_ask(group, method) and (not callers or exchange.is_one_of(callers))
+        ]
         return candidates[0] if len(candidates) == 1 else None
 
     def find_for_page(self, group: Group) -> Exchange | None:
@@ -291,7 +302,7 @@ def elicit_by_request(handler: Handler, session: ClientSession) -> Handler:
             if questions is None:
                 return bridge.legacy_result(result)
             assert call.group is not None
-            began, ask = loop.time(), partial(session.ask, call.group)
+            began, ask = loop.time(), partial(session.ask, call.group, reply=call.incoming.send)
             try:
                 async with asyncio.timeout(MAX_ASKING - call.asked):
                     call.inputs = await ask_client(questions, session.has_capability, ask)

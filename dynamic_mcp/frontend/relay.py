@@ -8,7 +8,7 @@ can answer it; otherwise the relay refuses it at once. A change of an upstream's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Raw
@@ -53,8 +53,12 @@ class _UpdatedParams(msgspec.Struct):
 class Relay:
     """The ``GroupListener`` of all groups."""
 
-    def __init__(self, session: ClientSession, groups: Mapping[str, Group]) -> None:
-        self.exchanges = Exchanges()
+    def __init__(
+        self, session: ClientSession, groups: Mapping[str, Group], exchanges: Exchanges | None = None
+    ) -> None:
+        """``exchanges`` are those of several clients, whose owner closes them."""
+        self._owns_exchanges = exchanges is None
+        self.exchanges = exchanges or Exchanges()
         self.listeners: list[Listener] = []
         #: the lists that the client got
         self.changes = ListChanges(self.announce)
@@ -62,6 +66,7 @@ class Relay:
         self._pages = Pages(session, self.exchanges)
         self._groups = groups
         self._calls: set[Call] = set()
+        self.calls_made = 0
         self._tasks = TaskSet()
         self._merger = Merger()
         self._rates = Rates()
@@ -71,6 +76,7 @@ class Relay:
     def add_call(self, call: Call) -> None:
         """Note that a request of the client is in flight."""
         self._calls.add(call)
+        self.calls_made += 1
 
     def remove_call(self, call: Call) -> None:
         """Note that the request has ended."""
@@ -81,16 +87,29 @@ class Relay:
         for group in self._groups.values():
             self._send_level(group)
 
+    @property
+    def in_flight(self) -> int:
+        """The requests of the client that need a server and have no answer yet."""
+        return len(self._calls)
+
+    def awaits(self, group: Group) -> bool:
+        """Whether a request of the client is in flight that needs the group."""
+        return any(group in (call.group, call.awaited) for call in self._calls)
+
     def roots_changed(self) -> None:
         """Notify the upstreams that may request the client's roots."""
+        self._notify_roots(self._groups.values())
+
+    def _notify_roots(self, groups: Iterable[Group]) -> None:
         if self._session.has_capability("roots"):
-            for group in self._groups.values():
+            for group in groups:
                 if group.upstream is not None and not group.upstream.modern:
                     group.upstream.notify("notifications/roots/list_changed")
 
     def close(self) -> None:
         """Stop relaying."""
-        self.exchanges.close()
+        if self._owns_exchanges:
+            self.exchanges.close()
         self._pages.close()
         self.changes.close()
         for listener in self.listeners:
@@ -109,6 +128,10 @@ class Relay:
 
     def on_ready(self, group: Group) -> None:
         self._send_level(group)
+        self.suspect_lists(group)
+
+    def suspect_lists(self, group: Group) -> None:
+        """Note that the lists of this group may have changed."""
         for method, kind in _RELAYED_CHANGES.items():
             if self._shows(group, kind):
                 self.changes.suspect(method)
@@ -128,20 +151,20 @@ class Relay:
             else:
                 self.changes.suspect(method)
 
-    async def on_request(self, group: Group, message: Message) -> bytes:
+    async def on_request(self, group: Group, message: Message, callers: Sequence[object] = ()) -> bytes:
         method = message.method or ""
         if not self._rates.allows_question(group.name):
             raise Refusal(
                 INTERNAL_ERROR, f"too many requests: at most {QUESTION_RATE} of a server in a second"
             )
-        exchange = self.exchanges.find_for(group, method)
+        exchange = self.exchanges.find_for(group, method, callers)
         if exchange is None and not self._session.has_capability(REQUIRED_CAPABILITIES.get(method, "")):
             raise refusal_of(method)
         params = attributed(group.name, method, without_nulls(bytes(message.params)))
         if exchange is not None:
             return await exchange.ask(method, params)
         try:
-            return await self._session.ask(group, method, params)
+            return await self._session.ask(group, method, params, _reply_of(callers))
         except UpstreamRefused as refusal:
             raise Refusal(INTERNAL_ERROR, refusal.text, error=refusal.error) from None
         except UpstreamError as error:
@@ -173,16 +196,16 @@ class Relay:
             uri = msgspec.json.decode(params, type=_UpdatedParams).uri
         except msgspec.DecodeError:
             return
-        if memoryview(params).nbytes > _MAX_UPDATE or uri not in group.subscriptions.uris:
+        if memoryview(params).nbytes > _MAX_UPDATE or uri not in group.subscriptions.holders:
             return
         encoded = _members(params, without="_meta")
-        self._merger.put((UPDATED, uri), lambda: self._update_now(uri, encoded))
+        self._merger.put((UPDATED, group.name, uri), lambda: self._update_now(group, uri, encoded))
 
-    def _update_now(self, uri: str, encoded: bytes) -> None:
-        if uri in self._session.subscribed:
+    def _update_now(self, group: Group, uri: str, encoded: bytes) -> None:
+        if group.subscriptions.has(uri, self._session):
             self._session.notify(UPDATED, encoded)
         for listener in self.listeners:
-            if listener.wants(UPDATED, uri):
+            if group.subscriptions.has(uri, listener.holder):
                 listener.notify(UPDATED, encoded)
 
     def _log(self, group: Group, message: Message) -> None:
@@ -203,23 +226,26 @@ class Relay:
         return self._rates.allows(group.name, message.method or "", len(bytes(message.params)))
 
     def _send_level(self, group: Group) -> None:
-        upstream, level = group.upstream, self._session.level
-        if (
-            level is None
-            or upstream is None
-            or upstream.modern
-            or "logging" not in upstream.agreed.capabilities
-        ):
-            return
+        if self._session.level is not None:
+            self._tasks.start(send_level(group, self._session.level))
 
-        async def send() -> None:
-            try:
-                params = msgspec.json.encode({"level": level})
-                await upstream.request("logging/setLevel", params, Options(group.timeout(RESOURCES)))
-            except UpstreamError as error:
-                log.debug("group %s refuses the log level: %s", group.name, error)
 
-        self._tasks.start(send())
+async def send_level(group: Group, level: str) -> None:
+    """Pass a log level to the upstream of a group, if it is of the legacy era and has log messages."""
+    upstream = group.upstream
+    if upstream is None or upstream.modern or "logging" not in upstream.agreed.capabilities:
+        return
+    try:
+        params = msgspec.json.encode({"level": level})
+        await upstream.request("logging/setLevel", params, Options(group.timeout(RESOURCES)))
+    except UpstreamError as error:
+        log.debug("group %s refuses the log level: %s", group.name, error)
+
+
+def _reply_of(callers: Sequence[object]) -> Callable[[bytes], None] | None:
+    """What writes beside the answer to the newest of these calls of one client."""
+    newest = callers[-1] if callers else None
+    return newest.incoming.send if isinstance(newest, Call) else None
 
 
 def _wants_log(call: Call, group: Group, severity: int) -> bool:

@@ -38,6 +38,8 @@ from dynamic_mcp.protocol.jsonrpc import (
 from dynamic_mcp.protocol.pieces import Large, Line, edges_of, first_character
 from dynamic_mcp.wording import cut
 
+#: Writes one line to the client.
+Send = Callable[[bytes], None]
 #: Handlers by method, each with the kinds of which the configuration has to allow at least one.
 Handlers = Mapping[str, tuple[Handler, tuple[Kind, ...]]]
 
@@ -47,11 +49,14 @@ class _CancelledParams(msgspec.Struct):
 
 
 class Router:
-    """Takes the lines of the client; ``send`` writes one line to it."""
+    """Takes the lines of the client; ``send`` writes one line to it.
+
+    A transport with a stream for each request gives a ``reply`` with the line: it takes the answers, and what belongs to the requests.
+    """
 
     def __init__(
         self,
-        send: Callable[[bytes], None],
+        send: Send,
         session: ClientSession,
         list_tools: Callable[[Raw], bytes],
         groups: Iterable[str],
@@ -75,33 +80,35 @@ class Router:
         self._modern = modern
         self._refused_oversized = False
 
-    def receive(self, line: bytes) -> None:
+    def receive(self, line: bytes, reply: Send | None = None) -> None:
         """Handle one line from the client."""
+        reply = reply or self._send
         try:
             if first_character(line) == b"[":
-                self._receive_batch(line)
+                self._receive_batch(line, reply)
             else:
-                self._receive_one(line)
+                self._receive_one(line, reply)
         except Exception as error:
-            self._report(line, error)
+            self._report(line, error, reply)
 
-    async def receive_large(self, line: Large) -> None:
+    async def receive_large(self, line: Large, reply: Send | None = None) -> None:
         """Handle one large line from the client. Other work goes on meanwhile."""
+        reply = reply or self._send
         try:
             if first_character(line) == b"[":
-                await self._receive_large_batch(line)
+                await self._receive_large_batch(line, reply)
             else:
-                await self._receive_any(line)
+                await self._receive_any(line, reply)
         except Exception as error:
-            self._report(line, error)
+            self._report(line, error, reply)
 
-    def _report(self, line: Line, error: Exception) -> None:
+    def _report(self, line: Line, error: Exception, reply: Send) -> None:
         # The loop would only log it, and uvloop would also close the stream of the client.
         reason = report_bug("a message of the client", error)
         first, last = edges_of(line, jsonrpc.EDGE)
         id = jsonrpc.find_id(first, False) or jsonrpc.find_id(last, True)
         if id is not None:
-            self._send(jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, reason)))
+            reply(jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, reason)))
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
         """Refuse an oversized message, once, with its id if an edge shows it."""
@@ -111,70 +118,70 @@ class Router:
             self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
         self._refused_oversized = not last and (self._refused_oversized or id is not None)
 
-    def _receive_batch(self, line: bytes) -> None:
+    def _receive_batch(self, line: bytes, reply: Send) -> None:
         """Handle a batch, which only MCP 2025-03-26 allows (basic, "Batching")."""
         try:
             elements = jsonrpc.elements_of(line)
         except Malformed as problem:
-            self._malformed(problem)
+            self._malformed(problem, reply)
             return
-        if self._allows_batches():
-            batch = Batch(self._send)
+        if self._allows_batches(reply):
+            batch = Batch(reply)
             for element in elements:
-                self._receive_one(element, batch)
+                self._receive_one(element, reply, batch)
             batch.settle()
 
-    async def _receive_large_batch(self, line: Large) -> None:
+    async def _receive_large_batch(self, line: Large, reply: Send) -> None:
         try:
             elements = await large.elements_of(line)
         except Malformed as problem:
-            self._malformed(problem)
+            self._malformed(problem, reply)
             return
-        if self._allows_batches():
-            batch = Batch(self._send)
+        if self._allows_batches(reply):
+            batch = Batch(reply)
             for element in elements:
-                await self._receive_any(element, batch)
+                await self._receive_any(element, reply, batch)
             batch.settle()
 
-    def _allows_batches(self) -> bool:
+    def _allows_batches(self, reply: Send) -> bool:
         """Whether the session allows batches; the client gets an error if not."""
         if self._session.version == "2025-03-26":
             return True
         text = f"batches exist in protocol version 2025-03-26 only, this is {self._session.version or era.MODERN}"
-        self._send(jsonrpc.error(jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
+        reply(jsonrpc.error(jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
         return False
 
-    async def _receive_any(self, line: Line, batch: Batch | None = None) -> None:
+    async def _receive_any(self, line: Line, reply: Send, batch: Batch | None = None) -> None:
         if not isinstance(line, Large):
-            self._receive_one(line, batch)
+            self._receive_one(line, reply, batch)
             return
         try:
             message = await large.parse(line)
         except Malformed as problem:
-            self._malformed(problem, batch)
+            self._malformed(problem, reply, batch)
         else:
-            self._take(message, batch)
+            self._take(message, reply, batch)
 
-    def _receive_one(self, line: bytes, batch: Batch | None = None) -> None:
+    def _receive_one(self, line: bytes, reply: Send, batch: Batch | None = None) -> None:
         try:
             message = jsonrpc.parse(line)
         except Malformed as problem:
-            self._malformed(problem, batch)
+            self._malformed(problem, reply, batch)
         else:
-            self._take(message, batch)
+            self._take(message, reply, batch)
 
-    def _take(self, message: Message, batch: Batch | None) -> None:
+    def _take(self, message: Message, reply: Send, batch: Batch | None) -> None:
         if isinstance(message, Repaired):
             # The values that a client gives never change.
-            self._malformed(Malformed(PARSE_ERROR, jsonrpc.NO_JSON), batch)
+            self._malformed(Malformed(PARSE_ERROR, jsonrpc.NO_JSON), reply, batch)
         elif message.method is None:
             self._session.client_peer.receive_answer(message)
         elif message.id:
-            self._on_request(message, batch)
+            self._on_request(message, reply, batch)
         else:
             self._on_notification(message)
 
-    def _malformed(self, problem: Malformed, batch: Batch | None = None) -> None:
+    def _malformed(self, problem: Malformed, reply: Send, batch: Batch | None = None) -> None:
         if problem.answer and self._session.client_peer.receive_malformed(problem):
             # A message about an answer has no answer itself: its id is one of the proxy's own.
             return
@@ -182,7 +189,7 @@ class Router:
         id = jsonrpc.NULL if problem.reason == jsonrpc.NO_JSON else problem.id
         line = jsonrpc.error(id, jsonrpc.error_object(problem.code, problem.reason))
         if batch is None:
-            self._send(line)
+            reply(line)
         else:
             batch.expect_answer()
             batch.answer(line)
@@ -204,9 +211,9 @@ class Router:
         if request:
             self._calls.cancel(request)
 
-    def _on_request(self, message: Message, batch: Batch | None) -> None:
+    def _on_request(self, message: Message, reply: Send, batch: Batch | None) -> None:
         assert message.method is not None
-        incoming = Incoming(bytes(message.id), message.method, message.params, self._send, batch)
+        incoming = Incoming(bytes(message.id), message.method, message.params, reply, batch)
         if batch is not None:
             batch.expect_answer()
         meta = era.request_meta(message.params) if message.params else None
@@ -217,6 +224,8 @@ class Router:
                 incoming.capabilities = self._session.capabilities
                 incoming.log_level = self._session.level
                 incoming.client_info = self._session.client_info
+                if incoming.method not in ("ping", "initialize"):
+                    self._session.set_ready(incoming.capabilities, incoming.client_info)
                 self._route_legacy(incoming)
             else:
                 incoming.modern = True
@@ -227,6 +236,7 @@ class Router:
                     raise Refusal(INVALID_PARAMS, f'_meta must hold an object "{era.CLIENT_CAPABILITIES}"')
                 incoming.capabilities, incoming.log_level = meta.capabilities, meta.log_level
                 incoming.client_info = client_info(meta.client_info)
+                self._session.set_ready(incoming.capabilities, incoming.client_info)
                 self._route_modern(incoming)
         except Refusal as refusal:
             self._hooks.record("refused", outcome="refused", method=incoming.method, code=refusal.code)
@@ -241,9 +251,11 @@ class Router:
             case "tools/list":
                 _answer(incoming, self._list_tools(incoming.params))
             case "initialize":
+                version = self._session.initialize(incoming.params)
+                # From here on the groups of this client are known.
+                self._session.set_ready(self._session.capabilities, self._session.client_info)
                 capabilities = self._capabilities(legacy=True)
                 self._session.announced = frozenset(capabilities)
-                version = self._session.initialize(incoming.params)
                 _answer(incoming, tool_surface.introduction(version, capabilities, self._groups))
             case method:
                 self._calls.start(incoming, self._handler(self._legacy, method))

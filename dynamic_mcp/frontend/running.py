@@ -49,6 +49,7 @@ class RunningCalls:
         if key in self._running:
             raise Refusal(INVALID_REQUEST, "a request with this id is still being answered")
         call = Call(incoming)
+        call.owner = self._relay
         context = None if incoming.span is None else incoming.span.context
         # This table owns the task. A set of tasks (``tasks``) or a task group would cost each call more.
         task = asyncio.get_running_loop().create_task(self._run(call, handler, key), context=context)

@@ -6,6 +6,7 @@ A modern client gets only what it listens to, and questions in results (``exchan
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 
 import msgspec
@@ -35,6 +36,8 @@ REQUIRED_CAPABILITIES = {
 _URL_MODE = "2025-11-25"
 #: Seconds that the user may take to answer a question.
 USER_TIMEOUT = 600.0
+#: Above every first id of a question; all ids stay exact in a double.
+_MAX_FIRST_ID = 1 << 52
 #: Seconds that the client itself may take, such as for its roots.
 CLIENT_TIMEOUT = 5.0
 
@@ -62,20 +65,27 @@ def shows_pages(capabilities: bytes) -> bool:
 
 
 class ClientSession:
-    """The client of this process."""
+    """The state of one client."""
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
+    def __init__(self, send: Callable[[bytes], None], *, is_one_of_many: bool = False) -> None:
+        """``send`` writes one line to the client. With ``is_one_of_many``, the servers have other clients too."""
         #: the negotiated handshake revision; None without a handshake
         self.version: str | None = None
         #: set once the capabilities of the client are known, which is with its first message
         self.ready = asyncio.Event()
-        #: the URIs of ``resources/subscribe``
-        self.subscribed: set[str] = set()
         #: the capabilities in the answer to ``initialize``; the client expects notifications of their changes
         self.announced: frozenset[str] = frozenset()
         #: the elicitations in URL mode that upstreams began
         self.elicitations = Elicitations()
-        self.client_peer = Peer(lambda message: send(message.line), lambda message: None)
+        # The client may answer a question of an earlier process, so no later process uses its id again.
+        first_id = secrets.randbelow(_MAX_FIRST_ID) if is_one_of_many else 0
+        self.client_peer = Peer(lambda message: send(message.line), lambda message: None, first_id=first_id)
+        #: the level of a client that set none; None for every message that the servers send
+        self._default_level = "info" if is_one_of_many else None
+        #: whether the client does not read, so that it gets no log messages meanwhile
+        self.is_stalled = False
+        #: called once, with the first message of the client
+        self.on_ready: Callable[[], None] = lambda: None
         #: the level that ``logging/setLevel`` set
         self.level: str | None = None
         self._capabilities: dict[str, Raw] = {}
@@ -109,6 +119,7 @@ class ClientSession:
             declared = self._capabilities or msgspec.json.decode(capabilities, type=dict[str, Raw])
             self._client_capabilities = _known_capabilities(declared)
             self.ready.set()
+            self.on_ready()
 
     def client_capabilities(self) -> bytes:
         """The capabilities of the client for the handshakes with upstreams (a JSON object)."""
@@ -123,12 +134,18 @@ class ClientSession:
         """Whether a legacy client can show a page to its user now."""
         return self._initialized and (self.version or "") >= _URL_MODE and shows_pages(self.capabilities)
 
-    async def ask(self, group: Group, method: str, params: bytes) -> bytes:
-        """Send a request of a group's upstream to a legacy client. Raises UpstreamError, like a request to any peer."""
+    async def ask(
+        self, group: Group, method: str, params: bytes, reply: Callable[[bytes], None] | None = None
+    ) -> bytes:
+        """Send a request of a group's upstream to a legacy client. Raises UpstreamError, like a request to any peer.
+
+        ``reply`` writes beside the answer to the client's own request, if the request belongs to one.
+        """
         if method == "elicitation/create":
             self.elicitations.add(group, params)
         timeout = USER_TIMEOUT if method in ASKS_THE_USER else CLIENT_TIMEOUT
-        return await self.client_peer.request(method, params, timeout)
+        send = None if reply is None else lambda message: reply(message.line)
+        return await self.client_peer.request(method, params, timeout, send=send)
 
     def input_ended(self) -> None:
         """Fail every question, because the client cannot answer any more."""
@@ -141,7 +158,9 @@ class ClientSession:
 
     def wants_log(self, severity: int) -> bool:
         """Whether a legacy client gets log messages of this severity."""
-        return self._initialized and (self.level is None or severity >= LOG_LEVELS.index(self.level))
+        level = self.level or self._default_level
+        wants = level is None or severity >= LOG_LEVELS.index(level)
+        return self._initialized and not self.is_stalled and wants
 
     def set_level(self, level: str) -> None:
         """Raises Refusal for an unknown level."""

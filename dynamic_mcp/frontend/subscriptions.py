@@ -44,18 +44,25 @@ class Listener:
     """One open listen request."""
 
     def __init__(
-        self, id: bytes, methods: frozenset[str], uris: frozenset[str], reply: Callable[[bytes], None]
+        self,
+        id: bytes,
+        methods: frozenset[str],
+        uris: frozenset[str],
+        reply: Callable[[bytes], None],
+        holder: object = None,
     ) -> None:
         self.uris = uris
+        #: holds the subscriptions to the resources
+        self.holder = holder
         #: set at the end of the proxy
         self.closed = asyncio.Event()
         self._id = id
         self._methods = methods
         self._reply = reply
 
-    def wants(self, method: str, uri: str | None = None) -> bool:
-        """Whether this listener subscribed to this notification."""
-        return uri in self.uris if method == UPDATED else method in self._methods
+    def wants(self, method: str) -> bool:
+        """Whether this listener subscribed to this notification of a list."""
+        return method in self._methods
 
     def notify(self, method: str, params: bytes = b"") -> None:
         """Send a notification that carries the id of the request."""
@@ -90,41 +97,42 @@ class Subscriptions:
     async def subscribe(self, call: Call) -> bytes:
         """Handle ``resources/subscribe``. Raises Refusal and UpstreamError."""
         uri, group = await self._catalog.owner(call)
-        await group.subscriptions.subscribe(uri)
-        self._session.subscribed.add(uri)
+        await group.subscriptions.subscribe(uri, self._session)
         return b"{}"
 
     async def unsubscribe(self, call: Call) -> bytes:
         """Handle ``resources/unsubscribe``. Raises Refusal and UpstreamError."""
         uri, group = await self._catalog.owner(call)
-        self._session.subscribed.discard(uri)
-        if not self._is_wanted(uri):
-            await group.subscriptions.unsubscribe(uri)
+        await group.subscriptions.unsubscribe(uri, self._session)
         return b"{}"
 
     async def listen(self, call: Call) -> bytes:
         """Send notifications until cancelled, or until the end of the proxy; the result. Raises Refusal."""
         listen_filter = call.read("notifications", ListenFilter, ListenFilter())
-        subscribed = await self._subscribe_all(listen_filter.uris, call)
-        methods = {
-            method
-            for name, (kind, method) in _LIST_CHANGES.items()
-            if getattr(listen_filter, name) and (kind is TOOLS or self._catalog.has(kind))
-        }
-        listener = Listener(call.incoming.id, frozenset(methods), frozenset(subscribed), call.incoming.send)
-        listener.acknowledge()
-        self._listeners.append(listener)
+        subscribed: dict[str, Group] = {}
         try:
-            await listener.closed.wait()
+            await self._subscribe_all(listen_filter.uris, call, subscribed)
+            methods = {
+                method
+                for name, (kind, method) in _LIST_CHANGES.items()
+                if getattr(listen_filter, name) and (kind is TOOLS or self._catalog.has(kind))
+            }
+            listener = Listener(
+                call.incoming.id, frozenset(methods), frozenset(subscribed), call.incoming.send, call
+            )
+            listener.acknowledge()
+            self._listeners.append(listener)
+            try:
+                await listener.closed.wait()
+            finally:
+                self._listeners.remove(listener)
         finally:
-            self._listeners.remove(listener)
             for uri, group in subscribed.items():
-                self._unsubscribe_unwanted(uri, group)
+                group.subscriptions.unsubscribe_later(uri, call)
         return msgspec.json.encode({"_meta": {era.SUBSCRIPTION_ID: Raw(call.incoming.id)}})
 
-    async def _subscribe_all(self, uris: list[str], call: Call) -> dict[str, Group]:
-        """Subscribe to these URIs; the accepted ones with their groups."""
-        found: dict[str, Group] = {}
+    async def _subscribe_all(self, uris: list[str], call: Call, found: dict[str, Group]) -> None:
+        """Subscribe to these URIs; ``found`` gets the accepted ones with their groups."""
         #: the groups that did not answer in time, so the client does not wait for each of their URIs
         silent: set[Group] = set()
         for uri in uris:
@@ -132,18 +140,10 @@ class Subscriptions:
             if group is None or group in silent:
                 continue
             try:
-                await group.subscriptions.subscribe(uri)
+                await group.subscriptions.subscribe(uri, call)
             except UpstreamError as error:
                 log.debug("group %s refuses a subscription: %s", group.name, error)
                 if isinstance(error, UpstreamTimeout):
                     silent.add(group)
             else:
                 found[uri] = group
-        return found
-
-    def _is_wanted(self, uri: str) -> bool:
-        return uri in self._session.subscribed or any(uri in listener.uris for listener in self._listeners)
-
-    def _unsubscribe_unwanted(self, uri: str, group: Group) -> None:
-        if not self._is_wanted(uri):
-            group.subscriptions.unsubscribe_later(uri)

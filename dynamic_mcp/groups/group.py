@@ -6,7 +6,7 @@ upstream. No lock is held during a request, so a group that hangs or fails delay
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Sequence
 from typing import TypeVar
 
 import anyio
@@ -70,7 +70,7 @@ class Group:
         #: the upstream that is connected or being connected, until it is closed
         self._connection: Upstream | None = None
         self._paused = False
-        self._in_flight = InFlight()
+        self.in_flight = InFlight()
         #: set to end the current delay before the next attempt
         self._retry = anyio.Event()
         self.define(server)
@@ -182,7 +182,7 @@ class Group:
 
     async def _tracked(self, request: Coroutine[object, object, _T]) -> _T:
         """Make a request that ``finish_calls`` waits for. If the group has ended meanwhile, raises the reason of its end."""
-        with self._in_flight:
+        with self.in_flight:
             try:
                 return await request
             except UpstreamFailed as error:
@@ -340,23 +340,23 @@ class Group:
         self._successor = successor
         successor._listings.inherit(self._listings)
         self._state.replaced()
-        successor.inherit(self._subscriptions.uris, self.policy)
+        successor.inherit(self._subscriptions, self.policy)
         if self._signing_in.is_named:
             successor.try_again()
 
-    def inherit(self, uris: set[str], policy: CallPolicy | None) -> None:
+    def inherit(self, subscriptions: ResourceSubscriptions, policy: CallPolicy | None) -> None:
         """Take over the subscriptions of a predecessor, and the limits of its policy."""
         if self.policy is not None and policy is not None:
             self.policy.inherit(policy)
-        self._subscriptions.uris |= uris
-        if uris and self.upstream is not None:
+        self._subscriptions.inherit(subscriptions)
+        if subscriptions.holders and self.upstream is not None:
             self._subscriptions.restore(self.upstream)
 
     async def finish_calls(self) -> None:
         """Wait until no call is in flight, at most as long as a call can take that reports progress."""
         timeouts = self.server.timeouts
         with anyio.move_on_after(MAX_TIMES * max(timeouts.tools, timeouts.resources, timeouts.prompts)):
-            await self._in_flight.none_left()
+            await self.in_flight.none_left()
         self._state.end("its definition in the configuration was changed")
 
     # Messages that the upstream begins (``upstream.base.Events``)
@@ -371,8 +371,8 @@ class Group:
         self._listings.invalidate(message.method or "")
         self._listener.on_notification(self, message)
 
-    async def on_request(self, message: Message) -> bytes:
-        return await self._listener.on_request(self, message)
+    async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
+        return await self._listener.on_request(self, message, callers)
 
     def on_sign_in(self, page: SignInPage) -> bool:
         if not self._listener.can_show_pages(self):

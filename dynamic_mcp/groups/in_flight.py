@@ -10,10 +10,13 @@ class InFlight:
 
     def __init__(self) -> None:
         self._count = 0
+        #: all requests so far
+        self.total = 0
         self._idle = anyio.Event()
 
     def __enter__(self) -> None:
         self._count += 1
+        self.total += 1
 
     def __exit__(self, *exception: object) -> None:
         self._count -= 1

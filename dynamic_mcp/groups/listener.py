@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from dynamic_mcp.protocol.jsonrpc import Message
@@ -29,8 +30,11 @@ class GroupListener(Protocol[G]):
         """Take a notification of the group's upstream. The group itself has handled it already."""
         ...
 
-    async def on_request(self, group: G, message: Message) -> bytes:
-        """Answer a request of the group's upstream with a result. Raises ``jsonrpc.Refusal``."""
+    async def on_request(self, group: G, message: Message, callers: Sequence[object] = ()) -> bytes:
+        """Answer a request of the group's upstream with a result. Raises ``jsonrpc.Refusal``.
+
+        ``callers`` are the calls that the request can belong to (``Options.caller``).
+        """
         ...
 
     def can_show_pages(self, group: G) -> bool:

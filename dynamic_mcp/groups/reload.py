@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Protocol
 
 import anyio
 
-from dynamic_mcp.config.diff import diff
+from dynamic_mcp.config.diff import Diff, diff
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config
 from dynamic_mcp.config.watch import Watch
 from dynamic_mcp.errors import ConfigError
-from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import log
 
@@ -25,10 +25,18 @@ from dynamic_mcp.log import log
 REPORT_DELAY = 1.0
 
 
+class Applies(Protocol):
+    """What a change of the file concerns."""
+
+    def apply(self, config: Config, changes: Diff) -> None:
+        """Use another configuration, with these changes."""
+        ...
+
+
 class Reload:
     """Applies each change of the file to the supervisor. ``config`` is the content at the start."""
 
-    def __init__(self, path: Path, config: Config, supervisor: Supervisor, hooks: Hooks) -> None:
+    def __init__(self, path: Path, config: Config, supervisor: Applies, hooks: Hooks) -> None:
         self._path = path
         self._config = config
         self._supervisor = supervisor

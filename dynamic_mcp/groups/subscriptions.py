@@ -25,7 +25,8 @@ class ResourceSubscriptions:
     def __init__(
         self, group: str, connected: Callable[[], Awaitable[Upstream]], timeout: Callable[[], float]
     ) -> None:
-        self.uris: set[str] = set()
+        #: who wants the updates of each resource: a session, or an open listen request
+        self.holders: dict[str, set[object]] = {}
         self._group = group
         self._connected = connected
         self._timeout = timeout
@@ -33,26 +34,61 @@ class ResourceSubscriptions:
         self._tasks: TaskGroup | None = None
         self._listening: anyio.CancelScope | None = None
 
-    async def subscribe(self, uri: str) -> None:
-        """Subscribe to updates of a resource. Raises UpstreamError."""
+    def has(self, uri: str, holder: object) -> bool:
+        """Whether this holder has the subscription to a resource."""
+        return holder in self.holders.get(uri, ())
+
+    async def subscribe(self, uri: str, holder: object) -> None:
+        """Subscribe a holder to updates of a resource. Raises UpstreamError."""
         upstream = await self._connected()
-        if not upstream.modern:
-            await self._request(upstream, "resources/subscribe", uri)
-        self.uris.add(uri)
+        is_new = not self.has(uri, holder)
+        # Before the answer comes, so that the last other holder does not end the new subscription meanwhile.
+        self.holders.setdefault(uri, set()).add(holder)
+        try:
+            if not upstream.modern:
+                await self._request(upstream, "resources/subscribe", uri)
+        except BaseException:
+            if is_new:
+                self._drop(uri, holder)
+            raise
         self._restart_listening(upstream)
 
-    async def unsubscribe(self, uri: str) -> None:
-        """End ``subscribe``. Raises UpstreamError."""
-        self.uris.discard(uri)
+    async def unsubscribe(self, uri: str, holder: object) -> None:
+        """End ``subscribe``. The upstream hears of it after the last holder. Raises UpstreamError."""
+        self._drop(uri, holder)
+        if uri not in self.holders:
+            await self._end(uri)
+
+    def unsubscribe_later(self, uri: str, holder: object) -> None:
+        """``unsubscribe`` in the background."""
+        self._drop(uri, holder)
+        if uri not in self.holders:
+            self._in_background(lambda: self._end(uri))
+
+    def release(self, holder: object) -> None:
+        """End every subscription of a holder in the background."""
+        for uri in [uri for uri, holders in self.holders.items() if holder in holders]:
+            self.unsubscribe_later(uri, holder)
+
+    def inherit(self, other: ResourceSubscriptions) -> None:
+        """Take over all holders of a predecessor."""
+        for uri, holders in other.holders.items():
+            self.holders.setdefault(uri, set()).update(holders)
+
+    def _drop(self, uri: str, holder: object) -> None:
+        holders = self.holders.get(uri, set())
+        holders.discard(holder)
+        if not holders:
+            self.holders.pop(uri, None)
+
+    async def _end(self, uri: str) -> None:
+        """Tell the upstream that no holder is left."""
         upstream = await self._connected()
+        if uri in self.holders:
+            return
         if not upstream.modern:
             await self._request(upstream, "resources/unsubscribe", uri)
         self._restart_listening(upstream)
-
-    def unsubscribe_later(self, uri: str) -> None:
-        """``unsubscribe`` in the background."""
-        self.uris.discard(uri)
-        self._in_background(lambda: self.unsubscribe(uri))
 
     def begin(self, upstream: Upstream, tasks: TaskGroup) -> None:
         """Send all subscriptions to a connected upstream. ``tasks`` ends with the connection."""
@@ -62,7 +98,7 @@ class ResourceSubscriptions:
     def restore(self, upstream: Upstream) -> None:
         """Send all subscriptions again."""
         self._restart_listening(upstream)
-        if self.uris and not upstream.modern:
+        if self.holders and not upstream.modern:
             self._in_background(lambda: self._subscribe_all(upstream))
 
     def end(self) -> None:
@@ -70,7 +106,7 @@ class ResourceSubscriptions:
         self._tasks = self._listening = None
 
     async def _subscribe_all(self, upstream: Upstream) -> None:
-        for uri in sorted(self.uris):
+        for uri in sorted(self.holders):
             await self._request(upstream, "resources/subscribe", uri)
 
     async def _request(self, upstream: Upstream, method: str, uri: str) -> None:
@@ -91,8 +127,8 @@ class ResourceSubscriptions:
         listen_filter: dict[str, object] = {
             f"{name}ListChanged": True for name in _FEATURES if name in upstream.agreed.capabilities
         }
-        if self.uris:
-            listen_filter["resourceSubscriptions"] = sorted(self.uris)
+        if self.holders:
+            listen_filter["resourceSubscriptions"] = sorted(self.holders)
         if listen_filter:
             params = msgspec.json.encode({"notifications": listen_filter})
             await upstream.request("subscriptions/listen", params, Options(None))

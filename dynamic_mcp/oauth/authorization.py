@@ -24,7 +24,7 @@ from dynamic_mcp.events import Record, discard
 from dynamic_mcp.oauth.address import host_of
 from dynamic_mcp.oauth.challenge import Challenge, challenge_of
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
-from dynamic_mcp.oauth.reach import AddressLevel, Reach, TooInward
+from dynamic_mcp.oauth.reach import AddressLevel, NetworkReach, TooInward
 from dynamic_mcp.oauth.store import FileStore, TokenStore
 from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.oauth.waiting import Declined, SignInWait
@@ -68,7 +68,7 @@ class Authorization:
         self._transport = transport
         issuer = transport.oauth.issuer
         named = () if issuer is None else (host_of(issuer),)
-        self.reach = Reach(self._url, (*transport.oauth_private_hosts, *named))
+        self.reach = NetworkReach(self._url, (*transport.oauth_private_hosts, *named))
         store = store or FileStore(server)
         self.tokens = FreshTokens(server, transport, store, record, self.reach, clock)
         self._wait = SignInWait(

@@ -22,7 +22,7 @@ from dynamic_mcp.errors import StoreFailed, UpstreamFailed
 from dynamic_mcp.events import Record
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.binding import Binding
-from dynamic_mcp.oauth.reach import Reach
+from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.oauth.store import TokenStore
 from dynamic_mcp.oauth.tokens import Tokens
 
@@ -45,7 +45,7 @@ class FreshTokens:
         transport: HttpTransport | SseTransport,
         store: TokenStore,
         record: Record,
-        reach: Reach,
+        reach: NetworkReach,
         clock: Clock = time.monotonic,
     ) -> None:
         self._server = server

@@ -1,4 +1,4 @@
-"""The connections of a sign-in: each goes to an address that ``Reach`` has judged.
+"""The connections of a sign-in: each goes to an address that ``NetworkReach`` has judged.
 
 The name is resolved once, and the connection goes to the judged address. The ``Host`` header and the certificate stay those of the name.
 """
@@ -12,7 +12,7 @@ import httpx
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.http_proxy import proxy_for
-from dynamic_mcp.oauth.reach import Reach
+from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.tls import trust_store
 
 #: The most addresses of one name to try, and the seconds for each but the last.
@@ -23,7 +23,7 @@ ATTEMPT_TIME = 3.0
 class JudgedTransport(httpx.AsyncBaseTransport):
     """Sends requests directly, or through the HTTP proxy that the environment names."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: NetworkReach) -> None:
         self._reach = reach
         # The library knows a connection by its address. Kept alive, one would serve another name than its certificate.
         self._direct = httpx.AsyncHTTPTransport(

@@ -10,13 +10,13 @@ import httpx
 
 from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.oauth import request as requests
-from dynamic_mcp.oauth.reach import Reach
+from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.origin import origin_of, without_user
 
 _NEVER = frozenset({"authorization", "host", "connection", "transfer-encoding", "content-length"})
 
 
-def client_for(transport: HttpTransport | SseTransport, reach: Reach) -> httpx.AsyncClient:
+def client_for(transport: HttpTransport | SseTransport, reach: NetworkReach) -> httpx.AsyncClient:
     """A client for one sign-in or renewal of this server."""
     http = requests.http_client(reach)
     headers = [(name, value.reveal()) for name, value in transport.headers if name.lower() not in _NEVER]

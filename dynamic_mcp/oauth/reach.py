@@ -1,7 +1,7 @@
 """Where a server may lead the proxy: to no address that is more inward than its own.
 
 A server names other addresses: of its metadata, its authorization server, and that server's endpoints. Without a rule, a server on the
-internet could send requests from this machine to services that only this machine reaches. ``Reach`` judges the addresses that a name
+internet could send requests from this machine to services that only this machine reaches. ``NetworkReach`` judges the addresses that a name
 resolves to, and the caller connects to these very addresses, so a second answer of the name system changes nothing.
 
 An HTTP proxy from the environment resolves names itself. Then only addresses that are written as such are judged.
@@ -122,7 +122,7 @@ def _with_zone(place: tuple[str, int] | tuple[str, int, int, int] | tuple[int, b
     return f"{address}%{place[3]}" if len(place) == 4 and place[3] and "%" not in address else address
 
 
-class Reach:
+class NetworkReach:
     """The reach of one configured server.
 
     ``private_hosts`` are the hosts at private or link-local addresses to which the user lets the server lead.

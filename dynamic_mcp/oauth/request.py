@@ -22,7 +22,7 @@ import msgspec
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.judged import JudgedTransport
-from dynamic_mcp.oauth.reach import Reach, TooInward
+from dynamic_mcp.oauth.reach import NetworkReach, TooInward
 from dynamic_mcp.origin import origin_of
 
 #: Seconds for one request, from the connection to the end of the answer.
@@ -168,6 +168,6 @@ def decode_object(body: bytes) -> dict[str, Any]:
         raise Unreadable from None
 
 
-def http_client(reach: Reach) -> httpx.AsyncClient:
+def http_client(reach: NetworkReach) -> httpx.AsyncClient:
     """A client for the requests of one sign-in or renewal, which connects only within this reach."""
     return httpx.AsyncClient(timeout=REQUEST_TIME, transport=JudgedTransport(reach), follow_redirects=False)

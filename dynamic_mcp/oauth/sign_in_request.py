@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dynamic_mcp.config.model import OAuthSettings
-from dynamic_mcp.oauth.reach import Reach
+from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class SignInRequest(msgspec.Struct, frozen=True):
     client: ClientRegistration | None = None
     issuer: str | None = None
     #: where the server may lead
-    reach: Reach | None = None
+    reach: NetworkReach | None = None
     oauth: OAuthSettings = OAuthSettings()
 
     def label(

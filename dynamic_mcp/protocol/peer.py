@@ -12,7 +12,7 @@ once, and refuses the others. Another side that sends nothing but junk is report
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from msgspec import Raw
@@ -20,15 +20,10 @@ from msgspec import Raw
 from dynamic_mcp.errors import TooLarge, UpstreamError, UpstreamFailed, UpstreamTimeout
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol import answers, jsonrpc, large, progress
+from dynamic_mcp.protocol.callers import Callers
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, Refusal
 from dynamic_mcp.protocol.junk import JunkCount
-from dynamic_mcp.protocol.pending import (
-    ASKS_THE_USER,
-    NEVER,
-    OnProgress,
-    Pending,
-    QuestionClocks,
-)
+from dynamic_mcp.protocol.pending import ASKS_THE_USER, NEVER, OnProgress, OnRequest, Pending, QuestionClocks
 from dynamic_mcp.protocol.pieces import Line, size_of
 from dynamic_mcp.protocol.silence import LONG_WAIT, Silence
 from dynamic_mcp.wording import cut
@@ -53,19 +48,21 @@ class Peer:
         self,
         send: Callable[[Outgoing], None],
         on_notification: Callable[[Message], None],
-        on_request: Callable[[Message], Awaitable[bytes]] | None = None,
+        on_request: OnRequest | None = None,
         on_cancelled: Callable[[int], bool] | None = None,
         *,
         max_size: int = MAX_MESSAGE,
         on_junk: Callable[[str], None] = lambda reason: None,
         ask: Callable[[float], Awaitable[object]] | None = None,
         on_oddity: Callable[[str], None] = lambda what: None,
+        first_id: int = 0,
     ) -> None:
         """``on_cancelled`` gets the id of a request that timed out or was cancelled; true means that no notification is needed.
 
         ``max_size`` is the bound in bytes that the error of an oversized answer names. ``on_junk`` gets the reason to end the
         connection, because the other side sends nothing but junk, or answers neither its requests nor ``ask`` (see ``Silence``).
         ``on_oddity`` gets what the other side does against the protocol, without anything that it sent.
+        ``on_request`` gets a request with the calls that it can belong to (``callers``). The own ids follow ``first_id``.
         """
         self._send = send
         self._on_notification = on_notification
@@ -73,8 +70,7 @@ class Peer:
         self._on_cancelled = on_cancelled
         self._max_size = max_size
         self._junk = JunkCount(on_junk)
-        self._on_oddity = on_oddity
-        self._silence = Silence(ask, on_junk)
+        self._on_oddity, self._silence = on_oddity, Silence(ask, on_junk)
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, Pending] = {}
         #: one timer for all requests, for the earliest deadline or earlier; a timer for each took 5 % of the time of a call
@@ -83,7 +79,8 @@ class Peer:
         self._serving: dict[bytes, asyncio.Task[None]] = {}
         self._serving_bytes = 0
         self._questions = QuestionClocks(self._pending, self._wake_at)
-        self._next_id = 0
+        self._next_id = first_id
+        self._callers = Callers(self._pending)
         self._closed: UpstreamFailed | None = None
 
     async def request(
@@ -93,10 +90,14 @@ class Peer:
         timeout: float | None,
         on_progress: OnProgress | None = None,
         on_id: Callable[[int], None] | None = None,
+        caller: object | None = None,
+        *,
+        send: Callable[[Outgoing], None] | None = None,
     ) -> bytes:
         """Send a request and return the bytes of its result.
 
         ``timeout`` is in seconds; None waits for ever. With ``on_progress`` the request carries a progress token; ``on_id`` gets the id.
+        ``caller`` comes back with requests of the other side that belong to this one. ``send`` replaces the usual way out.
         Raises UpstreamTimeout, UpstreamRefused (a JSON-RPC error) or UpstreamFailed (the connection is gone, or the answer malformed).
         """
         if self._closed is not None:
@@ -108,12 +109,11 @@ class Peer:
         if on_id is not None:
             on_id(id)
         future: asyncio.Future[bytes] = self._loop.create_future()
-        pending = self._pending[id] = Pending(
-            future, method, NEVER if timeout is None else timeout, on_progress
-        )
+        seconds = NEVER if timeout is None else timeout
+        pending = self._pending[id] = Pending(future, method, seconds, on_progress, caller)
         self._set_deadline(pending)
         try:
-            self._send(Outgoing(jsonrpc.request(b"%d" % id, method, params), method, id, params))
+            (send or self._send)(Outgoing(jsonrpc.request(b"%d" % id, method, params), method, id, params))
             return await future
         except asyncio.CancelledError:
             self._abandon(id, method, "the request was cancelled")
@@ -262,7 +262,8 @@ class Peer:
             self._silence.heard()
             if message.method in ASKS_THE_USER:
                 self._questions.begin(id, within)
-            self._serving[id] = task = self._loop.create_task(self._serve(id, message, self._on_request))
+            work = self._serve(id, message, self._on_request, self._callers.of(within))
+            self._serving[id] = task = self._loop.create_task(work)
             task.add_done_callback(lambda done: self._forget_request(id, size, done))
 
     def _forget_request(self, id: bytes, size: int, task: asyncio.Task[None]) -> None:
@@ -275,11 +276,9 @@ class Peer:
     def _answer(self, line: bytes) -> None:
         self._send(Outgoing(line))
 
-    async def _serve(
-        self, id: bytes, message: Message, answer: Callable[[Message], Awaitable[bytes]]
-    ) -> None:
+    async def _serve(self, id: bytes, message: Message, answer: OnRequest, callers: Sequence[object]) -> None:
         try:
-            line = jsonrpc.result(id, await answer(message))
+            line = jsonrpc.result(id, await answer(message, callers))
         except Refusal as refusal:
             line = jsonrpc.error(id, refusal.error)
         except Exception as error:
@@ -312,6 +311,8 @@ class Peer:
             # A late answer counts too.
             self._silence.heard()
         pending = self._pending.pop(number, None)
+        if pending is None:
+            self._callers.answered(number)
         return None if pending is None or pending.future.done() else pending
 
     def _set_deadline(self, pending: Pending) -> None:
@@ -340,6 +341,7 @@ class Peer:
         pending = self._pending.pop(id, None)
         if pending is None:
             return
+        self._callers.abandoned(id, pending)
         now = self._loop.time()
         if method not in _NEVER_CANCELLED and (pending.deadline <= now or now - pending.began >= LONG_WAIT):
             self._silence.unanswered(pending.began)

@@ -9,10 +9,13 @@ most.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import msgspec
 from msgspec import Raw
+
+from dynamic_mcp.protocol.jsonrpc import Message
 
 #: Seconds that the questions of one call may take, all together.
 MAX_ASKING = 3600.0
@@ -24,9 +27,15 @@ NEVER = float("inf")
 #: The requests that a person answers. A program answers every other one, so no clock stops for it.
 ASKS_THE_USER = frozenset({"elicitation/create", "sampling/createMessage"})
 #: The requests during which the other side may ask the user something.
-_CALLS = frozenset({"tools/call", "prompts/get", "resources/read"})
+CALLS = frozenset({"tools/call", "prompts/get", "resources/read"})
 
 OnProgress = Callable[[dict[str, Raw]], None]
+
+
+class OnRequest(Protocol):
+    """Answers a request of the other side, which can belong to any of the ``callers``."""
+
+    def __call__(self, message: Message, callers: Sequence[object]) -> Awaitable[bytes]: ...
 
 
 class Pending(msgspec.Struct):
@@ -36,6 +45,8 @@ class Pending(msgspec.Struct):
     method: str
     timeout: float
     on_progress: OnProgress | None
+    #: the call that needs it, if any
+    caller: object | None = None
     #: loop times at which the request began, and at which it times out
     began: float = 0.0
     deadline: float = NEVER
@@ -118,7 +129,7 @@ class QuestionClocks:
 
     def _likeliest(self, newest: int) -> int | None:
         """The newest call up to this id that asked before, else the newest one."""
-        calls = [id for id in self._pending if id <= newest and self._pending[id].method in _CALLS]
+        calls = [id for id in self._pending if id <= newest and self._pending[id].method in CALLS]
         asking = [id for id in calls if self._pending[id].has_asked]
         return max(asking or calls, default=None)
 

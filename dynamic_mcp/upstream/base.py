@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -30,6 +30,8 @@ class Options(msgspec.Struct, frozen=True):
     client_info: bytes = b""
     #: takes the id of the request on this connection
     on_id: Callable[[int], None] | None = None
+    #: the call that needs the request; a request of the server during it comes with this object
+    caller: object | None = None
 
 
 def not_started_within(seconds: float) -> str:
@@ -137,8 +139,8 @@ class Events(Protocol):
         """Take a notification."""
         ...
 
-    async def on_request(self, message: Message) -> bytes:
-        """Answer a request with a result. Raises ``jsonrpc.Refusal``."""
+    async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
+        """Answer a request with a result. ``callers`` are the calls that it can belong to. Raises ``jsonrpc.Refusal``."""
         ...
 
     def on_sign_in(self, page: SignInPage) -> bool:
@@ -162,7 +164,7 @@ class NullEvents:
     def on_notification(self, message: Message) -> None:
         """Drop it."""
 
-    async def on_request(self, message: Message) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
         raise Refusal(METHOD_NOT_FOUND, f"this client does not answer {message.method}")
 
     def on_sign_in(self, page: SignInPage) -> bool:

@@ -3,9 +3,9 @@
 import time
 
 from small_client import Program, command_of, new_folder, report
-from small_upstream import Upstream, write_config
+from small_upstream import OneFileUpstream, write_config
 
-with Upstream() as upstream:
+with OneFileUpstream() as upstream:
     config = write_config(new_folder() / "config.json", {"one": {"url": upstream.url}})
     with Program([*command_of("fastmcp"), "run", config]) as proxy:
         proxy.handshake()

@@ -1,9 +1,9 @@
 """FastMCP 4.2.3: each request to a server behind a URL makes a new session (PrefectHQ/fastmcp issue 3466)."""
 
 from small_client import Program, command_of, new_folder, report, text_of
-from small_upstream import Upstream, write_config
+from small_upstream import OneFileUpstream, write_config
 
-with Upstream(sessions=True) as upstream:
+with OneFileUpstream(sessions=True) as upstream:
     config = write_config(new_folder() / "config.json", {"one": {"url": upstream.url}})
     with Program([*command_of("fastmcp"), "run", config]) as proxy:
         proxy.handshake()

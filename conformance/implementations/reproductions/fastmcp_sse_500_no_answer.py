@@ -4,7 +4,7 @@ The client of its SDK drops the error (modelcontextprotocol/python-sdk issue 211
 """
 
 from small_client import Program, command_of, new_folder, report, text_of
-from small_upstream import Message, Upstream, write_config
+from small_upstream import Message, OneFileUpstream, write_config
 
 
 def fail_once(message: Message) -> int | None:
@@ -12,7 +12,7 @@ def fail_once(message: Message) -> int | None:
     return 500 if message.get("params", {}).get("arguments") == {"text": "bad"} else None
 
 
-with Upstream(fail_once) as upstream:
+with OneFileUpstream(fail_once) as upstream:
     config = write_config(
         new_folder() / "config.json", {"one": {"url": upstream.sse_url, "transport": "sse"}}
     )

@@ -4,7 +4,7 @@ The client of its SDK drops the error (modelcontextprotocol/python-sdk issue 309
 """
 
 from small_client import Program, command_of, report, text_of
-from small_upstream import Message, Upstream
+from small_upstream import Message, OneFileUpstream
 
 
 def fail_once(message: Message) -> int | None:
@@ -12,7 +12,7 @@ def fail_once(message: Message) -> int | None:
     return 500 if message.get("params", {}).get("arguments") == {"text": "bad"} else None
 
 
-with Upstream(fail_once) as upstream:
+with OneFileUpstream(fail_once) as upstream:
     with Program([*command_of("mcp-proxy"), "--transport", "streamablehttp", upstream.url]) as proxy:
         proxy.handshake()
         first = text_of(proxy.call("echo", {"text": "before"}))

@@ -4,9 +4,9 @@ MCP 2025-11-25, basic/transports, Session Management: on a 404 the client starts
 """
 
 from small_client import Program, command_of, report, text_of
-from small_upstream import Upstream
+from small_upstream import OneFileUpstream
 
-with Upstream(sessions=True) as upstream:
+with OneFileUpstream(sessions=True) as upstream:
     with Program([*command_of("mcp-proxy"), "--transport", "streamablehttp", upstream.url]) as proxy:
         proxy.handshake()
         first = text_of(proxy.call("echo", {"text": "before"}))

@@ -3,9 +3,9 @@
 import time
 
 from small_client import Program, command_of, report, text_of
-from small_upstream import Upstream
+from small_upstream import OneFileUpstream
 
-with Upstream() as upstream:
+with OneFileUpstream() as upstream:
     with Program([*command_of("mcp-stdio"), upstream.url]) as proxy:
         proxy.handshake()
         proxy.send("tools/call", {"name": "slow", "arguments": {"seconds": 6}}, id="a")

@@ -1,7 +1,7 @@
 """A small MCP server, whose behaviour a program can change. It needs only the standard library.
 
 `python upstream.py FILE [WORD ...]` serves on stdin and stdout, and appends each start and each message to FILE.
-`Upstream` serves behind a URL: Streamable HTTP at `url`, and HTTP+SSE of 2024-11-05 at `sse_url`.
+`OneFileUpstream` serves behind a URL: Streamable HTTP at `url`, and HTTP+SSE of 2024-11-05 at `sse_url`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def result_of(message: Message) -> Message:
     return lists.get(message["method"], {})
 
 
-class Upstream:
+class OneFileUpstream:
     """A server on a free port of 127.0.0.1.
 
     `react` sees every message first. It returns an int for the HTTP status of the answer, an object for the whole answer,
@@ -82,7 +82,7 @@ class Upstream:
         self.url = f"http://127.0.0.1:{self.port}/mcp"
         self.sse_url = f"http://127.0.0.1:{self.port}/sse"
 
-    def __enter__(self) -> Upstream:
+    def __enter__(self) -> OneFileUpstream:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
@@ -110,7 +110,7 @@ class Upstream:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    upstream: Upstream
+    upstream: OneFileUpstream
 
     def log_message(self, *args: object) -> None:
         pass

@@ -6,9 +6,9 @@ MCP 2025-11-25, basic/utilities/cancellation: the id is that of the request that
 import time
 
 from small_client import Program, command_of, report
-from small_upstream import Upstream
+from small_upstream import OneFileUpstream
 
-with Upstream() as upstream:
+with OneFileUpstream() as upstream:
     with Program([*command_of("supergateway"), "--streamableHttp", upstream.url]) as proxy:
         proxy.handshake()
         # The gateway numbers its own requests from 0, so these two become 1 and 2 upstream.

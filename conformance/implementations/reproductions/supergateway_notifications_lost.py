@@ -1,7 +1,7 @@
 """supergateway 4.0.0: progress, log messages and list_changed of the server never reach the client on stdio."""
 
 from small_client import Message, Program, command_of, report
-from small_upstream import Upstream, result_of
+from small_upstream import OneFileUpstream, result_of
 
 
 def notify(message: Message) -> list[Message] | None:
@@ -18,7 +18,7 @@ def notify(message: Message) -> list[Message] | None:
     return [*notes, {"jsonrpc": "2.0", "id": message["id"], "result": result_of(message)}]
 
 
-with Upstream(notify) as upstream:
+with OneFileUpstream(notify) as upstream:
     with Program([*command_of("supergateway"), "--streamableHttp", upstream.url]) as proxy:
         proxy.handshake()
         call = {"name": "echo", "arguments": {"text": "x"}, "_meta": {"progressToken": "token"}}

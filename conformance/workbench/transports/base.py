@@ -54,7 +54,7 @@ class ClientTransport(Protocol):
         """Raise `Violation` for the first message that arrived in a way that the transport does not allow."""
 
 
-class StdioTransport:
+class StdioClientTransport:
     """Lines on the stdin of the program."""
 
     name = "stdio"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.workbench.transports.base import ClientTransport, StdioTransport
+from conformance.workbench.transports.base import ClientTransport, StdioClientTransport
 
 if TYPE_CHECKING:
     from conformance.model.profile import Profile
@@ -18,7 +18,7 @@ def client_transport(
 ) -> ClientTransport:
     """The transport for a program that has this port; None for one on stdio."""
     if port is None:
-        return StdioTransport(launched)
+        return StdioClientTransport(launched)
     # Loaded late, because aiohttp takes a tenth of a second and most programs do not need it.
     from conformance.workbench.transports.legacy_sse import LegacySseTransport
     from conformance.workbench.transports.streamable import StreamableHttpTransport

@@ -17,12 +17,12 @@ _MAX_RETRY = 60_000
 _MAX_DIGITS = 9
 
 
-class TooLarge(Exception):
+class StreamTooLarge(Exception):
     """The program sent more than the client reads."""
 
 
 @dataclass(frozen=True)
-class Event:
+class StreamedEvent:
     """One event with its data."""
 
     name: str
@@ -51,14 +51,14 @@ class EventDecoder:
         self._after_cr, self._at_start = False, True
         self._name, self._data = "", []
 
-    def feed(self, chunk: bytes) -> Iterator[Event]:
-        """The events that this chunk completes. Raises `TooLarge`."""
+    def feed(self, chunk: bytes) -> Iterator[StreamedEvent]:
+        """The events that this chunk completes. Raises `StreamTooLarge`."""
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
         self._rest += chunk
         if len(self._rest) + sum(map(len, self._data)) > self._limit:
-            raise TooLarge(f"an event of more than {self._limit} bytes")
+            raise StreamTooLarge(f"an event of more than {self._limit} bytes")
         if b"\n" not in chunk and b"\r" not in chunk:
             return
         self._after_cr = chunk.endswith(b"\r")
@@ -68,13 +68,13 @@ class EventDecoder:
         for line in lines:
             yield from self._line(line.decode(errors="replace"))
 
-    def _line(self, line: str) -> Iterator[Event]:
+    def _line(self, line: str) -> Iterator[StreamedEvent]:
         if self._at_start:
             line = line.removeprefix("\ufeff")
             self._at_start = False
         if not line:
             if self._data:
-                yield Event(self._name or "message", "\n".join(self._data))
+                yield StreamedEvent(self._name or "message", "\n".join(self._data))
             self._name, self._data = "", []
             return
         field, _, value = line.partition(":")

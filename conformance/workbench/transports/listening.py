@@ -21,7 +21,7 @@ from conformance.model.client_table import PORT
 from conformance.workbench.launched import MAX_STDOUT
 from conformance.workbench.timeline import shorten
 from conformance.workbench.transports.base import Failure
-from conformance.workbench.transports.events import EventDecoder, TooLarge
+from conformance.workbench.transports.events import EventDecoder, StreamTooLarge
 from conformance.workbench.transports.readiness import wait_until_it_listens
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from conformance.workbench.launched import Launched
     from conformance.workbench.timeline import Timeline
     from conformance.workbench.transcript import Json
-    from conformance.workbench.transports.events import Event
+    from conformance.workbench.transports.events import StreamedEvent
 
 MAX_RECEIVED = MAX_STDOUT
 _CHUNK = 64 * 1024
@@ -41,7 +41,7 @@ _CONNECT = 5.0
 #: seconds after which the client uses no idle connection again; servers wait longer, so that none closes under a POST
 _KEEP_ALIVE = 1.0
 #: what the loss of a connection, and a response that is not HTTP, raise
-LOST = (aiohttp.ClientError, OSError, TooLarge)
+LOST = (aiohttp.ClientError, OSError, StreamTooLarge)
 
 
 @dataclass(eq=False)
@@ -267,20 +267,22 @@ class ListeningTransport:
     # Bodies
 
     async def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """The body in pieces. Raises `TooLarge` when the client has received more than it reads."""
+        """The body in pieces. Raises `StreamTooLarge` when the client has received more than it reads."""
         while chunk := await response.content.read(_CHUNK):
             self._received += len(chunk)
             if self._received > MAX_RECEIVED or self._inbox.flooded:
-                raise TooLarge(f"a flood: more than {self._received} bytes")
+                raise StreamTooLarge(f"a flood: more than {self._received} bytes")
             yield chunk
 
     async def body(self, response: aiohttp.ClientResponse) -> str:
-        """The whole body as text. Raises `TooLarge`."""
+        """The whole body as text. Raises `StreamTooLarge`."""
         parts = [chunk async for chunk in self.chunks(response)]
         return b"".join(parts).decode(errors="replace")
 
-    async def events(self, response: aiohttp.ClientResponse, decoder: EventDecoder) -> AsyncIterator[Event]:
-        """The events of a response. Raises `TooLarge`."""
+    async def events(
+        self, response: aiohttp.ClientResponse, decoder: EventDecoder
+    ) -> AsyncIterator[StreamedEvent]:
+        """The events of a response. Raises `StreamTooLarge`."""
         async for chunk in self.chunks(response):
             for event in decoder.feed(chunk):
                 yield event

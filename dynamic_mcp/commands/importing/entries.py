@@ -15,6 +15,7 @@ from typing import Any
 
 from dynamic_mcp.commands.importing.client_settings import client_settings
 from dynamic_mcp.commands.importing.references import VARIABLE_NAME, References
+from dynamic_mcp.commands.importing.stateful import keeps_state
 from dynamic_mcp.commands.importing.switches import take_switch
 from dynamic_mcp.commands.importing.tool_lists import ToolLists
 
@@ -104,6 +105,8 @@ class _Conversion:
         if command:
             self._entry["command"], *args = command
             self._entry.update({"args": args} if args else {})
+            if keeps_state(command):
+                self._entry["shared"] = False
             self._folder()
             self._texts("env", "env", "environment")
             self._drop("headers", "http_headers", "env_http_headers", "bearer_token_env_var", "oauth", "auth")

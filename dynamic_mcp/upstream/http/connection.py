@@ -75,7 +75,9 @@ class HttpUpstream(ABC):
         if self.modern:
             info = options.client_info or self._events.client_info()
             params = handshake.with_request_meta(params, options.capabilities, options.log_level, info)
-        return await self._peer.request(method, params, options.timeout, options.on_progress, options.on_id)
+        return await self._peer.request(
+            method, params, options.timeout, options.on_progress, options.on_id, options.caller
+        )
 
     def learn_tool(self, name: str, definition: Raw) -> str:
         return ""

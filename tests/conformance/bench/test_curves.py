@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.bench import curves
-from conformance.bench.curves import SCENARIOS, Point, Scenario, growth, measure, table
+from conformance.bench.curves import SCENARIOS, GrowthScenario, Point, growth, measure, table
 from conformance.bench.curves_chart import svg
 from conformance.bench.targets import ProxyTarget
 from conformance.model.sut import make_sut
@@ -51,7 +51,7 @@ def test_the_picture_is_self_contained() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_every_scenario_measures_the_bundled_proxy(
-    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scenario: GrowthScenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(curves, "_SLEEP", 0.1)
     points = scenario.measure(ProxyTarget(make_sut(())), tmp_path, [1, 2])
@@ -64,5 +64,5 @@ def test_amounts_of_a_small_scale_differ() -> None:
         return [Point(amount, next(seconds), 1.0) for amount in amounts]
 
     seconds = iter([8.0, 8.0, 8.0, 8.0, 7.0, 9.0, 7.0, 9.0])
-    found = measure([Scenario("a", "b", 100, pretend)], rounds=2, scale=0.001)
+    found = measure([GrowthScenario("a", "b", 100, pretend)], rounds=2, scale=0.001)
     assert found == {"a": [Point(1, 7.0, 1.0), Point(2, 8.0, 1.0), Point(3, 7.0, 1.0), Point(4, 8.0, 1.0)]}

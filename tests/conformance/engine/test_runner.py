@@ -25,7 +25,7 @@ from conformance.errors import HarnessError, ImplementationCrashed, Untestable, 
 from conformance.model.profile import Profile
 from conformance.model.results import NO_ANSWER
 from conformance.model.sut import Sut
-from conformance.model.verdicts import Verdict
+from conformance.model.verdicts import Level, Verdict
 from tests.conformance.fakes import MAY, MUST, SHOULD, FakeFactory, fake_sut, passing, raising
 
 if TYPE_CHECKING:
@@ -60,6 +60,17 @@ async def test_a_violation_of_a_must_fails_with_expected_and_seen() -> None:
     result = await result_of(raising(VIOLATION))
     assert (result.verdict, result.expected, result.seen) == (Verdict.FAIL, "an answer", "silence")
     assert result.message == "expected: an answer\nseen: silence"
+
+
+async def test_a_doc_warns_for_a_program_that_is_no_dynamic_mcp_proxy() -> None:
+    sut = fake_sut(Profile("fake", face="flat"))
+    result = await result_of(raising(VIOLATION, "CFG-001"), sut=sut)
+    assert (result.verdict, result.is_failure(), result.is_failure(strict=True)) == (
+        Verdict.WARN,
+        False,
+        True,
+    )
+    assert (result.level, result.counts_as, result.level_text) == (Level.DOC, Level.SHOULD, "DOC as SHOULD")
 
 
 @pytest.mark.parametrize("requirement_id", [SHOULD, MAY])

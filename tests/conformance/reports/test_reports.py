@@ -16,7 +16,7 @@ from conformance.engine.execution import AttemptFinished, AttemptStarted
 from conformance.errors import CheckTimeout, NotApplicable, Untestable, UsageError, Violation
 from conformance.model.evidence import Evidence
 from conformance.model.results import Attempt, Result, RunReport
-from conformance.model.verdicts import Verdict, judge
+from conformance.model.verdicts import Level, Verdict, judge
 from conformance.reports import badge, schema
 from conformance.reports.formats import FORMATS, ReportFile
 from conformance.reports.json import read
@@ -94,6 +94,16 @@ REPORT = RunReport(
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "html"])
 def test_the_report_as_text(name: str, snapshot: SnapshotAssertion) -> None:
     assert FORMATS[name](REPORT) == snapshot
+
+
+def test_the_reports_say_that_a_doc_counts_as_a_should() -> None:
+    warned = result("CFG-001", Violation("a", "b"), verdict=Verdict.WARN, counts_as=Level.SHOULD)
+    report = msgspec.structs.replace(REPORT, results=(warned,))
+    assert "DOC as SHOULD" in terminal_of(warned)
+    assert "DOC as SHOULD" in FORMATS["markdown"](report)
+    assert "TODO warn: DOC as SHOULD is not required" in FORMATS["tap"](report)
+    assert json.loads(FORMATS["json"](report))["results"][0]["counts_as"] == "SHOULD"
+    assert "SHOULD, because the documents of dynamic-mcp bind no other proxy" in FORMATS["html"](report)
 
 
 def test_the_json_report_has_three_parts_and_all_results() -> None:

@@ -50,6 +50,14 @@ def test_each_member_of_the_entry_becomes_the_words_of_its_line(
     assert words_for(single, NOTHING, entry) == words
 
 
+def test_a_program_that_signs_in_only_when_told_gets_its_words_for_a_protected_server() -> None:
+    single = SingleTable(http=("{url}", "{options}"), client=("--id", "{client_id}"), oauth=("--oauth",))
+    entry = {"url": "http://x", "oauth_client_id": "me"}
+    assert words_for(single, NOTHING, entry, signs_in=True) == ["http://x", "--oauth", "--id", "me"]
+    assert words_for(single, NOTHING, {"url": "http://x"}, signs_in=True) == ["http://x", "--oauth"]
+    assert words_for(single, NOTHING, {"url": "http://x"}) == ["http://x"]
+
+
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [

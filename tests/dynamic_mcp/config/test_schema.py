@@ -113,6 +113,7 @@ SOME: dict[str, list[Any]] = {
     "oauth_private_hosts": [["login.corp.example", "10.0.0.5", "fd00::1"], "a", ["https://a"], ["a:1"], [""]],
     "oauth_at_start": [True, False, 1, "a"],
     "enabled": [True, 1],
+    "shared": [False, 0],
     "features": [{}, {"tools": False}, {"tools": 0}, {"x": True}],
     "tools": [
         {},

@@ -158,9 +158,8 @@ class Relayed:
 
 async def test_an_update_counts_from_the_group_of_the_subscription() -> None:
     client = Relayed()
-    client.session.subscribed.add("x://1")
-    client.bank.subscriptions.uris.add("x://1")
-    client.evil.subscriptions.uris.add("x://2")
+    client.bank.subscriptions.holders["x://1"] = {client.session}
+    client.evil.subscriptions.holders["x://2"] = {object()}
     client.notify(client.evil, UPDATED, '{"uri":"x://1"}')
     client.notify(client.evil, UPDATED, '{"uri":"x://1","uri":"x://2"}')
     assert client.heard == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -168,7 +169,9 @@ class Session(ClientSession):
     def has_capability(self, capability: str) -> bool:
         return True
 
-    async def ask(self, group: Group, method: str, params: bytes) -> bytes:
+    async def ask(
+        self, group: Group, method: str, params: bytes, reply: Callable[[bytes], None] | None = None
+    ) -> bytes:
         await asyncio.sleep(self._seconds)
         return b'{"action":"accept"}'
 

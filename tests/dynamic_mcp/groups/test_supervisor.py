@@ -355,7 +355,7 @@ async def test_settings_apply_without_a_restart() -> None:
 
 async def test_replacement_takes_over_the_subscriptions() -> None:
     async with running(server("a")) as proxy:
-        await proxy.groups["a"].subscriptions.subscribe("mock:///x")
+        await proxy.groups["a"].subscriptions.subscribe("mock:///x", proxy)
         proxy.apply(server("a", "other"))
         await eventually(lambda: proxy.connection("a").closed, "the old one is closed")
         other = proxy.connection("a", "other")

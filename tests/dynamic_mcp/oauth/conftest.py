@@ -15,7 +15,7 @@ import respx
 from dynamic_mcp.clock import Clock
 from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.oauth.authorization import Authorization
-from dynamic_mcp.oauth.reach import Reach
+from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.oauth.store import FileStore, TokenStore
 from tests.dynamic_mcp.oauth.kit import Make, User, transport
 
@@ -58,12 +58,12 @@ def store(directory: Path) -> FileStore:
     return FileStore("docs", directory)
 
 
-async def _unresolved(self: Reach, host: str, port: int | None) -> list[str]:
+async def _unresolved(self: NetworkReach, host: str, port: int | None) -> list[str]:
     """Connections go to routes, which know the name only."""
     return [host]
 
 
-async def _unchecked(self: Reach, url: str) -> None:
+async def _unchecked(self: NetworkReach, url: str) -> None:
     return
 
 
@@ -71,8 +71,8 @@ async def _unchecked(self: Reach, url: str) -> None:
 async def make(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
     """Makes authorizations over one token file, like several processes, and closes them at the end."""
     monkeypatch.setattr(ssl, "create_default_context", lambda: TRUST)
-    monkeypatch.setattr(Reach, "addresses", _unresolved)
-    monkeypatch.setattr(Reach, "check", _unchecked)
+    monkeypatch.setattr(NetworkReach, "addresses", _unresolved)
+    monkeypatch.setattr(NetworkReach, "check", _unchecked)
     authorizations: list[Authorization] = []
 
     def make_one(

@@ -9,7 +9,7 @@ import respx
 from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.oauth import request as requests
 from dynamic_mcp.oauth.own_headers import client_for
-from dynamic_mcp.oauth.reach import Reach
+from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.secret import Secret
 
 HEADERS = (("X-Key", "k"), ("Authorization", "Bearer static"), ("Host", "evil"), ("accept", "text/html"))
@@ -35,7 +35,9 @@ async def test_headers_reach_the_own_origin_only(
     headers = tuple((name, Secret(value)) for name, value in HEADERS)
     with respx.mock() as routes:
         route = routes.get(address).respond(200)
-        async with client_for(HttpTransport(Secret(url), headers, False, None, ()), Reach(url)) as http:
+        async with client_for(
+            HttpTransport(Secret(url), headers, False, None, ()), NetworkReach(url)
+        ) as http:
             await http.get(address, headers={"Accept": "application/json"})
 
     request: httpx.Request = route.calls.last.request

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import reach as reach_module
-from dynamic_mcp.oauth.reach import AddressLevel, Reach, TooInward, level_of, literal
+from dynamic_mcp.oauth.reach import AddressLevel, NetworkReach, TooInward, level_of, literal
 from dynamic_mcp.oauth.request import http_client, send_request
 
 SERVER = "https://mcp.test/mcp"
@@ -175,7 +175,7 @@ async def test_server_leads_to_nothing_more_inward(
 ) -> None:
     names["as.test"] = [named]
     host = f"[{own}]" if ":" in own else own
-    reach = Reach(f"http://{host}:80/mcp")
+    reach = NetworkReach(f"http://{host}:80/mcp")
     if goes:
         assert await reach.addresses("as.test" if by_name else named, 443) == [named]
         return
@@ -192,7 +192,7 @@ async def test_user_lets_a_server_lead_to_a_private_host(names: Names, listed: s
         "other.corp.test": ["10.0.0.5"],
         "local.corp.test": ["127.0.0.1"],
     }
-    reach = Reach(SERVER, (listed, "local.corp.test"))
+    reach = NetworkReach(SERVER, (listed, "local.corp.test"))
 
     assert await reach.addresses("login.corp.test", 443) == ["10.0.0.5"]
     with pytest.raises(TooInward, match=r'"oauth_private_hosts": \["other.corp.test"\]'):
@@ -203,11 +203,11 @@ async def test_user_lets_a_server_lead_to_a_private_host(names: Names, listed: s
 
 async def test_only_judged_addresses_of_a_name_are_used(names: Names) -> None:
     names["as.test"] = ["127.0.0.1", OTHER_PUBLIC, "10.0.0.5"]
-    assert await Reach(SERVER).addresses("as.test", 443) == [OTHER_PUBLIC]
+    assert await NetworkReach(SERVER).addresses("as.test", 443) == [OTHER_PUBLIC]
 
 
 async def test_name_of_the_server_does_not_become_one_of_this_machine(names: Names) -> None:
-    reach = Reach(SERVER)
+    reach = NetworkReach(SERVER)
     assert reach.of_server([PUBLIC]) == [PUBLIC]
     # Companies give one name a public and a private address.
     assert reach.of_server([PUBLIC, "10.0.0.5"]) == [PUBLIC, "10.0.0.5"]
@@ -226,7 +226,7 @@ async def test_name_of_the_server_does_not_become_one_of_this_machine(names: Nam
 async def test_server_that_cannot_be_looked_up_counts_as_public(names: Names) -> None:
     names.clear()
     with pytest.raises(TooInward):
-        await Reach(SERVER).addresses("10.0.0.5", 443)
+        await NetworkReach(SERVER).addresses("10.0.0.5", 443)
 
 
 async def test_http_proxy_resolves_names_and_addresses_are_judged(
@@ -234,7 +234,7 @@ async def test_http_proxy_resolves_names_and_addresses_are_judged(
 ) -> None:
     names.clear()
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    reach = Reach(SERVER)
+    reach = NetworkReach(SERVER)
     for host in ("127.1", "2130706433", "localhost", "10.0.0.5"):
         with pytest.raises(TooInward):
             await reach.check(f"https://{host}/")
@@ -274,12 +274,12 @@ async def test_nothing_reaches_a_service_of_this_machine(
 ) -> None:
     port, requests = service
     names["as.test"] = ["127.0.0.1"]
-    async with http_client(Reach(SERVER)) as http:
+    async with http_client(NetworkReach(SERVER)) as http:
         with pytest.raises(UpstreamFailed, match=r"^its token endpoint .*leads to this machine"):
             await send_request(http, "its token endpoint", "POST", f"http://{host}:{port}/", form={"a": "b"})
     assert requests == []
 
-    async with http_client(Reach("http://localhost/mcp")) as http:
+    async with http_client(NetworkReach("http://localhost/mcp")) as http:
         assert await send_request(http, "it", "GET", f"http://{host}:{port}/") == (200, b"{}")
     assert len(requests) == 1
 
@@ -290,7 +290,7 @@ async def test_connection_goes_to_the_judged_address_under_the_name(
     port, requests = service
     # Nothing listens at the first address.
     names["as.test"] = ["127.0.0.2", "127.0.0.1"]
-    async with http_client(Reach("http://127.0.0.1/mcp")) as http:
+    async with http_client(NetworkReach("http://127.0.0.1/mcp")) as http:
         assert (await send_request(http, "it", "GET", f"http://as.test:{port}/x"))[0] == 200
 
     assert b"GET /x HTTP/1.1" in requests[0]
@@ -301,12 +301,12 @@ async def test_connection_goes_to_the_judged_address_under_the_name(
     "url", ["https://[::1%25lo]/", "https://\uff11\uff12\uff17.0.0.1/", "https://127%2e0%2e0%2e1/"]
 )
 async def test_odd_spellings_reach_nothing(names: Names, url: str) -> None:
-    async with http_client(Reach(SERVER)) as http:
+    async with http_client(NetworkReach(SERVER)) as http:
         with pytest.raises(UpstreamFailed):
             await send_request(http, "it", "GET", url)
 
 
 def test_client_of_a_sign_in_follows_no_redirect() -> None:
-    client = http_client(Reach(SERVER))
+    client = http_client(NetworkReach(SERVER))
     assert isinstance(client, httpx.AsyncClient)
     assert not client.follow_redirects

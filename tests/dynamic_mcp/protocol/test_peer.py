@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -289,7 +289,7 @@ class Asked:
             on_junk=self.faults.append,
         )
 
-    async def _answer(self, message: Message) -> bytes:
+    async def _answer(self, message: Message, callers: Sequence[object]) -> bytes:
         await self.work.wait()
         return b"{}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ class Asking:
     def _send(self, message: Outgoing) -> None:
         self._last_id = json.loads(message.line).get("id", self._last_id)
 
-    async def _take(self, message: Message) -> bytes:
+    async def _take(self, message: Message, callers: Sequence[object]) -> bytes:
         await self._answers[bytes(message.id).decode()].wait()
         return b"{}"
 

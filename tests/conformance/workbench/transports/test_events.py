@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.workbench.transports.events import Event, EventDecoder, TooLarge
+from conformance.workbench.transports.events import EventDecoder, StreamedEvent, StreamTooLarge
 
 STREAM = (
     "\ufeff: a comment\r\nid: 7\r\nretry: 250\r\n\r\n"
@@ -17,7 +17,11 @@ STREAM = (
     "id: bad\0id\nretry: soon\ndata\n\n"
     "data: unfinished"
 ).encode()
-EVENTS = [Event("endpoint", "/messages"), Event("message", '{"a":\n 1}'), Event("message", "")]
+EVENTS = [
+    StreamedEvent("endpoint", "/messages"),
+    StreamedEvent("message", '{"a":\n 1}'),
+    StreamedEvent("message", ""),
+]
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=8))
@@ -32,7 +36,7 @@ def test_a_cut_anywhere_changes_nothing(cuts: list[int]) -> None:
 @pytest.mark.parametrize("piece", [b"data: x\n", b"xxxxxxxx"])
 def test_an_event_without_an_end_is_refused(piece: bytes) -> None:
     decoder = EventDecoder(100)
-    with pytest.raises(TooLarge, match="more than 100 bytes"):
+    with pytest.raises(StreamTooLarge, match="more than 100 bytes"):
         for _ in range(200):
             list(decoder.feed(piece))
 
@@ -41,7 +45,7 @@ def test_a_new_connection_forgets_an_unfinished_event_and_keeps_the_id() -> None
     decoder = EventDecoder(100)
     list(decoder.feed(b"id: 1\ndata: half"))
     decoder.restart()
-    assert list(decoder.feed(b"data: whole\n\n")) == [Event("message", "whole")]
+    assert list(decoder.feed(b"data: whole\n\n")) == [StreamedEvent("message", "whole")]
     assert decoder.last_id == "1"
 
 

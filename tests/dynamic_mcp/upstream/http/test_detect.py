@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Literal
 
 import pytest
@@ -165,7 +166,7 @@ class NullEvents:
     def on_notification(self, message: Message) -> None:
         return None
 
-    async def on_request(self, message: Message) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
         return b"{}"
 
     def on_sign_in(self, page: SignInPage) -> bool:

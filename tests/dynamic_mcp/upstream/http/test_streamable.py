@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class RecordedEvents:
     def on_notification(self, message: Message) -> None:
         self.methods.append(message.method)
 
-    async def on_request(self, message: Message) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
         raise jsonrpc.Refusal(jsonrpc.METHOD_NOT_FOUND, "no")
 
     def on_sign_in(self, page: SignInPage) -> bool:

@@ -1,0 +1,164 @@
+"""Finds the serving process of a configuration, or starts it. Of several starts at the same moment, one starts the process.
+
+The starter holds a lock while it looks for a serving process, forks one and waits until that listens. The new process holds the lock too
+until then, so nothing changes if the starter dies. A fork keeps what the starter has imported already, so the start is quick; this works
+because the starter has one thread only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.extras.sharing.place import MAX_REPORT, NoProcess, NotServed, Place
+from dynamic_mcp.log import log
+
+#: Seconds until a new serving process listens, and in which one of several starts is over.
+START = 30.0
+#: Attempts to reach a serving process that ends at the same moment.
+_ATTEMPTS = 5
+_READY = b"ready\n"
+
+#: Serves at a place until no client is left; the exit status. It calls the function once it listens.
+Serve = Callable[[Place, Callable[[], None]], int]
+
+
+class Election:
+    """The ways to a serving process of one configuration."""
+
+    def __init__(self, place: Place, path: Path, serve: Serve) -> None:
+        self._place = place
+        self._path = path
+        self._serve = serve
+
+    def join(self) -> socket.socket:
+        """A connection to the serving process, which may be new. Raises ConfigError if there is none."""
+        for _ in range(_ATTEMPTS):
+            connection = self._try(lambda: self._place.connect(_greeting())[0])
+            if connection is not None:
+                return connection
+            if problem := self._start():
+                raise ConfigError(f"{self._path}: no serving process could be started: {problem}")
+        raise ConfigError(f"{self._path}: no serving process could be reached: each one ended at once")
+
+    def _try(self, connect: Callable[[], socket.socket]) -> socket.socket | None:
+        """A connection; None without a process that stays. Raises ConfigError."""
+        try:
+            return connect()
+        except NotServed as refusal:
+            problem = f"refuses this session: {refusal}"
+        except TimeoutError:
+            problem = "does not answer; end it, or start without --share"
+        except (NoProcess, OSError):
+            return None
+        raise ConfigError(f"{self._path}: the serving process {problem}")
+
+    def _start(self) -> str:
+        """Start a serving process unless there is one now. Returns why that failed, or ""."""
+        lock = self._place.lock(START)
+        if lock is None:
+            return f"another start has not ended within {START:g} s"
+        try:
+            if self._is_served():
+                return ""
+            return self._fork(lock)
+        finally:
+            os.close(lock)
+
+    def _is_served(self) -> bool:
+        """Whether a process listens, or has just stopped to."""
+        try:
+            connection, _ = self._place.connect({"want": "status"}, MAX_REPORT)
+        except NoProcess:
+            return False
+        except (OSError, NotServed):
+            return True
+        connection.close()
+        return True
+
+    def _fork(self, lock: int) -> str:
+        readable, writable = os.pipe()
+        sys.stderr.flush()
+        if os.fork() == 0:
+            os.close(readable)
+            self._run(lock, writable)
+        os.close(writable)
+        try:
+            return _wait_ready(readable)
+        finally:
+            os.close(readable)
+
+    def _run(self, lock: int, ready: int) -> None:
+        """Be the serving process. Never returns."""
+        status = 1
+
+        def on_listening() -> None:
+            os.write(ready, _READY)
+            os.close(ready)
+            os.close(lock)
+
+        try:
+            os.setsid()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            self._leave_streams()
+            _close_others({lock, ready})
+            os.chdir(self._path.parent)
+            status = self._serve(self._place, on_listening)
+        except ConfigError as error:
+            os.write(ready, str(error).encode(errors="replace"))
+            status = 2
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(status)
+
+    def _leave_streams(self) -> None:
+        """Leave the streams of the client. Messages go to the log beside the socket."""
+        null = os.open(os.devnull, os.O_RDWR)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW
+        output = os.open(self._place.log, flags, 0o600)
+        for descriptor, target in ((null, 0), (output, 1), (output, 2)):
+            os.dup2(descriptor, target)
+        for descriptor in {null, output} - {0, 1, 2}:
+            os.close(descriptor)
+
+
+def _greeting() -> dict[str, object]:
+    try:
+        folder = os.getcwd()
+    except OSError:
+        # Somebody removed the folder of the client.
+        folder = "/"
+    return {"want": "serve", "folder": folder, "pid": os.getpid()}
+
+
+def _close_others(kept: set[int]) -> None:
+    """Close what the starter has open, so that the serving process holds no stream of a client."""
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        if descriptor > 2 and descriptor not in kept:
+            # The descriptor of the listing itself is closed already.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def _wait_ready(readable: int) -> str:
+    """Wait until a new serving process listens. Returns why it does not, or ""."""
+    said = b""
+    while True:
+        if not select.select([readable], [], [], START)[0]:
+            return f"it did not listen within {START:g} s"
+        data = os.read(readable, 4096)
+        said += data
+        if said == _READY:
+            return ""
+        if not data:
+            log.debug("the serving process ended before it listened")
+            return said.decode(errors="replace").strip() or "it ended before it listened; see its log"

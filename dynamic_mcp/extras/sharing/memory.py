@@ -1,0 +1,165 @@
+"""What an attached end remembers of the session of its client.
+
+If the serving process dies, the next one has to know the session: the handshake, the log level and the subscriptions. A call that was on
+its way gets an error, because the server may have carried it out. This end withdraws a question that the dead process asked, and a late
+answer to it goes to no other process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR
+
+#: Subscriptions that are made again.
+MAX_SUBSCRIPTIONS = 1024
+#: The error of a call that was on its way.
+LOST = (
+    "The process that serves this session ended before it answered, and another one replaces it. "
+    "The call may have been carried out; repeat it only if that does no harm."
+)
+_WITHDRAWN = b'"the process that asked has ended"'
+_OWN_ID = "dynamic-mcp-attached-"
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    id: Raw = Raw(b"")
+    method: str | None = None
+    params: Raw = Raw(b"")
+
+
+class _Cancelled(msgspec.Struct):
+    id: Raw = msgspec.field(name="requestId", default=Raw(b""))
+
+
+class _Resource(msgspec.Struct):
+    uri: str = ""
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+_decode_batch = msgspec.json.Decoder(list[_Envelope]).decode
+
+
+class SessionMemory:
+    """Sees every line of both directions."""
+
+    def __init__(self) -> None:
+        #: requests of the client without an answer: their methods
+        self._in_flight: dict[bytes, str] = {}
+        #: questions to the client without an answer
+        self._asked: set[bytes] = set()
+        self._handshake: bytes | None = None
+        self._handshake_id = b""
+        self._is_initialized = False
+        self._level: bytes | None = None
+        self._subscribed: dict[str, bytes] = {}
+        #: requests that this end made itself, whose answers the client does not get
+        self._own: set[bytes] = set()
+        self._count = 0
+
+    def to_server(self, line: bytes) -> bytes:
+        """Note a line of the client; what the serving process gets, which is nothing for an answer to a withdrawn question."""
+        messages = _messages(line)
+        for message in messages:
+            self._note_from_client(message)
+        if len(messages) == 1 and messages[0].method is None and messages[0].id:
+            id = bytes(messages[0].id)
+            if id not in self._asked:
+                return b""
+            self._asked.discard(id)
+        return line
+
+    def to_client(self, line: bytes) -> bytes:
+        """Note a line of the serving process; what the client gets."""
+        for message in _messages(line):
+            id = bytes(message.id)
+            if message.method is None:
+                if id in self._own:
+                    self._own.discard(id)
+                    return b""
+                self._in_flight.pop(id, None)
+            elif id:
+                self._asked.add(id)
+            elif message.method == "notifications/cancelled":
+                self._asked.discard(_cancelled(message))
+        return line
+
+    def lost(self) -> Iterator[bytes]:
+        """The lines for the client after the end of the serving process."""
+        for id in self._asked:
+            params = b'{"requestId":%b,"reason":%b}' % (id, _WITHDRAWN)
+            yield jsonrpc.notification("notifications/cancelled", params)
+        for id, method in list(self._in_flight.items()):
+            if method != "initialize":
+                del self._in_flight[id]
+                yield jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, LOST))
+        self._asked.clear()
+        self._own.clear()
+
+    def replay(self) -> Iterator[bytes]:
+        """The lines with which the next serving process learns of the session."""
+        if self._handshake is None:
+            return
+        if self._handshake_id in self._in_flight:
+            # The client still waits for this answer.
+            yield jsonrpc.request(self._handshake_id, "initialize", self._handshake)
+        else:
+            yield self._request("initialize", self._handshake)
+        if self._is_initialized:
+            yield jsonrpc.notification("notifications/initialized")
+        if self._level is not None:
+            yield self._request("logging/setLevel", self._level)
+        for params in self._subscribed.values():
+            yield self._request("resources/subscribe", params)
+
+    def _request(self, method: str, params: bytes) -> bytes:
+        self._count += 1
+        id = msgspec.json.encode(f"{_OWN_ID}{self._count}")
+        self._own.add(id)
+        return jsonrpc.request(id, method, params)
+
+    def _note_from_client(self, message: _Envelope) -> None:
+        id, params = bytes(message.id), bytes(message.params)
+        match message.method:
+            case None:
+                return
+            case "notifications/initialized":
+                self._is_initialized = True
+            case "notifications/cancelled":
+                self._in_flight.pop(_cancelled(message), None)
+            case "initialize":
+                self._handshake, self._handshake_id = params, id
+            case "logging/setLevel":
+                self._level = params
+            case "resources/subscribe" if len(self._subscribed) < MAX_SUBSCRIPTIONS:
+                self._subscribed[_uri(params)] = params
+            case "resources/unsubscribe":
+                self._subscribed.pop(_uri(params), None)
+        if id:
+            self._in_flight[id] = message.method or ""
+
+
+def _messages(line: bytes) -> list[_Envelope]:
+    """The messages of a line; none if it cannot be read, which the serving process tells the client."""
+    try:
+        return _decode_batch(line) if line.lstrip()[:1] == b"[" else [_decode(line)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+
+
+def _cancelled(message: _Envelope) -> bytes:
+    try:
+        return bytes(msgspec.json.decode(message.params or b"{}", type=_Cancelled).id)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return b""
+
+
+def _uri(params: bytes) -> str:
+    try:
+        return msgspec.json.decode(params or b"{}", type=_Resource).uri
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""

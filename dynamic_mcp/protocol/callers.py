@@ -1,0 +1,47 @@
+"""The calls to which a request of the other side can belong.
+
+A transport that has a stream for each request knows the call. On stdio nothing links the two (MCP 2025-11-25, basic/transports), so every
+call in flight is possible. A cancelled or late call is possible too for ``AFTERMATH`` seconds, because the other side may still work on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from dynamic_mcp.protocol.pending import CALLS, Pending
+
+#: Seconds in which a call without an answer may still lead to a request of the other side.
+AFTERMATH = 30.0
+#: Calls without an answer that count; the oldest one goes first.
+MAX_ABANDONED = 1024
+
+
+class Callers:
+    """The callers of the requests of one connection. A request without a caller does not count."""
+
+    def __init__(self, pending: Mapping[int, Pending]) -> None:
+        self._pending = pending
+        self._now = asyncio.get_running_loop().time
+        #: by id: the end of the aftermath, and the caller
+        self._abandoned: dict[int, tuple[float, object]] = {}
+
+    def of(self, within: int | None) -> tuple[object, ...]:
+        """The callers of the request ``within`` which the other side asks, or of all that are possible; the oldest first."""
+        if within is not None and (known := self._pending.get(within)) is not None:
+            return () if known.caller is None else (known.caller,)
+        now = self._now()
+        late = [caller for end, caller in self._abandoned.values() if end > now]
+        calls = (pending for pending in self._pending.values() if pending.method in CALLS)
+        return (*late, *(call.caller for call in calls if call.caller is not None))
+
+    def abandoned(self, id: int, pending: Pending) -> None:
+        """Note that a request ended without an answer."""
+        if pending.caller is not None and pending.method in CALLS:
+            self._abandoned[id] = self._now() + AFTERMATH, pending.caller
+            if len(self._abandoned) > MAX_ABANDONED:
+                del self._abandoned[next(iter(self._abandoned))]
+
+    def answered(self, id: int) -> None:
+        """Note that a late answer came, so that nothing else follows."""
+        self._abandoned.pop(id, None)

@@ -1,0 +1,28 @@
+"""The commands that try a program out, with one that takes a server behind a URL only."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from conformance.cli import main
+from conformance.model.profile import Profile
+
+RELAY = ["--", sys.executable, str(Path(__file__).parents[1] / "implementations" / "right_relay.py"), "{url}"]
+
+
+def test_smoke_takes_a_program_with_one_url_and_no_profile(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["smoke", *RELAY]) == 0
+    assert "ok    call one tool of that upstream" in capsys.readouterr().out
+
+
+def test_a_first_profile_of_such_a_program_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", *RELAY]) == 0
+    shown = capsys.readouterr().out
+    profile = Profile.parse(shown, "mine")
+    assert profile.single is not None
+    assert (profile.single.http, profile.command[1:]) == (("{url}",), tuple(RELAY[2:-1]))
+    assert "# oauth =" in shown
+    assert "# env =" not in shown

@@ -1,0 +1,98 @@
+"""What an attached end remembers, so that another serving process can continue a session."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dynamic_mcp.extras.sharing.memory import LOST, SessionMemory
+
+
+class Session:
+    """A memory, with what goes through it."""
+
+    def __init__(self) -> None:
+        self.memory = SessionMemory()
+
+    def client(self, message: object) -> bytes:
+        return self.memory.to_server(json.dumps(message).encode() + b"\n")
+
+    def server(self, message: object) -> bytes:
+        return self.memory.to_client(json.dumps(message).encode() + b"\n")
+
+    def lost(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.memory.lost()]
+
+    def replay(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.memory.replay()]
+
+
+def request(id: object, method: str, **params: object) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
+
+
+def answered(session: Session, id: object, method: str, **params: object) -> None:
+    assert session.client(request(id, method, **params))
+    assert session.server({"jsonrpc": "2.0", "id": id, "result": {}})
+
+
+def test_only_requests_without_an_answer_are_lost() -> None:
+    session = Session()
+    answered(session, 1, "tools/call")
+    session.client(request("a", "tools/call"))
+    session.client([request(2, "tools/call"), request(3, "tools/call")])
+    session.server([{"jsonrpc": "2.0", "id": 3, "result": {}}])
+    session.client({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "a"}})
+    (error,) = session.lost()
+    assert (error["id"], error["error"]["message"]) == (2, LOST)
+    assert session.lost() == []
+
+
+def test_another_process_learns_the_session_and_the_client_does_not_notice() -> None:
+    session = Session()
+    answered(session, 1, "initialize", protocolVersion="2025-11-25")
+    session.client({"jsonrpc": "2.0", "method": "notifications/initialized"})
+    answered(session, 2, "logging/setLevel", level="error")
+    answered(session, 3, "resources/subscribe", uri="x://1")
+    answered(session, 4, "resources/subscribe", uri="x://2")
+    answered(session, 5, "resources/unsubscribe", uri="x://1")
+    assert session.lost() == []
+    replay = session.replay()
+    assert [(message["method"], message.get("params")) for message in replay] == [
+        ("initialize", {"protocolVersion": "2025-11-25"}),
+        ("notifications/initialized", None),
+        ("logging/setLevel", {"level": "error"}),
+        ("resources/subscribe", {"uri": "x://2"}),
+    ]
+    for message in replay:
+        if "id" in message:
+            assert session.server({"jsonrpc": "2.0", "id": message["id"], "result": {}}) == b""
+    assert session.server({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})
+
+
+def test_handshake_that_was_on_its_way_is_made_again_with_its_own_id() -> None:
+    session = Session()
+    session.client(request("h", "initialize", protocolVersion="x"))
+    assert session.lost() == []
+    (again,) = session.replay()
+    assert again == request("h", "initialize", protocolVersion="x")
+    assert session.server({"jsonrpc": "2.0", "id": "h", "result": {}})
+
+
+def test_question_of_a_dead_process_is_withdrawn_and_its_answer_dropped() -> None:
+    session = Session()
+    session.server(request(7, "sampling/createMessage"))
+    session.server(request(8, "sampling/createMessage"))
+    assert session.client({"jsonrpc": "2.0", "id": 8, "result": {}})
+    (withdrawn,) = session.lost()
+    assert withdrawn["params"]["requestId"] == 7
+    assert session.client({"jsonrpc": "2.0", "id": 7, "result": {}}) == b""
+    assert session.client({"jsonrpc": "2.0", "id": 8, "result": {}}) == b""
+
+
+def test_line_that_cannot_be_read_goes_on_unchanged() -> None:
+    session = Session()
+    for line in (b"\n", b"{\n", b"[1]\n", b"[]\n", b'{"id":1}x\n', b"\xff\n", b"[" * 100_000 + b"\n"):
+        assert session.memory.to_server(line) == line
+        assert session.memory.to_client(line) == line
+    assert session.lost() == []
