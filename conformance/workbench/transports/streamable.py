@@ -198,12 +198,12 @@ class StreamableHttpTransport(ListeningTransport):
     async def _resume(self, post: Post | None, decoder: EventDecoder) -> str:
         headers = {"Accept": STREAM, **session_headers(self._session, self._version)}
         if decoder.last_id:
-            headers["Last-StreamedEvent-ID"] = decoder.last_id
+            headers["Last-Event-ID"] = decoder.last_id
         try:
             async with self.client.get(self._url, headers=headers, allow_redirects=False) as response:
                 if response.status != 200 or media_type(response) != STREAM:
                     return f"the stream cannot be resumed: {describe(response, await self.body(response))}"
-                self.note(f"GET, Last-StreamedEvent-ID: {decoder.last_id}: {response.status}")
+                self.note(f"GET, Last-Event-ID: {decoder.last_id}: {response.status}")
                 decoder.restart()
                 return await self._read_events(post, response, decoder)
         except LOST as problem:
@@ -248,7 +248,7 @@ class StreamableHttpTransport(ListeningTransport):
         while attempts < _MAX_ATTEMPTS:
             headers = {"Accept": STREAM, **session_headers(self._session, self._version)}
             if decoder.last_id:
-                headers["Last-StreamedEvent-ID"] = decoder.last_id
+                headers["Last-Event-ID"] = decoder.last_id
             before = self._received
             try:
                 async with self.client.get(self._url, headers=headers, allow_redirects=False) as response:
