@@ -102,8 +102,11 @@ class Workbench(Judgement, UpstreamFactory):
         return family not in self.sut.profile.absent
 
     def eras(self) -> tuple[Era, ...]:
-        """The eras of the servers that the implementation can use, as far as its profile says."""
-        return ("legacy",) if self.sut.profile.speaks(REVISIONS[-1]) is False else ("legacy", "modern")
+        """The eras of the servers that a legacy client of the implementation can use, as far as its profile says."""
+        profile = self.sut.profile
+        return (
+            ("legacy",) if profile.relay or profile.speaks(REVISIONS[-1]) is False else ("legacy", "modern")
+        )
 
     # The implementation
 
