@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from dynamic_mcp.commands.terminal import Parser, fail
+from dynamic_mcp.commands.arguments import Parser
+from dynamic_mcp.commands.terminal import fail
 
 
 def parser() -> Parser:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from dynamic_mcp.commands.terminal import Parser, fail, required_path, say
+from dynamic_mcp.commands.arguments import Parser
+from dynamic_mcp.commands.terminal import fail, required_path, say
 
 _ADDRESS = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):)?(?P<port>\d{1,5})")
 _DEFAULT = "127.0.0.1:8765"
