@@ -149,8 +149,12 @@ def _three_of_everything(**paging: Any) -> Script:
     )
 
 
+#: the cursor of every page of `LOOP`
+AGAIN = "the same page again"
+
+
 def _for_ever(method: str, member: str, **item: Any) -> Rule:
-    return Rule(method, [reply({member: [item], "nextCursor": "again"})])
+    return Rule(method, [reply({member: [item], "nextCursor": AGAIN})])
 
 
 LOOP = Script(
@@ -196,6 +200,9 @@ async def _ends(workbench: Workbench, upstream: StdioMockUpstream) -> None:
         with workbench.must("the proxy lists the tools of an upstream that repeats its cursor"):
             await proxy.ready(upstream, within=10.0)
         for method in declared_methods(proxy, LISTS):
+            first = await proxy.request(method)
+            if first.member("nextCursor") == AGAIN:
+                continue  # it passes single pages on, so its client decides when to stop
             shown = await proxy.items(method, LISTS[method][0])
             workbench.expect(shown, f"{method} shows what the upstream repeats", shown)
 

@@ -239,7 +239,9 @@ async def works_again(
 
 @check("STD-018", timeout=40)
 async def large_lines_pass_intact(workbench: Workbench) -> None:
-    argument, answer = (_mebibytes(5, word) for word in ("argument", "réponse"))
+    # An HTTP server may refuse a large body with 413 (RFC 9110, section 15.5.14).
+    size = 1 if workbench.sut.profile.client.listens else 5
+    argument, answer = _mebibytes(size, "argument"), _mebibytes(5, "réponse")
     content = {"content": [{"type": "text", "text": answer}]}
     upstream = workbench.stdio("a", Script(on=[on_call("echo", reply(content))]))
     async with workbench.serving(upstream) as proxy:

@@ -103,8 +103,11 @@ class Workbench(Judgement, UpstreamFactory):
         return family not in self.sut.profile.absent
 
     def eras(self) -> tuple[Era, ...]:
-        """The eras of the servers that the implementation can use, as far as its profile says."""
-        return ("legacy",) if self.sut.profile.speaks(REVISIONS[-1]) is False else ("legacy", "modern")
+        """The eras of the servers that a legacy client of the implementation can use, as far as its profile says."""
+        profile = self.sut.profile
+        return (
+            ("legacy",) if profile.relay or profile.speaks(REVISIONS[-1]) is False else ("legacy", "modern")
+        )
 
     # The implementation
 
@@ -154,9 +157,8 @@ class Workbench(Judgement, UpstreamFactory):
         launched, processes = await self._launch(
             actor, config, args, env, cwd, umask, listener, port, terminal, open_files, has_stderr
         )
-        alone = len(served) == 1
-        proxy, transport = self.client_of(launched, inbox, processes, port, alone=alone)
-        proxy.program = Program(launched, processes, config, alone=alone)
+        program = Program(launched, processes, config, served)
+        proxy, transport = self.client_of(program, inbox, port)
         try:
             async with proxy.answers.running(proxy):
                 yield proxy
@@ -176,22 +178,22 @@ class Workbench(Judgement, UpstreamFactory):
         if one_answer_each:
             pairing.judge(inbox.transcript)
 
-    def client_of(
-        self, launched: Launched, inbox: Inbox, processes: Census, port: int | None, *, alone: bool
-    ) -> tuple[Proxy, ClientTransport]:
-        """A client of a running program, and its transport. `alone`: the program has one upstream."""
-        transport = client_transport(self.sut.profile, port, launched, inbox, self._timeline)
+    def client_of(self, program: Program, inbox: Inbox, port: int | None) -> tuple[Proxy, ClientTransport]:
+        """A client of a running program, and its transport."""
+        transport = client_transport(self.sut.profile, port, program.launched, inbox, self._timeline)
         proxy = Proxy(
-            launched,
+            program.launched,
             inbox,
             self._timeline,
-            processes,
+            program.processes,
             self.sut.profile,
             Arrivals(lambda: self.upstreams),
             self.sut.max_wait,
             transport,
-            alone=alone,
+            alone=len(program.upstreams) == 1,
+            only=program.upstreams if self.sut.profile.upstreams == "one" else (),
         )
+        proxy.program = program
         return proxy, transport
 
     def inbox(self, actor: str) -> Inbox:

@@ -156,16 +156,15 @@ class StreamableHttpTransport(ListeningTransport):
             self.fail(post, seen)
 
     def _take_refusal(self, post: Post, response: aiohttp.ClientResponse, body: str, seen: str) -> None:
-        """A JSON-RPC error in the body is the answer, even without an id: only one request is in this POST."""
+        """A JSON-RPC error in the body is the answer, whatever its id: only one request is in this POST."""
         self.note(f"{post.name}: HTTP {response.status}")
         errors = [message for message in messages(body) if {"jsonrpc", "error"} <= message.keys()]
         if not errors:
             self.fail(post, seen)
-        elif errors[0].get("id") is None:
-            self._take(post, json.dumps({**errors[0], "id": post.id}, ensure_ascii=False))
         else:
-            self._take(post, body)
-            self.fail(post, seen)
+            if errors[0].get("id") is not None and not _is_same(errors[0]["id"], post.id):
+                self.deviates(f"an error without an id, or with that of {post.name}", seen)
+            self._take(post, json.dumps({**errors[0], "id": post.id}, ensure_ascii=False))
 
     async def _read_stream(self, post: Post, response: aiohttp.ClientResponse) -> None:
         decoder = EventDecoder(MAX_RECEIVED)

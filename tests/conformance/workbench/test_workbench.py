@@ -96,6 +96,11 @@ class TestWorkingImplementation:
         async with workbench_for(Sut("program", WAITS.command, profile)) as workbench:
             assert workbench.eras() == eras
 
+    async def test_a_relay_translates_no_era_for_its_client(self) -> None:
+        profile = Profile("program", relay=True, revisions=frozenset({"2025-11-25", "2026-07-28"}))
+        async with workbench_for(Sut("program", WAITS.command, profile)) as workbench:
+            assert workbench.eras() == ("legacy",)
+
     async def test_evidence_names_one_of_several_programs(self) -> None:
         async with workbench_for(WAITS) as workbench, workbench.proxy() as one, workbench.proxy() as other:
             await one.notify("notifications/one")

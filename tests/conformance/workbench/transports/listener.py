@@ -102,6 +102,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.reply(502, b"<html>Bad Gateway</html>", "text/html")
             case "refuses":
                 self.reply(400, json.dumps(error).encode())
+            case "refuses-with-another-id":
+                self.reply(400, json.dumps({**error, "id": "server-error"}).encode())
             case "result-with-500":
                 self.reply(500, good)
             case "redirects":

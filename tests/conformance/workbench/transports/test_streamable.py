@@ -152,6 +152,7 @@ async def test_what_makes_answers_doubtful_fails_every_check(fault: str, seen: s
         ("never-202", "202 Accepted for notifications/initialized"),
         ("strange-session", "a session id of visible ASCII"),
         ("on-the-get-stream", "no answer on the GET stream"),
+        ("refuses-with-another-id", "an error without an id, or with that of some/method"),
         ("no-405", "an event stream or 405 answers GET"),
     ],
 )
