@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.share import answer_to, must_be_right, with_argument
+from conformance.checks.share import answer_to, must_be_right, reached, with_argument
 from conformance.errors import NotApplicable, Violation
 from conformance.workbench.several_clients import another_client, clients_of_one_program
 from mock_servers.script import Script, hold, on_call, payload, release, reply
@@ -69,11 +69,7 @@ async def _one_dies(workbench: Workbench, upstream: StdioMockUpstream, *, first_
         dying, living = clients if first_dies else reversed(clients)
         for client, word in ((dying, "dies"), (living, "lives")):
             await client.begin("tools/call", client.call_params(upstream.name, "echo", {"x": word}), id=word)
-            await workbench.eventually(
-                lambda word=word: any(f'"{word}"' in call.text for call in upstream.requests("tools/call")),
-                within=5.0,
-                what=f"the call of the client that {word} reaches the upstream",
-            )
+            await reached(workbench, upstream, word)
         await dying.vanish()
         # A proxy that has noticed the death may cancel the call; another one has had the time to notice it.
         with contextlib.suppress(Violation):

@@ -54,13 +54,21 @@ def _between_clients(
         client = right(self, lambda line: to_client(line, send, lines), **options)
         receive = client.receive
         lines.receivers.append(receive)
-        client.receive = lambda line: from_client(line, receive, lines)  # type: ignore[method-assign]
+
+        def received(line: bytes, reply: object = None) -> None:
+            from_client(line, receive, lines)
+
+        client.receive = received
         return client
 
     replace(right, wrong)
 
 
-@mutant("SHARE-001", profile=SHARE)
+@mutant(
+    "SHARE-001",
+    profile=SHARE,
+    also={"SHARE-002": "both clients use the same id", "SHARE-003": "both clients use the same id"},
+)
 def answers_go_to_the_client_that_used_the_id_last() -> None:
     owners: dict[str, Take] = {}
 
