@@ -61,7 +61,7 @@ def parser(*, takes_config: bool = True) -> Parser:
         usage="%(prog)s [--log-level LEVEL] [--share [--linger TIME]] [CONFIG]\n"
         "       %(prog)s serve [CONFIG] [--listen HOST:PORT] [--token-file FILE]\n"
         "       %(prog)s connect URL [--token-file FILE]\n"
-        "       %(prog)s status [CONFIG] [--json]\n"
+        "       %(prog)s status [CONFIG|URL] [--json]\n"
         "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
         "       %(prog)s logout SERVER [CONFIG]\n"
         "       %(prog)s import TOOL [--global] [--output FILE] [--yes] [--start]\n"

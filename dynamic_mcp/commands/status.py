@@ -19,14 +19,19 @@ def parser() -> Parser:
     """The argument parser of the command."""
     result = Parser(
         prog="dynamic-mcp status",
-        description="Show the proxies that were started with --share: their clients, their servers, memory and calls.",
+        description="Show the proxies that serve several clients (--share, serve): their clients, their servers, memory and calls.",
         allow_abbrev=False,
     )
     result.add_argument(
         "config",
         nargs="?",
-        metavar="CONFIG",
-        help="only those of this configuration file; without it, all of yours",
+        metavar="CONFIG|URL",
+        help="the proxies with --share of this configuration file, or the proxy at this URL; without it, all of yours with --share",
+    )
+    result.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="a file with the token of the proxy at the URL; without it, the variable DYNAMIC_MCP_TOKEN",
     )
     result.add_argument("--json", action="store_true", help="print a JSON array, one object for each proxy")
     return result
@@ -35,7 +40,10 @@ def parser() -> Parser:
 def main(words: Sequence[str]) -> int:
     """Run the command; its exit status: 0 if a proxy serves, 1 if none does."""
     options = parser().parse_args(words)
-    reports = list(_reports(config_path(options.config, {})))
+    if (options.config or "").startswith(("http://", "https://")):
+        reports = [_report_at(options.config, options.token_file)]
+    else:
+        reports = list(_reports(config_path(options.config, {})))
     if options.json:
         show(json.dumps(reports), most=None)
     for report in [] if options.json else reports:
@@ -43,6 +51,18 @@ def main(words: Sequence[str]) -> int:
     if not reports:
         say("dynamic-mcp: no proxy with --share runs" + (" for this configuration" if options.config else ""))
     return 0 if reports else 1
+
+
+def _report_at(url: str, token_file: str | None) -> dict[str, Any]:
+    """What the proxy at a URL tells about itself."""
+    from dynamic_mcp.errors import ConfigError
+    from dynamic_mcp.extras.serving.ask import served_report
+    from dynamic_mcp.extras.serving.token import token_from
+
+    try:
+        return served_report(url, token_from(token_file, os.environ))
+    except ConfigError as error:
+        fail(*error.lines)
 
 
 def _reports(config: str | None) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,7 @@ class Limits(msgspec.Struct, frozen=True):
     #: what a session keeps for a client that has no stream for it
     max_backlog: int = 1 << 18
     #: to wait for an answer before a stream begins in its place
-    patience: float = 0.5
+    patience: float = 1.0
     #: between two signs of life on a stream
     ping: float = 15.0
     #: a client with more unread bytes counts as one that does not read
