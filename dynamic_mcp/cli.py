@@ -38,6 +38,8 @@ commands, each with its own --help:
   check       check a configuration, and show what its servers offer
   login       sign in to a server behind a URL before the proxy needs it
   logout      delete the tokens of a server
+  serve       serve several clients over HTTP
+  connect     connect a client on stdio to a proxy that serves over HTTP
   status      show the proxies with --share, their clients and servers
   schema      print the JSON Schema of a configuration
   completion  print the script that completes these commands in a shell
@@ -57,6 +59,8 @@ def parser(*, takes_config: bool = True) -> Parser:
         prog="dynamic-mcp",
         description="Serve many MCP servers to one client as two tools, with schemas on demand.",
         usage="%(prog)s [--log-level LEVEL] [--share [--linger TIME]] [CONFIG]\n"
+        "       %(prog)s serve [CONFIG] [--listen HOST:PORT] [--token-file FILE]\n"
+        "       %(prog)s connect URL [--token-file FILE]\n"
         "       %(prog)s status [CONFIG] [--json]\n"
         "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
         "       %(prog)s logout SERVER [CONFIG]\n"
@@ -119,6 +123,14 @@ def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = 
             from dynamic_mcp.commands import status
 
             sys.exit(status.main(words[1:]))
+        case ["connect"]:
+            from dynamic_mcp.commands import connect
+
+            sys.exit(connect.main(words[1:]))
+        case ["serve"]:
+            from dynamic_mcp.commands import serve
+
+            sys.exit(serve.main(words[1:]))
     if words == ["schema"]:
         from dynamic_mcp.config.load import schema
 

@@ -177,6 +177,11 @@ class HttpRequest:
         return "/.well-known/" in path and not any(f"/.well-known/{name}" in path for name in OAUTH_DOCUMENTS)
 
     @property
+    def is_discovery(self) -> bool:
+        """Whether it asks for a well-known document. A client can do that before it connects; no message reaches the server so."""
+        return self.method == "GET" and "/.well-known/" in self.target
+
+    @property
     def opens_stream(self) -> bool:
         """Whether this is a GET for a stream of events, and not one for a page."""
         return self.method == "GET" and "text/event-stream" in (self.header("Accept") or "")

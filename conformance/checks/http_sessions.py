@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from mock_servers.journal_views import HttpRequest
 
 
+#: the calls of HTTP-009 after the one that makes the upstream forget
+_CALLS_AFTER = 2
+
+
 @check("HTTP-009", timeout=40)
 async def a_404_for_the_session_leads_to_a_new_session(workbench: Workbench) -> None:
     upstream = await workbench.http("a", Script(http=SESSIONS, on=[on_call("add", expire_session())]))
@@ -35,11 +39,12 @@ async def a_404_for_the_session_leads_to_a_new_session(workbench: Workbench) -> 
         workbench.expect(not result.is_error, "the call after that succeeds", result.raw)
     old, new = upstream.sessions[0], upstream.sessions[-1]
     refused = [request for request in upstream.http if request.status == 404]
-    begun = upstream.posts("initialize")
     workbench.expect(refused, "the upstream answers 404 to a request of the old session", upstream.verbs)
-    workbench.expect(2 <= len(begun) <= 1 + len(refused), "one new initialize, at most one per 404", begun)
-    workbench.expect(begun[1].header(SESSION) is None, "initialize without the old id", begun[1])
-    workbench.expect(begun[1].t > refused[0].t, "the new initialize after the 404", begun[1])
+    begun = [request for request in upstream.posts("initialize") if request.t > refused[0].t]
+    # A session for each call is allowed here, too.
+    most = max(len(refused), _CALLS_AFTER)
+    workbench.expect(1 <= len(begun) <= most, f"1 to {most} new initialize after the 404", begun)
+    workbench.expect(begun[0].header(SESSION) is None, "initialize without the old id", begun[0])
     last = upstream.posts("tools/call")[-1]
     workbench.expect(last.header(SESSION) == new != old, f"the last call carries {new}", last)
 
@@ -72,8 +77,10 @@ async def a_refused_post_leads_to_the_older_transport(workbench: Workbench) -> N
         await workbench.http(f"broken{status}", Script(on=[Rule("POST", [respond(status, "no")])]))
         for status in (401, 500)
     ]
-    async with workbench.proxy(*older, *broken) as proxy:
+    good = await workbench.http("good")
+    async with workbench.proxy(good, *older, *broken) as proxy:
         await proxy.handshake()
+        await proxy.ready(good)
         for upstream in older:
             await is_usable(workbench, proxy, upstream, within=10.0)
         for other in broken:

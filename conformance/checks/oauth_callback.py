@@ -83,12 +83,13 @@ async def a_callback_with_a_wrong_state_is_rejected(workbench: Workbench) -> Non
 
 @check("OAUTH-012", timeout=30)
 async def stray_requests_do_not_end_the_flow(workbench: Workbench) -> None:
-    upstream = await workbench.oauth("a")
+    upstream, other = await workbench.oauth("a"), workbench.stdio("other")
     user = User(
         strays=["GET /favicon.ico", "GET /wrong?code=x&state=y", "HEAD $callback", "connect"],
         callbacks=[{"state": "bad"}, {}],
     )
-    async with attempt(workbench, upstream, user) as (proxy, browser):
+    async with attempt(workbench, upstream, user, other) as (proxy, browser):
+        await proxy.ready(other)
         await browser.done(within=25.0)
         await signs_in(workbench, proxy, upstream)
     odd = [
@@ -97,7 +98,7 @@ async def stray_requests_do_not_end_the_flow(workbench: Workbench) -> None:
     workbench.expect(not odd, "4xx or no answer", [entry.data for entry in odd])
 
 
-@check("OAUTH-013", timeout=40, slow=True)
+@check("OAUTH-013", timeout=80, slow=True)
 async def the_callback_listener_is_on_loopback_only(workbench: Workbench) -> None:
     upstreams = [await workbench.oauth("a"), await workbench.oauth("b")]
     ports = []
@@ -161,7 +162,7 @@ async def an_error_callback_ends_this_flow_only(workbench: Workbench) -> None:
         await browser.done()
         text, deadline = "", time.monotonic() + 5.0
         while "access_denied" not in text and time.monotonic() < deadline:
-            text = (await proxy.tools_of("a")).text
+            text = await proxy.failure_of("a") or ""
             await anyio.sleep(0.1)
         workbench.expect("access_denied" in text, "access_denied in the failure text within 5 s", text)
         statuses = [entry.data["status"] for entry in browser.callbacks]

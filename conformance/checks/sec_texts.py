@@ -11,6 +11,7 @@ import psutil
 
 from conformance.checks import check
 from conformance.workbench.leak_scan import leaked
+from conformance.workbench.listing_forms import definitions
 from conformance.workbench.terminal import Terminal
 from mock_servers.hostile.texts import (
     EVIL_TEXT,
@@ -45,7 +46,8 @@ async def no_server_writes_to_the_terminal_or_forges_a_log_line(workbench: Workb
                 workbench.expect(found == terminal.name, f"its terminal is {terminal.name}", found)
                 await proxy.ready(describes, opens)
                 failed = await proxy.tools_of("forges")
-                workbench.expect(failed.is_error, "a server that refuses everything has failed", failed.raw)
+                has_failed = failed.is_error or not definitions(failed, "echo")
+                workbench.expect(has_failed, "a server that refuses everything has failed", failed.raw)
             for group, tool in (("describes", EVIL_TEXT), (EVIL_TEXT, "echo")):
                 await proxy.call(group, tool)
             await proxy.call("opens", "attack")

@@ -67,7 +67,9 @@ async def the_endpoint_is_resolved_against_the_stream_url(workbench: Workbench) 
             )
     for upstream in upstreams:
         pattern = re.escape(announced[upstream.name][1]) + r"\?sid=Session-\w+-aBcXyZ"
-        for post in workbench.some(upstream.posts(), f"a POST to {upstream.name}"):
+        # A proxy may try Streamable HTTP first, at the URL of the stream, which refuses that.
+        posts = [post for post in upstream.posts() if post.status != 405]
+        for post in workbench.some(posts, f"a POST to {upstream.name}"):
             right = re.fullmatch(pattern, post.target)
             workbench.expect(right, f"a POST to {announced[upstream.name][1]} with its query", post)
 

@@ -114,12 +114,12 @@ def _find_script(parts: Sequence[str]) -> None:
         return
     for word in parts[1:]:
         is_path = _SCRIPT.fullmatch(word) is not None and not word.startswith("-") and PLACEHOLDER not in word
-        if is_path and not Path(word).is_file():
+        if is_path and not os.path.isfile(word):
             raise UsageError(f"there is no file {word!r} (tried {os.path.abspath(word)})")
 
 
 def _absolute_if_file(argument: str) -> str:
-    if argument.startswith("-") or PLACEHOLDER in argument or not Path(argument).is_file():
+    if argument.startswith("-") or PLACEHOLDER in argument or not os.path.isfile(argument):
         return argument
     return os.path.abspath(argument)
 

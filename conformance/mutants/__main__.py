@@ -20,7 +20,7 @@ def main() -> None:
         sys.exit(f"no mutant is called {name!r}; --list names them")
     mutant.apply()
     if isinstance(mutant, Mutant) and mutant.listens:
-        from conformance.official import gateway
+        from conformance import gateway
 
         gateway.main(sys.argv[2:])
     from dynamic_mcp.cli import main as run

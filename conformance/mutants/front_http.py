@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.gateway import Gateway
 from conformance.mutants import mutant
-from conformance.official.gateway import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable

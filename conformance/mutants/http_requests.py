@@ -152,7 +152,7 @@ def sends_the_version_that_it_offered() -> None:
     wire_http.change_requests(lambda request: request.headers.update({VERSION: LATEST_LEGACY}))
 
 
-@mutant("HTTP-012", also={"HTTP-011": "the second handshake has another version than the first"})
+@mutant("HTTP-012")
 def initializes_again_with_the_version_of_the_answer() -> None:
     """dmcp 1.5.0 behaves like this."""
 

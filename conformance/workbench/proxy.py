@@ -23,9 +23,12 @@ from conformance.workbench.faces import MAX_PAGES, face_of
 from conformance.workbench.inbox import Answer
 from conformance.workbench.listing_forms import BY_NAME, definitions, listing_text, selecting
 from conformance.workbench.names import by_pattern
+from conformance.workbench.refusal import Refusal, was_tried
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from conformance.model.profile import Profile
     from conformance.workbench.arrivals import Arrivals
     from conformance.workbench.census import Census
@@ -54,22 +57,26 @@ class Proxy(McpClient):
         transport: ClientTransport | None = None,
         *,
         alone: bool = False,
+        only: Sequence[MockUpstream] = (),
     ) -> None:
         """`arrivals` knows what reached the upstreams; no prerequisite waits longer than `max_wait` seconds.
 
-        `alone`: the program has one upstream.
+        `alone`: the program has one upstream. `only`: its upstream, if one process never has several.
         """
         super().__init__(launched, inbox, timeline, processes, transport)
         #: the answer to `initialize`, after `handshake`
         self.greeting: Answer | None = None
         self._names, self._alone = profile.names, alone
         self._face = face_of(profile, arrivals.upstreams, alone=alone)
+        self._is_dynamic = profile.face == "dynamic"
         self._starts_within = profile.starts_within
         self._has_answered = False
         self._arrivals = arrivals
         #: the requests that `begin` sent, with their times
         self._begun: list[tuple[float, RequestId, Json]] = []
         self._max_wait = max_wait
+        self._only = only
+        self._refusal: Refusal | None = None
 
     @property
     def version(self) -> str:
@@ -77,6 +84,11 @@ class Proxy(McpClient):
         server = self.greeting.result.get("serverInfo") if self.greeting is not None else None
         version = server.get("version") if isinstance(server, dict) else None
         return shorten(version, 40) if isinstance(version, str) else ""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the program has tried its one upstream and not finished the handshake (`conformance.workbench.refusal`)."""
+        return self._refusal is not None
 
     def of(self, group: str) -> Proxy:
         """The proxy that serves a group: this one, unless each upstream has a process of its own."""
@@ -87,9 +99,21 @@ class Proxy(McpClient):
     async def handshake(self, version: str = NEWEST_LEGACY, within: float | None = None) -> Answer:
         """Send `initialize` and `notifications/initialized`, by default within the time that the profile allows.
 
-        Raises `Untestable` unless the proxy answers with a result.
+        Raises `Untestable` unless the proxy answers with a result. A program with one upstream that it has tried can fail
+        with it (`conformance.workbench.refusal`).
         """
-        within = self._starts_within if within is None else within
+        try:
+            return await self._handshake(version, self._starts_within if within is None else within)
+        except Untestable as problem:
+            if not was_tried(self._only):
+                raise
+            self.may_end_by_itself()
+            answered = not isinstance(problem.__cause__, Violation)
+            reason = problem.reason if answered or self.stderr.strip() else ""
+            self._refusal = Refusal(self._last_id, reason, is_final=answered)
+            return self._refusal.answer
+
+    async def _handshake(self, version: str, within: float) -> Answer:
         params = {"protocolVersion": version, "capabilities": self.capabilities, "clientInfo": self.info}
         self.era = "legacy"
         try:
@@ -102,6 +126,9 @@ class Proxy(McpClient):
             raise Untestable(f"no answer to initialize{late}: {problem.seen}") from problem
         if not isinstance(greeting.result, dict):
             raise Untestable(f"the proxy refused initialize: {shorten(greeting.raw)}")
+        return await self._greeted(greeting)
+
+    async def _greeted(self, greeting: Answer) -> Answer:
         self.greeting = greeting
         await self.notify("notifications/initialized")
         return greeting
@@ -138,6 +165,10 @@ class Proxy(McpClient):
                         raise
                 else:
                     last = shorten(answer.raw)
+                    if self._refusal is not None and (self._refusal.is_final or self._inbox.ended.is_set()):
+                        raise Untestable(
+                            self._refusal.reason or "no answer to initialize, and no reason on stderr"
+                        )
                     if _lists(answer, tool_names):
                         gap = self._arrivals.connection_gap(named)
                         if gap is None:
@@ -151,6 +182,16 @@ class Proxy(McpClient):
         """The answer that lists the tools of a group, right or wrong; `selection` are further arguments."""
         return await self._face.tools_of(self._prerequisite, group, within, selection)
 
+    async def failure_of(self, group: str) -> str | None:
+        """What the proxy says instead of the tools of a group, and else instead of a result of one; None if it gives both."""
+        listed = await self.tools_of(group)
+        if self._refusal is not None:
+            return f"{listed.raw}\n{self.stderr}"
+        if listed.is_error or self._is_dynamic:
+            return listed.raw
+        called = await self.call(group, "echo")
+        return called.raw if called.is_error else None
+
     async def definitions_of(self, group: str, name: str) -> list[Json]:
         """The definitions of a tool in the answer for its group; if that has names only, in the answer for the name."""
         found = definitions(await self.tools_of(group), name)
@@ -160,6 +201,8 @@ class Proxy(McpClient):
 
     async def wake(self, group: str) -> None:
         """Request the tools of a group and do not wait, so that a lazy proxy connects to its upstream."""
+        if self._refusal is not None:
+            return  # it has tried its upstream
         method, params = self._face.waking(group)
         await self.begin(method, params, id=self._next_id())
 
@@ -179,6 +222,12 @@ class Proxy(McpClient):
         That concerns calls of tools, and the resources and prompts (`conformance.workbench.arrivals`).
         """
         since = time.monotonic()
+        if self._refusal is not None:
+            greeting = await self._refusal.late_answer(self._inbox, within)
+            if greeting is None:
+                return self._refusal.answer
+            self._refusal = None
+            await self._greeted(greeting)
         if not self._has_answered and self._starts_within > DEFAULT_STARTS_WITHIN:
             within = max(
                 within, min(self._starts_within, self._max_wait)
@@ -191,8 +240,14 @@ class Proxy(McpClient):
 
     async def begin(self, method: str, params: Json | None, *, id: str | int, era: Era | None = None) -> None:
         """As in `McpClient`; when the workbench ends the proxy, it judges the answer as that of `exchange`."""
+        if self._refusal is not None:
+            return  # no request follows an open handshake
         self._begun.append((time.monotonic(), id, {"method": method, "params": params}))
         await super().begin(method, params, id=id, era=era)
+
+    async def notify(self, method: str, params: Json | None = None, *, era: Era | None = None) -> None:
+        if self._refusal is None:
+            await super().notify(method, params, era=era)
 
     def begun_calls_have_arrived(self) -> None:
         """Raise `Violation` for a successful answer to a request of `begin` that should come from an upstream and does not."""

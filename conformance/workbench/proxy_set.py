@@ -92,7 +92,7 @@ class ProxySet(Proxy):
                 member.may_end_by_itself()
 
         await self._each(greet)
-        for group in self._members:
+        for group in sorted(self._members, key=lambda one: self._members[one].is_refused):
             if group in greetings:
                 object.__setattr__(self, "greeting", greetings[group])
                 return greetings[group]
@@ -114,6 +114,12 @@ class ProxySet(Proxy):
 
     async def tools_of(self, group: str, within: float = 15.0, **selection: Any) -> Answer:
         return await self.of(group).tools_of(group, within, **selection)
+
+    async def failure_of(self, group: str) -> str | None:
+        if group in self._refused:
+            # It has no other place to tell why: the answer to its handshake, or stderr before it ends.
+            return f"{self._refused[group].reason}\n{self._members[group].stderr}"
+        return await self._members[group].failure_of(group)
 
     async def definitions_of(self, group: str, name: str) -> list[Json]:
         return await self.of(group).definitions_of(group, name)
@@ -160,7 +166,7 @@ class ProxySet(Proxy):
     ) -> list[Json]:
         found = []
         for group, process in self._members.items():
-            if group not in self._refused:
+            if group not in self._refused and not process.is_refused:
                 found += await process.items(method, member, params, within=within)
         return found
 
@@ -246,7 +252,8 @@ class ProxySet(Proxy):
         async def wait(group: str, member: Proxy) -> None:
             code = await member.wait_exit(within)
             # A process that could not serve its upstream may tell so by its status.
-            codes.append(0 if group in self._refused and code is not None and code > 0 else code)
+            failed = group in self._refused or member.is_refused
+            codes.append(0 if failed and code is not None and code > 0 else code)
 
         await self._each(wait)
         return None if None in codes else next((code for code in codes if code), 0)

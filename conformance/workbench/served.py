@@ -51,12 +51,25 @@ class ServedUpstream(RemoteMockUpstream):
         return super().variant(*without, **changes)
 
     @property
+    def entry(self) -> dict[str, Any]:
+        return _Entry(super().entry)
+
+    @property
     def pids(self) -> list[int]:
         raise _about_a_process("pids")
 
     @property
     def alive(self) -> list[int]:
         raise _about_a_process("alive")
+
+
+class _Entry(dict[str, Any]):
+    """An entry in which a check looks for the members of a process in vain."""
+
+    def __missing__(self, name: str) -> Any:
+        if name in _ENTRY:
+            raise _about_a_process(name)
+        raise KeyError(name)
 
 
 def must_be_no_process(members: Iterable[str]) -> None:

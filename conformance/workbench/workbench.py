@@ -167,6 +167,7 @@ class Workbench(Judgement, UpstreamFactory):
             self.sut.max_wait,
             transport,
             alone=len(served) == 1,
+            only=served if self.sut.profile.upstreams == "one" else (),
         )
         try:
             async with proxy.answers.running(proxy):

@@ -65,7 +65,7 @@ def answer(serving: Callable[..., Parser]) -> None:
 
 def full_parser(first: Sequence[str], serving: Callable[..., Parser]) -> Parser:
     """One parser for all commands. ``first`` contains the first word of the line, a command or the configuration, if any."""
-    from dynamic_mcp.commands import check, login, status
+    from dynamic_mcp.commands import check, connect, login, serve, status
     from dynamic_mcp.commands.importing import command
 
     # A parser that takes a configuration would read the command as its path.
@@ -76,6 +76,8 @@ def full_parser(first: Sequence[str], serving: Callable[..., Parser]) -> Parser:
         ("import", command.parser),
         ("check", check.parser),
         ("completion", parser),
+        ("connect", connect.parser),
+        ("serve", serve.parser),
         ("status", status.parser),
     ):
         command_parser = make()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dynamic_mcp.config.model import Config
 
 USAGE_ERROR = 2
-COMMANDS = ("check", "completion", "import", "login", "logout", "schema", "status")
+COMMANDS = ("check", "completion", "connect", "import", "login", "logout", "schema", "serve", "status")
 
 
 def say(*lines: str, most: int | None = MAX_LINE) -> None:

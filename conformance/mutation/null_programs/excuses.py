@@ -109,10 +109,11 @@ SERVES_TEN = _relays(
 )
 PINGS_TWICE = _relays("nothing here pings", shows="FRONT-005 FRONT-007 OPS-012 STD-020")
 STARTS_ANEW = {
-    "SSE-013": "it opens a stream for each request, so it misses none that the server ended"
+    "HTTP-006": "each of its sessions begins with a whole handshake",
+    "SSE-013": "it opens a stream for each request, so it misses none that the server ended",
 } | _relays(
     "no connection has to outlive its request",
-    shows="FRONT-022 FRONT-035 FRONT-071 HTTP-006 HTTP-007 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
+    shows="FRONT-022 FRONT-035 FRONT-071 HTTP-007 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
     " OPS-012 OPS-016 OPS-030 OPS-033 STD-004 STD-008 STD-009 STD-017 STD-019 STD-033 STD-036 HTTP-070"
     " OPS-050 SSE-014 STD-060",
 )

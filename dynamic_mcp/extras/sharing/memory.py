@@ -88,16 +88,20 @@ class SessionMemory:
                 self._asked.discard(_cancelled(message))
         return line
 
-    def lost(self) -> Iterator[bytes]:
-        """The lines for the client after the end of the serving process."""
+    def withdrawn(self) -> Iterator[bytes]:
+        """The lines for the client that withdraw every question."""
         for id in self._asked:
             params = b'{"requestId":%b,"reason":%b}' % (id, _WITHDRAWN)
             yield jsonrpc.notification("notifications/cancelled", params)
+        self._asked.clear()
+
+    def lost(self) -> Iterator[bytes]:
+        """The lines for the client after the end of the serving process."""
+        yield from self.withdrawn()
         for id, method in list(self._in_flight.items()):
             if method != "initialize":
                 del self._in_flight[id]
                 yield jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, LOST))
-        self._asked.clear()
         self._own.clear()
 
     def replay(self) -> Iterator[bytes]:

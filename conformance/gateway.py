@@ -1,6 +1,6 @@
 """Lets a stdio proxy listen: one process of the proxy, behind Streamable HTTP or HTTP+SSE, for one client.
 
-    python -m conformance.official.gateway --port 8000 -- dynamic-mcp config.json
+    python -m conformance.gateway --port 8000 -- dynamic-mcp config.json
 
 The proxy starts at once. Lines pass unchanged in both directions. SIGTERM and SIGINT go to the proxy, and the gateway ends with its status;
 the stdin of the gateway has no meaning. In the modern era, a response that the client closes cancels its request.
@@ -256,7 +256,7 @@ class _Server(uvicorn.Server):
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line, or these words of one."""
-    parser = argparse.ArgumentParser(prog="python -m conformance.official.gateway")
+    parser = argparse.ArgumentParser(prog="python -m conformance.gateway")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("command", nargs="+", help="the command line of the proxy, after --")
     options = parser.parse_args(words)

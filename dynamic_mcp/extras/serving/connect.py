@@ -1,0 +1,322 @@
+"""A client on stdio, connected to a proxy that serves over HTTP (``dynamic-mcp connect``).
+
+Each message of the client is a POST of its own, and what comes back is a line for the client. Both ends decide the era: this module only
+adds the headers. If the proxy has forgotten the session, for example after a restart, a new one begins: the refused request is repeated,
+because the proxy did not run it. A call whose answer got lost fails, and its error says that the call may have run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import anyio
+import msgspec
+
+from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.extras.serving.outgoing import (
+    PostedRequest,
+    SessionGone,
+    StaticToken,
+    error_line,
+    failure_line,
+    version_in,
+    whole,
+)
+from dynamic_mcp.extras.serving.posted import cancelled_request
+from dynamic_mcp.extras.sharing.memory import SessionMemory
+from dynamic_mcp.frontend.client import ClientLink
+from dynamic_mcp.frontend.running import id_key
+from dynamic_mcp.log import log
+from dynamic_mcp.protocol import era, jsonrpc, large
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, one_line
+from dynamic_mcp.protocol.pieces import Large, Line, first_character
+from dynamic_mcp.tasks import TaskSet
+from dynamic_mcp.upstream.flow import EventFlow
+from dynamic_mcp.upstream.http.answer_stream import AnswerStream, listen
+from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
+from dynamic_mcp.upstream.http.json_body import json_body
+from dynamic_mcp.upstream.http.session import SESSION, HttpSession
+
+#: Seconds for the last answers once the client has closed its end, and for the end of the session.
+LAST_ANSWERS, END_SESSION = 1.5, 2.0
+
+
+class Connection:
+    """The two directions between one client and the proxy."""
+
+    def __init__(self, client: HttpClient, link: ClientLink) -> None:
+        self._client = client
+        self._link = link
+        self._memory = SessionMemory()
+        self._session = HttpSession()
+        self._modern = HttpSession()
+        self._modern.version = era.MODERN
+        self._flow = EventFlow(lambda size, lines: None)
+        self._tasks = TaskSet()
+        #: the requests in flight, by the keys of their ids
+        self._posts: dict[object, PostedRequest] = {}
+        self._renewing = asyncio.Lock()
+        self._listening: asyncio.Task[None] | None = None
+        #: notifications and answers go out one after the other
+        self._order = asyncio.Lock()
+
+    def set_paused(self, paused: bool) -> None:
+        """Read no streams while the client does not read."""
+        self._flow.holds.set("client", paused)
+
+    async def run(self) -> None:
+        """Pass on messages until the client closes a stream."""
+        await self._client.start()
+        await self._link.open(self._receive, self._receive_large, self._receive_oversized)
+        await self._link.wait_ended()
+        if self._posts:
+            await asyncio.wait(
+                [post.task for post in self._posts.values() if post.task], timeout=LAST_ANSWERS
+            )
+        await self._tasks.close()
+        if self._session.id is not None:
+            with anyio.move_on_after(END_SESSION), suppress(UpstreamFailed):
+                async with self._client.request("DELETE", self._session.headers()):
+                    pass
+        await self._client.close()
+        await self._link.close()
+
+    # From the client
+
+    def _receive(self, line: bytes) -> None:
+        try:
+            message = None if first_character(line) == b"[" else jsonrpc.parse(line)
+        except Malformed as problem:
+            self._refuse(problem)
+            return
+        self._take(line, message)
+
+    async def _receive_large(self, line: Large) -> None:
+        try:
+            message = None if first_character(line) == b"[" else await large.parse(line)
+        except Malformed as problem:
+            self._refuse(problem)
+            return
+        self._take(whole(line), message)
+
+    def _receive_oversized(self, edge: bytes, last: bool) -> None:
+        id = jsonrpc.find_id(edge, last)
+        if id is not None or last:
+            text = f"The message is larger than {jsonrpc.format_size(MAX_MESSAGE)}."
+            self._to_client(error_line(id or jsonrpc.NULL, text, jsonrpc.INVALID_REQUEST))
+
+    def _refuse(self, problem: Malformed) -> None:
+        self._to_client(error_line(problem.id, problem.reason, problem.code))
+
+    def _take(self, line: bytes, message: Message | None) -> None:
+        """Post one message, or a batch."""
+        is_modern = (
+            message is not None and bool(message.params) and era.request_meta(message.params) is not None
+        )
+        if not is_modern and not self._memory.to_server(line + b"\n"):
+            # An answer to a question of a session that has ended.
+            return
+        if message is None or (message.method is not None and message.id):
+            post = PostedRequest(line, message, is_modern)
+            self._posts.setdefault(post.key, post)
+            post.task = self._tasks.start(self._request(post))
+            post.task.add_done_callback(lambda _: self._forget(post))
+            return
+        if message.method == "notifications/cancelled":
+            cancelled = self._posts.get(cancelled_request(message))
+            if cancelled is not None:
+                cancelled.is_cancelled = True
+                if cancelled.is_modern and cancelled.task is not None:
+                    # The end of the connection cancels a modern request.
+                    cancelled.task.cancel()
+                    return
+        self._tasks.start(self._notify(line, message))
+
+    def _forget(self, post: PostedRequest) -> None:
+        if self._posts.get(post.key) is post:
+            del self._posts[post.key]
+
+    async def _notify(self, line: bytes, message: Message) -> None:
+        """Post a message without an answer."""
+        async with self._order, self._renewing:
+            try:
+                await self._client.post(self._headers(message, is_modern=False), line)
+            except UpstreamFailed as error:
+                log.warning("the proxy did not take a message: %s", error)
+        if message.method == "notifications/initialized":
+            self._listen()
+
+    async def _request(self, post: PostedRequest) -> None:
+        """Post a request, and pass on its answer, or an error in its place."""
+        try:
+            if not await self._answered(post):
+                raise UpstreamGone("the connection to the proxy was lost before the answer came")
+        except UpstreamFailed as error:
+            if not post.is_cancelled:
+                self._to_client(failure_line(post.id, error))
+
+    async def _answered(self, post: PostedRequest) -> bool:
+        """Whether the answer came. Raises UpstreamFailed."""
+        if post.is_modern:
+            return await self._exchange(post)
+        if post.method != "initialize":
+            async with self._renewing:
+                # A new session has to begin first.
+                pass
+        session = self._session.id
+        try:
+            return await self._exchange(post)
+        except SessionGone:
+            await self._renew(session)
+        try:
+            return await self._exchange(post)
+        except SessionGone:
+            raise UpstreamFailed("the proxy forgets each session at once") from None
+
+    async def _exchange(self, post: PostedRequest) -> bool:
+        """Post a request, and pass on what comes back; whether the answer did. Raises SessionGone and UpstreamFailed."""
+        if post.method == "initialize":
+            self._session.id = self._session.version = None
+        headers = self._headers(post.message, is_modern=post.is_modern)
+        async with self._client.request("POST", headers, post.line) as reply:
+            if post.method == "initialize" and reply.status < 400:
+                self._session.id = reply.header(SESSION)
+            if reply.content_type != "text/event-stream" or reply.status != 200:
+                if reply.status == 404 and SESSION in headers:
+                    raise SessionGone
+                return await self._take_json(reply, post)
+            stream = self._stream(lambda data: self._deliver(data, post))
+            if await stream.read(reply):
+                return True
+        # The proxy ends the stream of a cancelled request without an event.
+        if post.is_modern or not stream.parser.last_id:
+            return False
+        try:
+            await stream.resume(self._client, self._session)
+        except UpstreamFailed:
+            return False
+        return True
+
+    async def _take_json(self, reply: HttpReply, post: PostedRequest) -> bool:
+        if reply.status in (401, 403):
+            text = f"the proxy refuses this client (HTTP {reply.status}); --token-file names the token for it"
+            raise await self._client.refusal(reply, text)
+        body = await json_body(reply, MAX_MESSAGE)
+        if body and await self._deliver(body, post, is_refusal=reply.status >= 400):
+            return True
+        if reply.status >= 300:
+            raise await self._client.refusal(reply)
+        return False
+
+    # To the client
+
+    async def _deliver(self, data: Line, post: PostedRequest, *, is_refusal: bool = False) -> bool:
+        """Pass on one message; whether it is the answer to the request."""
+        body = whole(data)
+        if first_character(body) == b"[":
+            self._to_client(body)
+            return True
+        try:
+            message = jsonrpc.parse(body)
+        except Malformed:
+            return False
+        is_answer = message.method is None and id_key(message.id) == id_key(post.id)
+        if is_refusal and message.error and not is_answer:
+            # The proxy refused the HTTP request before it read the id.
+            is_answer, body = True, jsonrpc.error(post.id, bytes(message.error))
+        if is_answer and post.method == "initialize" and message.result:
+            self._session.version = version_in(message.result)
+        self._to_client(body)
+        return is_answer
+
+    def _to_client(self, body: bytes) -> None:
+        line = one_line(body.strip()) + b"\n"
+        if passed := self._memory.to_client(line):
+            self._link.send(passed)
+
+    # The session
+
+    async def _renew(self, old: str | None) -> None:
+        """Begin a new session like the old one, once for all its requests. Raises UpstreamFailed."""
+        async with self._renewing:
+            if self._session.id != old:
+                return
+            log.warning("the proxy has forgotten the session; a new one begins")
+            for line in self._memory.withdrawn():
+                self._link.send(line)
+            version = self._session.version
+            try:
+                for line in self._memory.replay():
+                    message = jsonrpc.parse(line)
+                    if not message.id:
+                        await self._client.post(self._headers(message, is_modern=False), line.rstrip())
+                    elif not await self._exchange(PostedRequest(line.rstrip(), message, False)):
+                        raise UpstreamFailed("the proxy begins no new session")
+            except (UpstreamFailed, SessionGone) as error:
+                # The next request tries again.
+                self._session.id, self._session.version = old, version
+                raise UpstreamFailed(f"the session was lost, and no new one began: {error}") from None
+            self._listen()
+
+    def _listen(self) -> None:
+        """Read what the session gets outside of requests."""
+        if self._listening is not None:
+            self._listening.cancel()
+
+        async def forever() -> None:
+            try:
+                await listen(
+                    self._client, self._session, lambda last_id: self._stream(self._pass_on, last_id)
+                )
+            except UpstreamFailed as error:
+                log.warning("the proxy sends nothing outside of requests: %s", error)
+
+        self._listening = self._tasks.start(forever())
+
+    async def _pass_on(self, data: Line) -> bool:
+        self._to_client(whole(data))
+        return False
+
+    def _stream(self, deliver: Callable[[Line], Awaitable[bool]], last_id: str = "") -> AnswerStream:
+        return AnswerStream(
+            None, deliver, lambda edge, last: None, self._flow, max_size=MAX_MESSAGE, last_id=last_id
+        )
+
+    def _headers(self, message: Message | None, *, is_modern: bool) -> dict[str, str]:
+        session = self._modern if is_modern else self._session
+        if message is None:
+            return {"Content-Type": "application/json", **session.headers()}
+        outgoing = Outgoing(b"", message.method, params=bytes(message.params))
+        try:
+            return session.message_headers(outgoing)
+        except (KeyError, msgspec.DecodeError):
+            # The proxy says what is wrong with the params.
+            return {
+                "Content-Type": "application/json",
+                **session.headers(),
+                "Mcp-Method": message.method or "",
+            }
+
+
+async def connect(url: str, token: str | None, source: int, sink: int) -> int:
+    """Connect the client on two descriptors with the proxy at a URL, until the client closes one; the exit status."""
+    client = HttpClient(url, {}, StaticToken(token))
+    link = ClientLink(source, sink, lambda paused: connection.set_paused(paused))
+    connection = Connection(client, link)
+    status = 0
+
+    async def watch_signals() -> None:
+        nonlocal status
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                status = 128 + number
+                link.ended()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch_signals)
+        await connection.run()
+        tasks.cancel_scope.cancel()
+    return status

@@ -1,0 +1,160 @@
+"""Answers HTTP requests of the handshake revisions: 2025-03-26, 2025-06-18 and 2025-11-25 (basic/transports)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
+from dynamic_mcp.extras.serving.posted import EVENTS, Posted, accepts, cancelled_request
+from dynamic_mcp.extras.serving.refused import RefusedRequest, respond
+from dynamic_mcp.extras.serving.sessions import Session, Sessions
+from dynamic_mcp.extras.serving.stream import Stream, answer_post, send_events, while_there
+from dynamic_mcp.frontend.clients import Client
+from dynamic_mcp.frontend.running import id_key
+from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol.pieces import Large, Line
+from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers
+    from starlette.types import Receive, Send
+
+SESSION = "Mcp-Session-Id"
+
+
+class HandshakeEra:
+    """One endpoint for all sessions."""
+
+    def __init__(self, sessions: Sessions, limits: Limits) -> None:
+        self._sessions = sessions
+        self._limits = limits
+
+    async def post(self, posted: Posted, headers: Headers, origin: str, receive: Receive, send: Send) -> None:
+        """Answer a POST. Raises RefusedRequest, and ClientGone if the client goes first."""
+        check_version(headers)
+        if posted.problems and not posted.is_batch:
+            await self._refuse(posted, headers)
+        is_new = posted.single is not None and posted.single.method == "initialize" and bool(posted.single.id)
+        session = self._sessions.begin(origin) if is_new else self._sessions.of(headers.get(SESSION))
+        with _connected(session):
+            await self._post(session, posted, receive, send)
+
+    async def _refuse(self, posted: Posted, headers: Headers) -> None:
+        """Raises RefusedRequest for what is no message. If it looks like an answer, the question of the proxy fails."""
+        problem = posted.problems[0]
+        if headers.get(SESSION) is not None:
+            await deliver(self._sessions.of(headers.get(SESSION)).client, posted.line, lambda line: None)
+        raise RefusedRequest(400, problem.reason, problem.code, id=problem.id)
+
+    async def _post(self, session: Session, posted: Posted, receive: Receive, send: Send) -> None:
+        expected = _expected(posted, session)
+        if not expected:
+            await deliver(session.client, posted.line, session.general.put)
+            _end_cancelled(session, posted)
+            await respond(send, 202)
+            return
+        fields = {SESSION: session.id}
+        check = _AnswerCheck(posted)
+        with session.streaming(expected) as stream:
+
+            def reply(line: bytes) -> None:
+                stream.put(line)
+                if check.is_answer(line):
+                    session.end(stream)
+
+            await deliver(session.client, posted.line, reply)
+            _end_cancelled(session, posted)
+            # The end of the connection is no cancellation: the client may come back for the answer.
+            await while_there(
+                receive, answer_post(stream, send, fields, self._limits, is_primed=session.is_primed)
+            )
+
+    async def get(self, headers: Headers, receive: Receive, send: Send) -> None:
+        """Send what a session gets outside of requests, or the rest of a stream. Raises RefusedRequest and ClientGone."""
+        check_version(headers)
+        if not accepts(headers, EVENTS):
+            raise RefusedRequest(406, f"Accept must contain {EVENTS}")
+        session = self._sessions.of(headers.get(SESSION))
+        after: int | None = None
+        stream: Stream = session.general
+        if last_id := headers.get("last-event-id"):
+            stream, after = session.find(last_id)
+        if session.connections >= self._limits.max_streams + self._limits.max_listeners:
+            raise RefusedRequest(429, "the session has too many connections", headers={"Retry-After": "1"})
+        fields = {SESSION: session.id}
+        with _connected(session):
+            await while_there(
+                receive,
+                send_events(stream, send, fields, self._limits, after=after, is_primed=session.is_primed),
+            )
+
+    async def delete(self, headers: Headers, send: Send) -> None:
+        """End a session. Raises RefusedRequest."""
+        check_version(headers)
+        await self._sessions.end(self._sessions.of(headers.get(SESSION)))
+        await respond(send, 204)
+
+
+def check_version(headers: Headers) -> None:
+    """Raises RefusedRequest for a version that is no handshake revision."""
+    version = headers.get(VERSION_HEADER)
+    if version is not None and version not in LEGACY_VERSIONS:
+        data = {"supported": [era.MODERN, *reversed(LEGACY_VERSIONS)], "requested": version[:40]}
+        raise RefusedRequest(400, "Unsupported protocol version", era.UNSUPPORTED_VERSION, data=data)
+
+
+async def deliver(client: Client, line: Line, reply: Callable[[bytes], None]) -> None:
+    """Pass a message to the core."""
+    if isinstance(line, Large):
+        await client.receive_large(line, reply)
+    else:
+        client.receive(line, reply)
+
+
+def _expected(posted: Posted, session: Session) -> list[object]:
+    """What will be answered: the ids of the requests, and something for each message that is none."""
+    if posted.is_batch and session.client.session.version != "2025-03-26":
+        return ["the error"]
+    problems = [problem for problem in posted.problems if not problem.answer]
+    return [*(id_key(bytes(request.id)) for request in posted.requests), *map(id, problems)]
+
+
+class _AnswerCheck:
+    """Recognizes the answer to a POST among what the core writes during it. One line answers a whole batch."""
+
+    def __init__(self, posted: Posted) -> None:
+        message = posted.single
+        ids = [jsonrpc.NULL if message is None else bytes(message.id)]
+        ids += [problem.id for problem in posted.problems]
+        self._begins = tuple(
+            b'{"jsonrpc":"2.0","id":%b,"%b":' % (id, member)
+            for id in (*ids, jsonrpc.NULL)
+            for member in (b"result", b"error")
+        )
+        self._is_batch = posted.is_batch
+
+    def is_answer(self, line: bytes) -> bool:
+        """Whether this line is the answer."""
+        return (self._is_batch and line.startswith(b"[")) or line.startswith(self._begins)
+
+
+def _end_cancelled(session: Session, posted: Posted) -> None:
+    """End the streams of requests that the client cancels, because they get no answer."""
+    for message in posted.messages:
+        if message.method == "notifications/cancelled":
+            session.cancelled(cancelled_request(message))
+
+
+@contextmanager
+def _connected(session: Session) -> Iterator[None]:
+    """Count a connection of a session."""
+    session.connections += 1
+    try:
+        yield
+    finally:
+        session.connections -= 1
+        session.last_used = asyncio.get_running_loop().time()

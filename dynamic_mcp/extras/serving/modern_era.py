@@ -1,0 +1,188 @@
+"""Answers HTTP requests of MCP 2026-07-28 (basic/transports/streamable-http).
+
+There are no sessions: each POST is a client of its own in the core, so two of them may use the same id. Their calls that wait for answers
+of the user are common, because a later POST continues such a call by its state. The end of the connection cancels a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import anyio
+import msgspec
+
+from dynamic_mcp.extras.serving.handshake_era import deliver
+from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER, check_mirrored
+from dynamic_mcp.extras.serving.posted import Posted
+from dynamic_mcp.extras.serving.refused import MODERN_STATUS, RefusedRequest, respond
+from dynamic_mcp.extras.serving.stream import Stream, answer_post, while_there
+from dynamic_mcp.frontend.clients import Client, Clients, TooManyClients
+from dynamic_mcp.frontend.exchange import Exchanges
+from dynamic_mcp.frontend.subscriptions import ListenFilter
+from dynamic_mcp.log import log
+from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, Message
+from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
+from dynamic_mcp.tasks import TaskSet
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers
+    from starlette.types import Receive, Send
+
+LISTEN = "subscriptions/listen"
+#: The lists of which a listener wants to hear.
+_LISTS = {
+    "tools": ("tools/list",),
+    "resources": ("resources/list", "resources/templates/list"),
+    "prompts": ("prompts/list",),
+}
+
+
+def is_modern(posted: Posted, headers: Headers) -> bool:
+    """Whether a POST belongs to this era, by its message or its headers."""
+    return headers.get(VERSION_HEADER) == era.MODERN or posted.meta is not None
+
+
+class ModernEra:
+    """One endpoint for all clients."""
+
+    def __init__(self, clients: Clients, limits: Limits) -> None:
+        self._clients = clients
+        self._limits = limits
+        self._exchanges = Exchanges()
+        self._tasks = TaskSet()
+        self._open: set[Client] = set()
+
+    async def post(self, posted: Posted, headers: Headers, origin: str, receive: Receive, send: Send) -> None:
+        """Answer a POST. Raises RefusedRequest, and ClientGone if the client goes first."""
+        message = _message_of(posted)
+        self._check(message, posted, headers)
+        if not message.id:
+            # Every request has a connection of its own, so a notification concerns none.
+            await respond(send, 202)
+            return
+        stream = Stream("", on_change=lambda added: self._on_change(client, stream, added))
+        try:
+            client = self._clients.open(stream.put, unread=lambda: stream.unread, exchanges=self._exchanges)
+        except TooManyClients as error:
+            headers_ = {"Retry-After": "1"}
+            raise RefusedRequest(
+                503, str(error), INTERNAL_ERROR, id=bytes(message.id), headers=headers_
+            ) from None
+        client.origin = origin
+        self._open.add(client)
+        try:
+            await self._answer(client, message, posted, stream, receive, send)
+        finally:
+            self._open.discard(client)
+            await client.close()
+
+    async def _answer(
+        self, client: Client, message: Message, posted: Posted, stream: Stream, receive: Receive, send: Send
+    ) -> None:
+        begins = tuple(
+            b'{"jsonrpc":"2.0","id":%b,"%b":' % (id, member)
+            for id in (bytes(message.id), jsonrpc.NULL)
+            for member in (b"result", b"error")
+        )
+
+        def reply(line: bytes) -> None:
+            stream.put(line)
+            if line.startswith(begins):
+                stream.end()
+
+        await deliver(client, posted.line, reply)
+        if message.method == LISTEN:
+            _note_lists(client, message)
+        await while_there(receive, answer_post(stream, send, {}, self._limits, _status_of))
+
+    async def close(self) -> None:
+        """Answer the requests in flight, within some seconds, and end every other one."""
+        await asyncio.gather(*(client.finish(anyio.sleep_forever()) for client in self._open))
+        self._exchanges.close()
+        await self._tasks.close()
+
+    def _check(self, message: Message, posted: Posted, headers: Headers) -> None:
+        """Raises RefusedRequest for a message that its headers or the envelope do not allow."""
+        meta = posted.meta
+        if meta is None and message.id:
+            text = f'_meta must hold "{era.PROTOCOL_VERSION}", as the {VERSION_HEADER} header does'
+            raise RefusedRequest(400, text, INVALID_PARAMS, id=bytes(message.id))
+        check_mirrored(headers, message, meta)
+        if not all(server.shared for server in self._clients.config.servers):
+            text = 'a server has "shared": false, and needs a session; begin with initialize'
+            requested = era.MODERN if meta is None else meta.version[:40]
+            data = {"supported": [*reversed(LEGACY_VERSIONS)], "requested": requested}
+            raise RefusedRequest(
+                400, text, era.UNSUPPORTED_VERSION, id=bytes(message.id) or jsonrpc.NULL, data=data
+            )
+
+    def _on_change(self, client: Client, stream: Stream, added: int) -> None:
+        client.set_paused(stream.unread > self._limits.unread)
+        if added > 0 and client.is_over_its_bound():
+            log.warning("client %d does not read, so its request ends", client.number)
+            stream.clear()
+            self._tasks.start(client.close())
+
+
+def _message_of(posted: Posted) -> Message:
+    """The message of a POST. Raises RefusedRequest for anything but one request or notification."""
+    if posted.problems:
+        problem = posted.problems[0]
+        raise RefusedRequest(400, problem.reason, problem.code, id=problem.id)
+    if posted.single is None:
+        raise RefusedRequest(400, f"batches exist in protocol version 2025-03-26 only, this is {era.MODERN}")
+    if posted.single.method is None:
+        raise RefusedRequest(
+            400, "a client answers questions in its next request, and never in a message of its own"
+        )
+    return posted.single
+
+
+def _status_of(line: bytes) -> int:
+    """The HTTP status of an answer."""
+    code = _code_of(line) if b'"error":' in line[:_HEAD] else None
+    return 200 if code is None else MODERN_STATUS.get(code, 200)
+
+
+#: Bytes in which an answer says whether it is an error; ids are shorter.
+_HEAD = 4096
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+
+
+class _ErrorAnswer(msgspec.Struct):
+    error: _Error | None = None
+
+
+def _code_of(line: bytes) -> int | None:
+    try:
+        error = msgspec.json.decode(line, type=_ErrorAnswer).error
+    except msgspec.DecodeError:
+        return None
+    return None if error is None else error.code
+
+
+class _ListenParams(msgspec.Struct):
+    notifications: ListenFilter = msgspec.field(default_factory=ListenFilter)
+
+
+def _note_lists(client: Client, message: Message) -> None:
+    """Let the core make the lists of which a listener wants to hear, because it tells only of changes of lists that a client has.
+
+    The client got them in other POSTs.
+    """
+    try:
+        wanted = msgspec.json.decode(message.params, type=_ListenParams).notifications
+    except msgspec.DecodeError:
+        return
+    meta = {era.PROTOCOL_VERSION: era.MODERN, era.CLIENT_CAPABILITIES: {}}
+    params = msgspec.json.encode({"_meta": meta})
+    for name, methods in _LISTS.items():
+        for method in methods if getattr(wanted, name) else ():
+            id = msgspec.json.encode(f"dynamic-mcp-{method}-{bytes(message.id).decode()}")
+            client.receive(jsonrpc.request(id, method, params), lambda line: None)

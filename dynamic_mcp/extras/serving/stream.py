@@ -1,0 +1,269 @@
+"""The events of one stream, and their way to the client.
+
+A stream is the answer to a POST, or what a session gets by its GET. Its events wait here until the client reads them, so a client that
+does not read delays no other. A stream of a session keeps the last sent events too: a client whose connection broke comes back with
+``Last-Event-ID``, and gets what it missed (MCP 2025-11-25, basic/transports, "Resumability and Redelivery").
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.posted import EVENTS, ClientGone
+from dynamic_mcp.extras.serving.refused import respond, start
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Send
+
+#: Bytes that go to the library at once.
+_PIECE = 1 << 18
+#: Milliseconds after which a client may come back.
+_RETRY = 1000
+HEADERS = {"Content-Type": EVENTS, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_PING = b": \n\n"
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A message on a stream; the first one has number 1."""
+
+    number: int
+    line: bytes
+
+
+class History:
+    """The sent events of one session. The oldest go first, whatever their streams."""
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._size = 0
+        self._sent: deque[tuple[Stream, Event]] = deque()
+
+    def add(self, stream: Stream, event: Event) -> None:
+        """Note that an event was sent."""
+        self._sent.append((stream, event))
+        self._size += len(event.line)
+        while self._size > self._max_size:
+            oldest, event = self._sent.popleft()
+            self._size -= len(event.line)
+            oldest.forget(event)
+
+
+class Stream:
+    """One stream. ``name`` is in the ids of its events."""
+
+    def __init__(
+        self,
+        name: str,
+        history: History | None = None,
+        on_change: Callable[[int], None] = lambda added: None,
+        max_waiting: int | None = None,
+    ) -> None:
+        """Without ``history``, nothing can resume the stream. ``on_change`` gets the change of the number of unread bytes.
+
+        ``max_waiting`` bounds what waits while no connection reads.
+        """
+        self.name = name
+        #: bytes that were not sent
+        self.unread = 0
+        #: the number of the last sent event
+        self.sent = 0
+        self.is_over = False
+        self._history = history
+        self._on_change = on_change
+        self._max_waiting = max_waiting
+        self._events: deque[Event] = deque()
+        self._count = 0
+        self._changed = asyncio.Event()
+        #: those that read, the latest one last; it alone gets the events
+        self._readers: list[object] = []
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether its events have ids."""
+        return self._history is not None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it is over, and has nothing for a client that resumes."""
+        return self.is_over and not self._events
+
+    def put(self, line: bytes) -> None:
+        """Add a message."""
+        if self.is_over:
+            return
+        self._count += 1
+        event = Event(self._count, line.rstrip(b"\n"))
+        self._events.append(event)
+        self._add_unread(len(event.line))
+        while self._max_waiting is not None and not self._readers and self.unread > self._max_waiting:
+            self._drop_oldest()
+        self._wake()
+
+    def end(self) -> None:
+        """Add no further message."""
+        self.is_over = True
+        self._wake()
+
+    def clear(self) -> None:
+        """End, and drop every event."""
+        self._events.clear()
+        self._add_unread(-self.unread)
+        self.end()
+
+    def forget(self, event: Event) -> None:
+        """Keep this sent event no longer."""
+        if self._events and self._events[0].number <= event.number <= self.sent:
+            self._events.popleft()
+
+    def has_all_after(self, number: int) -> bool:
+        """Whether a client that has the events up to this one can get all others."""
+        oldest = self._events[0].number if self._events else self._count + 1
+        return oldest - 1 <= number <= self._count
+
+    async def first(self, patience: float) -> bytes | None:
+        """The first message, taken out of the stream, if it comes in time and is the only one; else None."""
+        try:
+            async with asyncio.timeout(patience):
+                while not self._events and not self.is_over:
+                    await self._wait()
+        except TimeoutError:
+            return None
+        if not self.is_over or len(self._events) != 1 or self._count != 1:
+            return None
+        event = self._events.popleft()
+        self._note_sent(event, is_kept=False)
+        return event.line
+
+    async def events(self, after: int | None, ping: float) -> AsyncIterator[Event | None]:
+        """The events after a number, or those that were not sent, until the end; None after each ``ping`` seconds without one."""
+        reader, at = object(), self.sent if after is None else after
+        self._readers.append(reader)
+        try:
+            while True:
+                event = self._next(at) if self._readers[-1] is reader else None
+                if event is not None:
+                    yield event
+                    at = event.number
+                    if at > self.sent:
+                        self._note_sent(event, is_kept=self._history is not None)
+                elif self.is_over:
+                    return
+                else:
+                    try:
+                        async with asyncio.timeout(ping):
+                            await self._wait()
+                    except TimeoutError:
+                        yield None
+        finally:
+            self._readers.remove(reader)
+            # An older connection gets what comes now.
+            self._wake()
+
+    def _next(self, at: int) -> Event | None:
+        # The numbers of the events have no gaps.
+        index = max(at + 1 - self._events[0].number, 0) if self._events else 0
+        return self._events[index] if index < len(self._events) else None
+
+    def _note_sent(self, event: Event, *, is_kept: bool) -> None:
+        self.sent = event.number
+        if is_kept and self._history is not None:
+            self._history.add(self, event)
+        elif self._events and self._events[0] is event:
+            self._events.popleft()
+        self._add_unread(-len(event.line))
+
+    def _drop_oldest(self) -> None:
+        event = self._events.popleft()
+        if event.number > self.sent:
+            self.sent = event.number
+            self._add_unread(-len(event.line))
+
+    async def _wait(self) -> None:
+        changed = self._changed
+        await changed.wait()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _add_unread(self, added: int) -> None:
+        self.unread += added
+        self._on_change(added)
+
+
+async def send_events(
+    stream: Stream,
+    send: Send,
+    headers: dict[str, str],
+    limits: Limits,
+    *,
+    after: int | None = None,
+    is_primed: bool = False,
+) -> None:
+    """Send a response with the events of a stream, until its end.
+
+    ``is_primed`` begins with an event without data, from whose id a client can resume (MCP 2025-11-25, basic/transports).
+    """
+    await start(send, 200, {**HEADERS, **headers})
+    begin = b""
+    if stream.is_resumable and is_primed:
+        number = stream.sent if after is None else after
+        begin = b"id: %b-%d\nretry: %d\ndata: \n\n" % (stream.name.encode(), number, _RETRY)
+    # The client sees at once that the response has begun.
+    await send({"type": "http.response.body", "body": begin or _PING, "more_body": True})
+    async for event in stream.events(after, limits.ping):
+        if event is None:
+            await send({"type": "http.response.body", "body": _PING, "more_body": True})
+            continue
+        id = b"id: %b-%d\n" % (stream.name.encode(), event.number) if stream.is_resumable else b""
+        parts = [b"event: message\n" + id + b"data: "]
+        parts += [event.line[at : at + _PIECE] for at in range(0, len(event.line), _PIECE)]
+        parts[-1] += b"\n\n"
+        for part in parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def answer_post(
+    stream: Stream,
+    send: Send,
+    headers: dict[str, str],
+    limits: Limits,
+    status_of: Callable[[bytes], int] = lambda line: 200,
+    *,
+    is_primed: bool = False,
+) -> None:
+    """Send the answer to a POST: as JSON if it comes soon and alone, else as a stream. ``status_of`` gives the status for an answer."""
+    line = await stream.first(limits.patience)
+    if line is None:
+        # A request that the client cancelled has no answer, so there is nothing to resume.
+        await send_events(stream, send, headers, limits, is_primed=is_primed and not stream.is_over)
+    else:
+        await respond(send, status_of(line), line, headers)
+
+
+async def until_gone(receive: Receive) -> None:
+    """Wait until the client closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def while_there(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine, but no longer than the client stays. Raises ClientGone if the client goes first."""
+    running = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(until_gone(receive))
+    try:
+        await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            raise ClientGone
+        running.result()
+    finally:
+        running.cancel()
+        gone.cancel()
+        await asyncio.gather(running, gone, return_exceptions=True)

@@ -1,0 +1,42 @@
+"""The token that clients of a proxy over HTTP need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.log import log
+
+VARIABLE = "DYNAMIC_MCP_TOKEN"
+#: A shorter token can be guessed.
+MIN_LENGTH = 16
+#: RFC 6750, section 2.1.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
+
+def token_from(file: str | None, environment: MutableMapping[str, str]) -> str | None:
+    """The token in a file, else in the environment, else None. Raises ConfigError.
+
+    The variable leaves the environment, so that no server gets it.
+    """
+    found, where = environment.pop(VARIABLE, None) or None, f"the variable {VARIABLE}"
+    if file is not None:
+        where = f"the file {file}"
+        try:
+            path = Path(file)
+            found = path.read_text(encoding="utf-8").strip()
+            mode = path.stat().st_mode
+        except OSError as error:
+            raise ConfigError(f"cannot read the token in {file}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{where} holds no token") from None
+        if mode & 0o077:
+            log.warning("other users can read the token: chmod 600 %s", file)
+    if found is not None and not (len(found) >= MIN_LENGTH and _TOKEN.fullmatch(found)):
+        raise ConfigError(
+            f"{where} must hold a token of at least {MIN_LENGTH} letters, digits or -._~+/; "
+            "for example the output of: openssl rand -hex 32"
+        )
+    return found

@@ -1,0 +1,222 @@
+"""A client on stdio in front of a proxy over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from dynamic_mcp.extras.serving.limits import Limits
+from tests.dynamic_mcp.extras.serving.door import (
+    Http,
+    call,
+    modern,
+    modern_call,
+    notification,
+    request,
+    serving,
+)
+from tests.dynamic_mcp.helpers import WITHIN, eventually
+
+HELLO = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {"sampling": {}},
+    "clientInfo": {"name": "c", "version": "1"},
+}
+
+
+class Stdio:
+    """A client of ``connect``."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.got: list[dict[str, Any]] = []
+
+    def send(self, message: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+
+    async def read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.got.append(json.loads(line))
+
+    async def message(self, **members: object) -> dict[str, Any]:
+        """The first message with these members."""
+
+        def found() -> list[dict[str, Any]]:
+            return [one for one in self.got if members.items() <= one.items()]
+
+        return (await eventually(found, f"a message with {members}"))[0]
+
+    async def handshake(self) -> None:
+        self.send(request("initialize", HELLO, id="hello"))
+        await self.message(id="hello")
+        self.send(notification("notifications/initialized"))
+        self.send(request("logging/setLevel", {"level": "error"}, id="level"))
+        await self.message(id="level")
+
+
+@asynccontextmanager
+async def connected(url: str, *options: str) -> AsyncIterator[Stdio]:
+    """Run ``connect`` until the end of the context."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "dynamic_mcp", "connect", url, *options),
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        limit=1 << 24,
+    )
+    stdio = Stdio(process)
+    reading = asyncio.ensure_future(stdio.read())
+    try:
+        yield stdio
+        assert process.stdin is not None
+        process.stdin.close()
+        assert await asyncio.wait_for(process.wait(), WITHIN) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        await reading
+
+
+async def forget_sessions(http: Http) -> None:
+    """Let the proxy forget every session, as a restart does."""
+    assert http.door._app is not None
+    sessions = http.door._app.sessions
+    for session in list(sessions._sessions.values()):
+        await sessions.end(session)
+
+
+async def test_call_progress_question_and_announcement_pass() -> None:
+    async with serving() as http, connected(http.url) as stdio:
+        await stdio.handshake()
+        stdio.send(call(id="\u00e4", meta={"progressToken": 5}))
+        (sent,) = await http.proxy.calls(1)
+        (shared,) = http.proxy.servers
+        token = sent["params"]["_meta"]["progressToken"]
+        shared.send(method="notifications/progress", params={"progressToken": token, "progress": 1})
+        assert (await stdio.message(method="notifications/progress"))["params"]["progressToken"] == 5
+        asked = asyncio.ensure_future(shared.asks("q", "why"))
+        question = await stdio.message(method="sampling/createMessage")
+        sample = {"role": "assistant", "model": "m", "content": {"type": "text", "text": "so"}}
+        stdio.send({"jsonrpc": "2.0", "id": question["id"], "result": sample})
+        assert (await asked)["result"]["model"] == "m"
+        shared.answer(sent, {"content": []})
+        assert (await stdio.message(id="\u00e4"))["result"]["content"] == []
+        shared.send(method="notifications/message", params={"level": "error", "data": "oh"})
+        assert (await stdio.message(method="notifications/message"))["params"]["data"] == "oh"
+
+
+async def test_end_of_the_client_ends_its_session() -> None:
+    async with serving() as http:
+        async with connected(http.url) as stdio:
+            await stdio.handshake()
+            assert len(http.proxy.clients.open_clients) == 1
+        await eventually(lambda: not http.proxy.clients.open_clients, "the end of the session")
+
+
+async def test_modern_requests_pass_and_a_cancelled_one_ends_at_the_server() -> None:
+    async with serving() as http, connected(http.url) as stdio:
+        stdio.send(modern("server/discover", id=1)[0])
+        assert (await stdio.message(id=1))["result"]["supportedVersions"] == ["2026-07-28"]
+        for id in (2, 3):
+            stdio.send(modern_call(id=id)[0])
+        first, second = await http.proxy.calls(2)
+        stdio.send(notification("notifications/cancelled", {"requestId": 2}))
+        (shared,) = http.proxy.servers
+        (cancelled,) = await eventually(lambda: shared.requests("notifications/cancelled"), "one")
+        rest = second if cancelled["params"]["requestId"] == first["id"] else first
+        shared.answer(rest, {"content": []})
+        assert (await stdio.message(id=3))["result"]
+        stdio.send(modern("nonsense", id=4)[0])
+        assert (await stdio.message(id=4))["error"]["code"] == -32601
+        assert not [one for one in stdio.got if one.get("id") == 2]
+
+
+async def test_cancelled_call_gets_no_answer() -> None:
+    async with serving() as http, connected(http.url) as stdio:
+        await stdio.handshake()
+        stdio.send(call(id=9))
+        await http.proxy.calls(1)
+        stdio.send(notification("notifications/cancelled", {"requestId": 9}))
+        (shared,) = http.proxy.servers
+        await eventually(lambda: shared.requests("notifications/cancelled"), "a cancellation")
+        stdio.send(request("ping", id=10))
+        await stdio.message(id=10)
+        assert not [one for one in stdio.got if one.get("id") == 9]
+
+
+async def test_lost_session_is_made_anew_and_calls_go_on() -> None:
+    async with serving() as http, connected(http.url) as stdio:
+        await stdio.handshake()
+        await forget_sessions(http)
+        stdio.send(call(id=1))
+        stdio.send(call(id=2))
+        for sent in await http.proxy.calls(2):
+            http.proxy.servers[0].answer(sent, {"content": []})
+        assert (await stdio.message(id=1))["result"]
+        assert (await stdio.message(id=2))["result"]
+        (client,) = http.proxy.clients.open_clients.values()
+        assert (client.session.version, client.session.level) == ("2025-11-25", "error")
+        http.proxy.servers[0].send(method="notifications/message", params={"level": "error", "data": "new"})
+        assert (await stdio.message(method="notifications/message"))["params"]["data"] == "new"
+        assert len([one for one in stdio.got if one.get("id") == "hello"]) == 1
+
+
+async def test_call_on_its_way_at_the_end_of_the_proxy_says_so() -> None:
+    async with serving(limits=Limits(patience=0.01)) as http, connected(http.url) as stdio:
+        await stdio.handshake()
+        stdio.send(call(id=1))
+        await http.proxy.calls(1)
+        await forget_sessions(http)
+        error = (await stdio.message(id=1))["error"]
+        assert "may have been carried out" in error["message"]
+        await http.door.close()
+        stdio.send(call(id=2))
+        assert "could not be reached" in (await stdio.message(id=2))["error"]["message"]
+
+
+@pytest.mark.parametrize("text", ["wrong-token-wrong-token", None])
+async def test_wrong_or_missing_token_is_an_error_that_says_what_to_do(
+    text: str | None, tmp_path: Any
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(text or "")
+    file.chmod(0o600)
+    options = ("--token-file", str(file)) if text else ()
+    async with serving(token="right-token-right-token") as http, connected(http.url, *options) as stdio:
+        stdio.send(request("initialize", HELLO, id=1))
+        error = (await stdio.message(id=1))["error"]
+    assert "--token-file" in error["message"]
+    assert "right-token" not in error["message"]
+
+
+async def test_wrong_address_and_invalid_lines_are_errors() -> None:
+    async with serving() as http, connected(http.url.replace("/mcp", "/other")) as stdio:
+        stdio.send(request("initialize", HELLO, id=1))
+        assert "/mcp" in (await stdio.message(id=1))["error"]["message"]
+        assert stdio.process.stdin is not None
+        stdio.process.stdin.write(b"{nonsense\n")
+        assert (await stdio.message(id=None))["error"]["code"] == -32700
+
+
+async def test_large_messages_pass_both_ways() -> None:
+    text = "x" * (3 << 20)
+    async with serving() as http, connected(http.url) as stdio:
+        await stdio.handshake()
+        message = call(id=1)
+        message["params"]["arguments"]["args"] = {"text": text}  # type: ignore[index]
+        stdio.send(message)
+        (sent,) = await http.proxy.calls(1)
+        assert sent["params"]["arguments"] == {"text": text}
+        http.proxy.servers[0].answer(sent, {"content": [{"type": "text", "text": text}]})
+        assert (await stdio.message(id=1))["result"]["content"][0]["text"] == text

@@ -1,0 +1,152 @@
+"""Who may come in over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from starlette.datastructures import Headers
+
+from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.extras.serving.gate import Gate
+from dynamic_mcp.extras.serving.refused import RefusedRequest
+from dynamic_mcp.extras.serving.token import VARIABLE, token_from
+from tests.dynamic_mcp.extras.serving.door import request, serving
+
+TOKEN = "correct-horse-battery"
+
+
+def status(gate: Gate, *headers: tuple[str, str]) -> int:
+    """The status of a refusal, or 200."""
+    try:
+        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+        gate.check(Headers(raw=raw))
+    except RefusedRequest as refused:
+        return refused.status
+    return 200
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1:8765", 200),
+        ("localhost", 200),
+        ("LOCALHOST:1", 200),
+        ("[::1]:8765", 200),
+        ("evil.example", 403),
+        ("localhost.evil.example:8765", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("127.0.0.1@evil.example", 403),
+        ("evil.example#localhost", 403),
+        ("", 403),
+        ("proxy.example:443", 200),
+    ],
+)
+def test_host_must_be_a_name_of_the_proxy(host: str, expected: int) -> None:
+    assert status(Gate("127.0.0.1", ["Proxy.example"], None), ("Host", host)) == expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("http://localhost:6274", 200),
+        ("https://127.0.0.1", 200),
+        ("http://[::1]:3000", 200),
+        ("https://proxy.example", 200),
+        ("null", 403),
+        ("", 403),
+        ("http://evil.example", 403),
+        ("http://localhost.evil.example", 403),
+        ("http://user@localhost", 403),
+        ("file://", 403),
+        ("http://[", 403),
+        ("localhost", 403),
+    ],
+)
+def test_origin_must_be_a_page_of_the_proxy(origin: str, expected: int) -> None:
+    gate = Gate("127.0.0.1", ["proxy.example"], None)
+    assert status(gate, ("Host", "localhost"), ("Origin", origin)) == expected
+
+
+def test_missing_or_second_host_is_refused() -> None:
+    gate = Gate("127.0.0.1", [], None)
+    assert status(gate) == 403
+    assert status(gate, ("Host", "localhost"), ("Host", "localhost")) == 403
+
+
+@pytest.mark.parametrize(("listen", "local"), [("0.0.0.0", 200), ("192.0.2.7", 403), ("::", 200)])
+def test_address_of_the_network_has_its_own_name(listen: str, local: int) -> None:
+    gate = Gate(listen, ["box.example"], None)
+    assert status(gate, ("Host", "localhost:1")) == local
+    assert status(gate, ("Host", "box.example")) == 200
+    assert status(gate, ("Host", "192.0.2.7:1")) == (200 if listen == "192.0.2.7" else 403)
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ([], 401),
+        ([f"Bearer {TOKEN}"], 200),
+        ([f"bearer {TOKEN}"], 200),
+        ([f"Basic {TOKEN}"], 401),
+        ([TOKEN], 401),
+        ([f"Bearer {TOKEN}x"], 401),
+        ([f"Bearer {TOKEN[:-1]}"], 401),
+        (["Bearer "], 401),
+        (["Bearer \xe9"], 401),
+        ([f"Bearer {TOKEN}", f"Bearer {TOKEN}"], 401),
+    ],
+)
+def test_token_must_be_the_configured_one(sent: list[str], expected: int) -> None:
+    headers = [("Host", "localhost"), *(("Authorization", value) for value in sent)]
+    assert status(Gate("127.0.0.1", [], TOKEN), *headers) == expected
+
+
+async def test_every_request_needs_the_token_and_the_answer_asks_for_it() -> None:
+    async with serving(token=TOKEN) as http:
+        for method in ("POST", "GET", "DELETE", "OPTIONS"):
+            for path in ("/mcp", "/status", "/other"):
+                url = http.url.replace("/mcp", path)
+                answer = await http.client.request(method, url, headers={"Accept": "*/*"})
+                assert answer.status_code == 401
+                assert answer.headers["www-authenticate"].startswith("Bearer")
+        http.client.headers["Authorization"] = f"Bearer {TOKEN}"
+        pong = await http.post(request("ping"), await http.session())
+    assert pong.status_code == 200
+
+
+async def test_page_of_another_machine_gets_nothing() -> None:
+    async with serving() as http:
+        session = await http.session()
+        rebound = [
+            await http.post(request("ping"), {**session, **headers})
+            for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"})
+        ]
+        local = await http.post(request("ping"), {**session, "Origin": "http://localhost:1"})
+    assert [answer.status_code for answer in rebound] == [403, 403]
+    assert local.status_code == 200
+    assert not any(name.startswith("access-control") for name in local.headers)
+
+
+def test_token_comes_from_the_file_or_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    file.chmod(0o600)
+    environment = {VARIABLE: "x" * 20}
+    assert token_from(str(file), dict(environment)) == TOKEN
+    assert token_from(None, environment) == "x" * 20
+    assert environment == {}
+    assert token_from(None, {}) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["short", "", "two words of one token", "Zeichen-\u00e4\u00f6\u00fc-und-mehr"]
+)
+def test_bad_token_is_an_error_that_says_where_and_what(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"token.*openssl rand") as caught:
+        token_from(str(file), {})
+    assert not text or text not in str(caught.value)
+    with pytest.raises(ConfigError, match="cannot read"):
+        token_from(str(tmp_path / "none"), {})
