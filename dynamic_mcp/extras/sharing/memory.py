@@ -19,10 +19,13 @@ from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR
 MAX_SUBSCRIPTIONS = 1024
 #: The error of a call that was on its way.
 LOST = (
-    "The process that serves this session ended before it answered, and another one replaces it. "
+    "The connection to the process that serves this session ended before the answer came. "
     "The call may have been carried out; repeat it only if that does no harm."
 )
 _WITHDRAWN = b'"the process that asked has ended"'
+_VERSION_WITH_BATCHES = "2025-03-26"
+#: How ids begin that are none: a missing one, null, true, false, an object and an array. The proxy refuses them without their id.
+_NO_ID = (b"", b"n", b"t", b"f", b"{", b"[")
 _OWN_ID = "dynamic-mcp-attached-"
 
 
@@ -30,6 +33,12 @@ class _Envelope(msgspec.Struct, gc=False):
     id: Raw = Raw(b"")
     method: str | None = None
     params: Raw = Raw(b"")
+    result: Raw = Raw(b"")
+    error: Raw = Raw(b"")
+
+
+class _Handshake(msgspec.Struct):
+    version: str = msgspec.field(name="protocolVersion", default="")
 
 
 class _Cancelled(msgspec.Struct):
@@ -55,6 +64,8 @@ class SessionMemory:
         self._handshake: bytes | None = None
         self._handshake_id = b""
         self._is_initialized = False
+        #: whether the proxy answers the messages of a batch; otherwise it refuses the whole line, and names no id
+        self._takes_batches = False
         self._level: bytes | None = None
         self._subscribed: dict[str, bytes] = {}
         #: requests that this end made itself, whose answers the client does not get
@@ -64,9 +75,10 @@ class SessionMemory:
     def to_server(self, line: bytes) -> bytes:
         """Note a line of the client; what the serving process gets, which is nothing for an answer to a withdrawn question."""
         messages = _messages(line)
-        for message in messages:
-            self._note_from_client(message)
-        if len(messages) == 1 and messages[0].method is None and messages[0].id:
+        if self._takes_batches or not _is_batch(line):
+            for message in messages:
+                self._note_from_client(message)
+        if len(messages) == 1 and _is_answer(messages[0]):
             id = bytes(messages[0].id)
             if id not in self._asked:
                 return b""
@@ -133,22 +145,38 @@ class SessionMemory:
                 self._in_flight.pop(_cancelled(message), None)
             case "initialize":
                 self._handshake, self._handshake_id = params, id
+                self._takes_batches = _version(params) == _VERSION_WITH_BATCHES
             case "logging/setLevel":
                 self._level = params
             case "resources/subscribe" if len(self._subscribed) < MAX_SUBSCRIPTIONS:
                 self._subscribed[_uri(params)] = params
             case "resources/unsubscribe":
                 self._subscribed.pop(_uri(params), None)
-        if id:
+        if id[:1] not in _NO_ID:
             self._in_flight[id] = message.method or ""
 
 
 def _messages(line: bytes) -> list[_Envelope]:
     """The messages of a line; none if it cannot be read, which the serving process tells the client."""
     try:
-        return _decode_batch(line) if line.lstrip()[:1] == b"[" else [_decode(line)]
+        return _decode_batch(line) if _is_batch(line) else [_decode(line)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
+
+
+def _is_batch(line: bytes) -> bool:
+    return line.lstrip()[:1] == b"["
+
+
+def _is_answer(message: _Envelope) -> bool:
+    return message.method is None and bool(message.id) and bool(bytes(message.result) or bytes(message.error))
+
+
+def _version(params: bytes) -> str:
+    try:
+        return msgspec.json.decode(params or b"{}", type=_Handshake).version
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def _cancelled(message: _Envelope) -> bytes:
