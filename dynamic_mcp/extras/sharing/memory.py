@@ -1,6 +1,7 @@
 """What an attached end remembers of the session of its client.
 
-If the serving process dies, the next one has to know the session: the handshake, the log level and the subscriptions. A call that was on
+If the serving process dies, the next one has to know the session: the handshake, the log level and the subscriptions, which are requests
+without an answer in 2026-07-28. A call that was on
 its way gets an error, because the server may have carried it out. This end withdraws a question that the dead process asked, and a late
 answer to it goes to no other process.
 """
@@ -49,6 +50,14 @@ class _Resource(msgspec.Struct):
     uri: str = ""
 
 
+class _Meta(msgspec.Struct):
+    subscription: Raw = msgspec.field(name="io.modelcontextprotocol/subscriptionId", default=Raw(b""))
+
+
+class _Acknowledged(msgspec.Struct):
+    meta: _Meta = msgspec.field(name="_meta", default_factory=_Meta)
+
+
 _decode = msgspec.json.Decoder(_Envelope).decode
 _decode_batch = msgspec.json.Decoder(list[_Envelope]).decode
 
@@ -68,6 +77,9 @@ class SessionMemory:
         self._takes_batches = False
         self._level: bytes | None = None
         self._subscribed: dict[str, bytes] = {}
+        #: open requests for announcements: their parameters; and those whose acknowledgement the client has had
+        self._listening: dict[bytes, bytes] = {}
+        self._acknowledged: set[bytes] = set()
         #: requests that this end made itself, whose answers the client does not get
         self._own: set[bytes] = set()
         self._count = 0
@@ -93,9 +105,15 @@ class SessionMemory:
                 if id in self._own:
                     self._own.discard(id)
                     return b""
-                self._in_flight.pop(id, None)
+                self._end_request(id)
             elif id:
                 self._asked.add(id)
+            elif message.method == "notifications/subscriptions/acknowledged":
+                subscription = _subscription(message)
+                if subscription in self._acknowledged:
+                    return b""
+                if subscription in self._listening:
+                    self._acknowledged.add(subscription)
             elif message.method == "notifications/cancelled":
                 self._asked.discard(_cancelled(message))
         return line
@@ -106,7 +124,7 @@ class SessionMemory:
             params = b'{"requestId":%b,"reason":%b}' % (id, _WITHDRAWN)
             yield jsonrpc.notification("notifications/cancelled", params)
         for id, method in list(self._in_flight.items()):
-            if method != "initialize":
+            if method != "initialize" and id not in self._listening:
                 del self._in_flight[id]
                 yield jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, LOST))
         self._asked.clear()
@@ -114,6 +132,8 @@ class SessionMemory:
 
     def replay(self) -> Iterator[bytes]:
         """The lines with which the next serving process learns of the session."""
+        for id, params in self._listening.items():
+            yield jsonrpc.request(id, "subscriptions/listen", params)
         if self._handshake is None:
             return
         if self._handshake_id in self._in_flight:
@@ -134,6 +154,11 @@ class SessionMemory:
         self._own.add(id)
         return jsonrpc.request(id, method, params)
 
+    def _end_request(self, id: bytes) -> None:
+        self._in_flight.pop(id, None)
+        self._listening.pop(id, None)
+        self._acknowledged.discard(id)
+
     def _note_from_client(self, message: _Envelope) -> None:
         id, params = bytes(message.id), bytes(message.params)
         match message.method:
@@ -142,7 +167,7 @@ class SessionMemory:
             case "notifications/initialized":
                 self._is_initialized = True
             case "notifications/cancelled":
-                self._in_flight.pop(_cancelled(message), None)
+                self._end_request(_cancelled(message))
             case "initialize":
                 self._handshake, self._handshake_id = params, id
                 self._takes_batches = _version(params) == _VERSION_WITH_BATCHES
@@ -150,6 +175,8 @@ class SessionMemory:
                 self._level = params
             case "resources/subscribe" if len(self._subscribed) < MAX_SUBSCRIPTIONS:
                 self._subscribed[_uri(params)] = params
+            case "subscriptions/listen" if id and len(self._listening) < MAX_SUBSCRIPTIONS:
+                self._listening[id] = params
             case "resources/unsubscribe":
                 self._subscribed.pop(_uri(params), None)
         if id[:1] not in _NO_ID:
@@ -182,6 +209,13 @@ def _version(params: bytes) -> str:
 def _cancelled(message: _Envelope) -> bytes:
     try:
         return bytes(msgspec.json.decode(message.params or b"{}", type=_Cancelled).id)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return b""
+
+
+def _subscription(message: _Envelope) -> bytes:
+    try:
+        return bytes(msgspec.json.decode(message.params or b"{}", type=_Acknowledged).meta.subscription)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return b""
 

@@ -106,6 +106,29 @@ def test_question_of_a_dead_process_is_withdrawn_and_its_answer_dropped() -> Non
     assert session.client({"jsonrpc": "2.0", "id": 8, "result": {}}) == b""
 
 
+def test_modern_subscription_goes_on_with_the_next_process() -> None:
+    session = Session()
+    session.client(request("s", "subscriptions/listen", notifications={"toolsListChanged": True}))
+    meta = {"io.modelcontextprotocol/subscriptionId": "s"}
+    acknowledged = {
+        "jsonrpc": "2.0",
+        "method": "notifications/subscriptions/acknowledged",
+        "params": {"_meta": meta},
+    }
+    changed = {**acknowledged, "method": "notifications/tools/list_changed"}
+    assert session.server(acknowledged)
+    for _ in range(2):
+        assert session.lost() == []
+        (again,) = session.replay()
+        assert (again["id"], again["method"]) == ("s", "subscriptions/listen")
+        assert again["params"] == {"notifications": {"toolsListChanged": True}}
+        # The client has had its acknowledgement.
+        assert not session.server(acknowledged)
+        assert session.server(changed)
+    session.client({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "s"}})
+    assert session.replay() == []
+
+
 def test_line_that_cannot_be_read_goes_on_unchanged() -> None:
     session = Session()
     for line in (b"\n", b"{\n", b"[1]\n", b"[]\n", b'{"id":1}x\n', b"\xff\n", b"[" * 100_000 + b"\n"):
