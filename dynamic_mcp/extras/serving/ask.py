@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
+import msgspec
 
 from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.extras.sharing.shape import Report
 from dynamic_mcp.http_proxy import proxy_for
 from dynamic_mcp.origin import NO_WEB_ADDRESS, is_web_address
 from dynamic_mcp.tls import trust_store
 
 _TIMEOUT = 10.0
 _STATUS = "/status"
-_EXPECTED = {"pid", "version", "config", "since", "memory", "clients", "groups"}
 
 
-def served_report(url: str, token: str | None) -> dict[str, Any]:
+def served_report(url: str, token: str | None) -> Report:
     """The report of the proxy at this URL. Raises ConfigError."""
     if not is_web_address(url):
         raise ConfigError(f"the URL {NO_WEB_ADDRESS}")
@@ -30,15 +30,13 @@ def served_report(url: str, token: str | None) -> dict[str, Any]:
     try:
         with httpx.Client(verify=verify, proxy=proxy_for(url), trust_env=False, timeout=_TIMEOUT) as client:
             answer = client.get(address, headers=headers)
-        report = answer.json() if answer.status_code == httpx.codes.OK else None
     except httpx.HTTPError as error:
         raise ConfigError(f"the proxy could not be reached: {error or type(error).__name__}") from None
-    except ValueError:
-        report = None
     if answer.status_code in (401, 403):
         raise ConfigError(
             f"the proxy refuses to answer (HTTP {answer.status_code}); --token-file names its token"
         )
-    if not isinstance(report, dict) or not report.keys() >= _EXPECTED:
-        raise ConfigError(f"no proxy of this version serves there (HTTP {answer.status_code})")
-    return report
+    try:
+        return msgspec.json.decode(answer.content, type=Report)
+    except msgspec.MsgspecError:
+        raise ConfigError(f"no proxy of this version serves there (HTTP {answer.status_code})") from None
