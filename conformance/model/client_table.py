@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -46,6 +46,10 @@ class ClientTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     #: variables of the program, in which `{port}` stands for its port
     env: dict[str, str] = msgspec.field(default_factory=dict)
+    #: whether its clients share one process of each stdio server; on stdio, each client is a start with the same configuration
+    shares: bool = False
+    #: seconds that shared servers outlive the last client
+    lingers: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
     @property
     def listens(self) -> bool:
@@ -55,8 +59,15 @@ class ClientTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def end_signal(self) -> int:
         return signal.Signals[self.ends]
 
+    @property
+    def has_several(self) -> bool:
+        """Whether the program can have several clients at once."""
+        return self.listens or self.shares
+
     def problem(self) -> str | None:
         """What is wrong with the table, and what to write instead; None if nothing is."""
+        if self.lingers and not self.shares:
+            return "lingers needs shares = true"
         if not self.listens:
             given = [name for name in ("url", "headers", "ready") if getattr(self, name) != _DEFAULTS[name]]
             return f'{given[0]} needs transport = "http" or "sse"' if given else None

@@ -35,6 +35,8 @@ IMPLEMENTATIONS = Path(__file__).resolve().parents[1] / "implementations"
 DEFAULT_STARTS_WITHIN = 5.0
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
 TRANSPORTS = ("stdio", "http", "sse")
+#: the family of the requirements about several clients at once
+SEVERAL_CLIENTS = "SHARE"
 #: the environment variables that make it write more to stderr
 DEFAULT_LOG_SWITCH: Mapping[str, str] = {"RUST_LOG": "debug"}
 #: the revisions of MCP
@@ -256,6 +258,11 @@ class Profile:
             return reason
         if self.relay and (reason := reason_for_exemption(requirement_id)) is not None:
             return reason
+        if family == SEVERAL_CLIENTS and not self.client.has_several:
+            return (
+                "the requirement is about several clients at once, and the program has one: it speaks on stdio, and its profile does "
+                "not say that its starts share their servers (`shares` in [client])"
+            )
         if reach == Reach.SEVERAL_UPSTREAMS and self.upstreams == "one":
             return "the requirement is about several upstreams, and one process of the program serves one"
         if reach == Reach.DYNAMIC_MCP:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+#: the profile of the reference behind the gateway
+LISTENING = "reference-http"
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -34,6 +37,8 @@ class Mutant:
     crashes: bool
     #: the mistake is in the gateway that lets the reference listen
     listens: bool = False
+    #: the profile of the reference that the mutant runs with
+    profile: str = "reference"
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,20 @@ _legitimate: dict[str, Legitimate] = {}
 
 
 def mutant(
-    kills: str, *, also: dict[str, str] | None = None, crashes: bool = False, listens: bool = False
+    kills: str,
+    *,
+    also: dict[str, str] | None = None,
+    crashes: bool = False,
+    listens: bool = False,
+    profile: str = "reference",
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Register a mutant that the check of requirement ``kills`` must catch; the other arguments are those of ``Mutant``."""
 
     def register(apply: Callable[[], None]) -> Callable[[], None]:
         name = _new_name(apply)
-        _mutants[name] = Mutant(name, kills, apply, also or {}, crashes, listens)
+        _mutants[name] = Mutant(
+            name, kills, apply, also or {}, crashes, listens, LISTENING if listens else profile
+        )
         return apply
 
     return register

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 NULL_PROGRAMS = ("null-programs", "impostors")
 #: this word selects all legitimate designs
 LEGITIMATE = "legitimate"
-#: the profile of the reference behind the gateway
-LISTENING = "reference-http"
 #: seconds that a check waits for a null program that may pass no check, because it never does what the check waits for
 MAX_WAIT = 2.0
 
@@ -63,7 +61,7 @@ class Trial:
     #: see `Mutant`
     crashes: bool = False
     #: see `Mutant`
-    listens: bool = False
+    runs_as: str = DEFAULT_PROFILE
     #: see `Legitimate`
     profile: str = ""
 
@@ -85,7 +83,7 @@ def trials_of_mutant(mutant: Mutant, checks: Mapping[str, Check], against: Again
             declared.get(check.id),
             own=check.id == mutant.kills,
             crashes=mutant.crashes,
-            listens=mutant.listens,
+            runs_as=mutant.profile,
         )
         for check in judges
     ]
@@ -176,13 +174,13 @@ def sut_of(trial: Trial) -> Sut:
     if trial.kind is not ProgramKind.NULL_PROGRAM:
         # A mutant has to keep the promises of the reference; a design only those of its own profile.
         profile = (
-            Profile.load(LISTENING if trial.listens else DEFAULT_PROFILE)
+            Profile.load(trial.runs_as)
             if trial.kind is ProgramKind.MUTANT
             else Profile.parse(trial.profile, trial.program)
         )
         place = UPSTREAM if profile.single is not None else PLACEHOLDER
-        # The command of the profile that listens begins with the gateway, in whose place the mutant stands.
-        words = profile.command[3:] if trial.listens else (place,)
+        # A command begins with `{python} -m MODULE`, in whose place the mutant stands.
+        words = profile.command[3:] or (place,)
         sut = make_sut((sys.executable, "-m", "conformance.mutants", trial.program, *words), profile)
     else:
         sut = make_sut((sys.executable, "-I", "-S", str(null_programs.MAIN), trial.program, PLACEHOLDER))

@@ -255,6 +255,24 @@ class McpClient:
         self.transcript.sent_all()
         await self._transport.end()
 
+    async def vanish(self) -> None:
+        """Be gone as after a crash: SIGKILL for the start of this client, or every connection breaks and no DELETE ends the session."""
+        self._may_end = True
+        self.transcript.sent_all()
+        await self._transport.vanish()
+
+    async def leave(self) -> None:
+        """End the session. A program that listens goes on."""
+        self._may_end = True
+        self.transcript.sent_all()
+        if self._transport.on_stdio:
+            self._launched.close_stdin()
+        await self._transport.close()
+
+    def ignore_output(self) -> None:
+        """Leave unread what the program sends to this client, up to the end."""
+        self._transport.ignore()
+
     def close_stdin(self) -> None:
         needs_stdio(self._transport, "end of stdin")
         self._may_end = True

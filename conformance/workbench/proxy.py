@@ -11,6 +11,7 @@ import json
 import math
 import re
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -28,6 +29,7 @@ from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from conformance.model.profile import Profile
     from conformance.workbench.arrivals import Arrivals
@@ -40,6 +42,17 @@ if TYPE_CHECKING:
     from conformance.workbench.transports.base import ClientTransport
 
 _POLL = 0.1
+
+
+@dataclass(frozen=True)
+class Program:
+    """The running program behind a client, for another client of it (`conformance.workbench.several_clients`)."""
+
+    launched: Launched
+    processes: Census
+    config: Path | None
+    #: its upstreams, as far as the check named them
+    served: Sequence[MockUpstream]
 
 
 class Proxy(McpClient):
@@ -66,6 +79,8 @@ class Proxy(McpClient):
         super().__init__(launched, inbox, timeline, processes, transport)
         #: the answer to `initialize`, after `handshake`
         self.greeting: Answer | None = None
+        #: the program, once the workbench has started it
+        self.program: Program | None = None
         self._names, self._alone = profile.names, alone
         self._face = face_of(profile, arrivals.upstreams, alone=alone)
         self._is_dynamic = profile.face == "dynamic"

@@ -37,7 +37,7 @@ from conformance.workbench.outcome import (
     added_variables,
     continue_at_once,
 )
-from conformance.workbench.proxy import Proxy
+from conformance.workbench.proxy import Program, Proxy
 from conformance.workbench.proxy_set import one_each
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from conformance.model.sut import Sut
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.terminal import Terminal
+    from conformance.workbench.transports.base import ClientTransport
     from mock_servers.browser import User
     from mock_servers.script import Era
 
@@ -150,25 +151,14 @@ class Workbench(Judgement, UpstreamFactory):
         if wire_types and wiretypes.official_types() is None:
             self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
-        inbox = Inbox(self._timeline, actor)
+        inbox = self.inbox(actor)
         port = free_port() if self.sut.profile.client.listens else None
         listener = inbox if port is None else StdoutListener()
         launched, processes = await self._launch(
             actor, config, args, env, cwd, umask, listener, port, terminal, open_files, has_stderr
         )
-        transport = client_transport(self.sut.profile, port, launched, inbox, self._timeline)
-        proxy = Proxy(
-            launched,
-            inbox,
-            self._timeline,
-            processes,
-            self.sut.profile,
-            Arrivals(lambda: self.upstreams),
-            self.sut.max_wait,
-            transport,
-            alone=len(served) == 1,
-            only=served if self.sut.profile.upstreams == "one" else (),
-        )
+        proxy, transport = self.client_of(launched, inbox, processes, port, served)
+        proxy.program = Program(launched, processes, config, served)
         try:
             async with proxy.answers.running(proxy):
                 yield proxy
@@ -187,6 +177,34 @@ class Workbench(Judgement, UpstreamFactory):
             wiretypes.judge(inbox.transcript)
         if one_answer_each:
             pairing.judge(inbox.transcript)
+
+    def client_of(
+        self,
+        launched: Launched,
+        inbox: Inbox,
+        processes: Census,
+        port: int | None,
+        served: Sequence[MockUpstream],
+    ) -> tuple[Proxy, ClientTransport]:
+        """A client of a running program with these upstreams, and its transport."""
+        transport = client_transport(self.sut.profile, port, launched, inbox, self._timeline)
+        proxy = Proxy(
+            launched,
+            inbox,
+            self._timeline,
+            processes,
+            self.sut.profile,
+            Arrivals(lambda: self.upstreams),
+            self.sut.max_wait,
+            transport,
+            alone=len(served) == 1,
+            only=served if self.sut.profile.upstreams == "one" else (),
+        )
+        return proxy, transport
+
+    def inbox(self, actor: str) -> Inbox:
+        """An inbox for a client of the program that the evidence calls `actor`."""
+        return Inbox(self._timeline, actor)
 
     @asynccontextmanager
     async def serving(self, *upstreams: MockUpstream, **start: Any) -> AsyncIterator[Proxy]:

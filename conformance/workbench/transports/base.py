@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from conformance.errors import NotApplicable
@@ -50,6 +51,12 @@ class ClientTransport(Protocol):
     async def close(self) -> None:
         """End the session. Nothing is sent or received afterwards."""
 
+    async def vanish(self) -> None:
+        """Be gone as after a crash of the client: nothing ends the session."""
+
+    def ignore(self) -> None:
+        """Leave unread what the program sends from now on."""
+
     def judge(self) -> None:
         """Raise `Violation` for the first message that arrived in a way that the transport does not allow."""
 
@@ -79,6 +86,14 @@ class StdioClientTransport:
 
     async def close(self) -> None:
         """Do nothing: the end of the program closes its stdin."""
+
+    async def vanish(self) -> None:
+        """Kill the program that the client has started."""
+        self._launched.signal(signal.SIGKILL)
+
+    def ignore(self) -> None:
+        """Stop reading stdout."""
+        self._launched.stdout.ignore()
 
     def judge(self) -> None:
         """Do nothing: other modules judge the lines on stdout."""

@@ -123,6 +123,8 @@ class ListeningTransport:
         self._client: aiohttp.ClientSession | None = None
         self._preparing = anyio.Lock()
         self._is_closed = False
+        self._reads = asyncio.Event()
+        self._reads.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: dict[tuple[type, Any], Failure] = {}
         self._faults: list[BaseException] = []
@@ -162,16 +164,28 @@ class ListeningTransport:
 
     async def close(self) -> None:
         """End the session, and close every connection."""
+        await self._close(ends_session=True)
+
+    async def _close(self, *, ends_session: bool) -> None:
         if self._is_closed:
             return
         self._is_closed = True
-        if self._client is not None and self._launched.code is None:
+        self._reads.set()
+        if ends_session and self._client is not None and self._launched.code is None:
             await self.end_session(self._client)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._client is not None:
             await self._client.close()
+
+    async def vanish(self) -> None:
+        """Break every connection, and do not end the session."""
+        await self._close(ends_session=False)
+
+    def ignore(self) -> None:
+        """Leave unread what comes on every connection from now on."""
+        self._reads.clear()
 
     def judge(self) -> None:
         """As in `ClientTransport`."""
@@ -269,6 +283,7 @@ class ListeningTransport:
     async def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """The body in pieces. Raises `StreamTooLarge` when the client has received more than it reads."""
         while chunk := await response.content.read(_CHUNK):
+            await self._reads.wait()
             self._received += len(chunk)
             if self._received > MAX_RECEIVED or self._inbox.flooded:
                 raise StreamTooLarge(f"a flood: more than {self._received} bytes")

@@ -33,8 +33,21 @@ def test_without_a_table_the_program_speaks_on_stdio() -> None:
 
 
 @pytest.mark.parametrize(
+    ("table", "reason"),
+    [("", "one: it speaks on stdio"), ("[client]\nshares = true\nlingers = 1", None), (GOOD, None)],
+)
+def test_requirements_about_several_clients_apply_where_there_can_be_several(
+    table: str, reason: str | None
+) -> None:
+    found = Profile.parse(table, "profile.toml").reason_for_absence("SHARE-001")
+    assert found is None if reason is None else found is not None and reason in found
+
+
+@pytest.mark.parametrize(
     ("table", "problem"),
     [
+        ("lingers = 1", "lingers needs shares = true"),
+        ("shares = true\nlingers = -1", "lingers"),
         ('url = "http://127.0.0.1:{port}/mcp"', r'url needs transport = "http" or "sse"'),
         ('ready = { path = "/" }', r"ready needs transport"),
         ('transport = "http"', r"url: '' is not a URL of this machine with the port: write"),

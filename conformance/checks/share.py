@@ -1,0 +1,309 @@
+"""SHARE: what belongs to one client of a program does not reach another."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from conformance.checks import check
+from conformance.errors import NotApplicable
+from conformance.workbench.several_clients import another_client, clients_of_one_program
+from mock_servers.script import Rule, Script, hold, notify, on_call, progress, release, reply, request, sleep
+
+if TYPE_CHECKING:
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.transcript import Json
+    from conformance.workbench.workbench import Workbench
+
+ELICIT = "elicitation/create"
+PROGRESS = "notifications/progress"
+UPDATED = "notifications/resources/updated"
+LOGGED = "notifications/message"
+URI = "share://thing"
+CAN_BE_ASKED = {"elicitation": {}}
+#: requests of each client
+ROUNDS = 5
+#: seconds after which a message that has not come counts as kept from a client
+QUIET = 0.5
+
+
+def with_argument(**arguments: Any) -> Json:
+    """The params of a rule for calls with these arguments."""
+    return {"arguments": arguments}
+
+
+def answers(proxy: Proxy, id: object) -> list[Json]:
+    """The answers to a request of `begin` that have come."""
+    return [message for message in proxy.received if message.get("id") == id and "method" not in message]
+
+
+async def answer_to(workbench: Workbench, proxy: Proxy, id: object, what: str) -> Json:
+    """The answer to a request of `begin`, once it has come."""
+    found = await workbench.eventually(lambda: answers(proxy, id), within=5.0, what=what)
+    return found[0]
+
+
+def must_be_right(workbench: Workbench, answer: Json, what: str) -> None:
+    """Raise `Violation` unless the answer is the result of a call that succeeded."""
+    is_right = isinstance(answer.get("result"), dict) and not answer["result"].get("isError")
+    workbench.expect(is_right, f"{what} succeeds", answer)
+
+
+@check("SHARE-001", timeout=40)
+async def each_client_gets_its_own_answers(workbench: Workbench) -> None:
+    """The ids are the same, the arguments differ. The workbench compares the receipt in each answer with the journal of the upstream."""
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(0.05), reply())]))
+    async with clients_of_one_program(workbench, upstream) as clients:
+        first = clients[0]
+        await workbench.run_cases(*(partial(_calls, workbench, one, n) for n, one in enumerate(clients)))
+        if workbench.sut.profile.speaks("2026-07-28") is False:
+            return
+        with workbench.case("a client of each era"):
+            async with another_client(workbench, first) as modern:
+                modern.modern = True
+                await modern.ready(upstream)
+                clients = [first, modern]
+                steps = (partial(_calls, workbench, one, n, 100) for n, one in enumerate(clients, 2))
+                await workbench.run_cases(*steps)
+
+
+async def _calls(workbench: Workbench, proxy: Proxy, number: int, base: int = 0) -> None:
+    """Calls with the ids 1, 2 and so on, and with arguments that no other client uses."""
+    for turn in range(1, ROUNDS + 1):
+        params = proxy.call_params("a", "echo", {"x": f"client {number}", "n": turn})
+        answer = await proxy.request("tools/call", params, id=base + turn, within=10.0)
+        workbench.expect(not answer.is_error, "the call succeeds", answer.raw)
+        others = [f"client {other}" for other in range(4) if other != number]
+        workbench.expect(f"client {number}" in answer.raw, "the arguments of this client", answer.raw)
+        workbench.expect(not any(other in answer.raw for other in others), "no others", answer.raw)
+
+
+@check("SHARE-002", timeout=40)
+async def progress_goes_to_the_client_of_the_call(workbench: Workbench) -> None:
+    """Both clients use the same token."""
+    work = [progress(1), sleep(0.1), progress(2), sleep(0.1)]
+    upstream = workbench.stdio(
+        "a",
+        Script(
+            on=[
+                on_call("echo", hold("both"), *work, reply(), params=with_argument(x="first")),
+                on_call(
+                    "echo",
+                    release("both"),
+                    *(progress(n) for n in (11, 12)),
+                    reply(),
+                    params=with_argument(x="second"),
+                ),
+            ]
+        ),
+    )
+    async with clients_of_one_program(workbench, upstream) as (first, second):
+        for client, word in ((first, "first"), (second, "second")):
+            params = {**client.call_params("a", "echo", {"x": word}), "_meta": {"progressToken": "same"}}
+            await client.begin("tools/call", params, id="same")
+            await workbench.eventually(
+                lambda word=word: [one for one in upstream.requests("tools/call") if word in one.text],
+                within=5.0,
+                what=f"the {word} call reaches the upstream",
+            )
+        for client in (first, second):
+            must_be_right(workbench, await answer_to(workbench, client, "same", "an answer"), "the call")
+        heard = {
+            name: [one.param("progress") for one in client.transcript.heard(PROGRESS)]
+            for name, client in (("first", first), ("second", second))
+        }
+        if not heard["first"] and not heard["second"]:
+            raise NotApplicable("it relays no progress")
+        right = {"first": {1, 2}, "second": {11, 12}}
+        for name, values in heard.items():
+            workbench.expect(set(values) <= right[name], f"only {right[name]} for the {name}", heard)
+
+
+@check("SHARE-003", timeout=40)
+async def a_client_cancels_its_own_requests_only(workbench: Workbench) -> None:
+    """Both clients have a call with the same id, and the second one cancels its own."""
+    upstream = workbench.stdio(
+        "a",
+        Script(
+            on=[
+                on_call("echo", hold("go"), reply(), params=with_argument(x="stays")),
+                on_call("echo", hold("never"), reply(), params=with_argument(x="goes")),
+                on_call("echo", release("go"), reply(), params=with_argument(x="release")),
+            ]
+        ),
+    )
+    async with clients_of_one_program(workbench, upstream) as (first, second):
+        for client, word in ((first, "stays"), (second, "goes")):
+            await client.begin("tools/call", client.call_params("a", "echo", {"x": word}), id=7)
+            await _reached(workbench, upstream, word)
+        await second.notify("notifications/cancelled", {"requestId": 7})
+        await workbench.holds_for(QUIET, lambda: _must_have_none(workbench, first, 7))
+        must_be_right(workbench, (await second.call("a", "echo", {"x": "release"})).message, "a further call")
+        must_be_right(
+            workbench, await answer_to(workbench, first, 7, "the other client has its answer"), "the call"
+        )
+        workbench.expect(not answers(second, 7), "no answer to the cancelled call", answers(second, 7))
+
+
+def _must_have_none(workbench: Workbench, proxy: Proxy, id: object) -> None:
+    found = answers(proxy, id)
+    workbench.expect(not found, "the call of the other client goes on", found)
+
+
+async def _reached(workbench: Workbench, upstream: MockUpstream, word: str) -> None:
+    await workbench.eventually(
+        lambda: [one for one in upstream.requests("tools/call") if f'"{word}"' in one.text],
+        within=5.0,
+        what=f"the call with {word!r} reaches the upstream",
+    )
+
+
+@check("SHARE-004", timeout=40)
+async def a_question_goes_to_the_client_whose_call_it_is(workbench: Workbench) -> None:
+    """If several clients have calls at a server on stdio, nothing tells whose call asks. The proxy may then refuse the question."""
+    form = {"message": "Well?", "requestedSchema": {"type": "object", "properties": {}}}
+    ask = [request(ELICIT, form, wait=5.0), reply()]
+    upstream = workbench.stdio(
+        "a",
+        Script(
+            on=[
+                on_call("echo", *ask, params=with_argument(x="asks")),
+                on_call("echo", hold("go"), reply(), params=with_argument(x="waits")),
+                on_call("echo", release("go"), reply(), params=with_argument(x="release")),
+            ]
+        ),
+    )
+    async with clients_of_one_program(workbench, upstream, capabilities=CAN_BE_ASKED) as (first, second):
+        asked = 0
+        for asker, other in ((first, second), (second, first)):
+            with workbench.case("one client has a call"):
+                asked += await _question(workbench, upstream, asker, other)
+        if not asked:
+            raise NotApplicable("it passes no question on")
+        with workbench.case("both clients have calls"):
+            await first.begin("tools/call", first.call_params("a", "echo", {"x": "waits"}), id="waits")
+            await _reached(workbench, upstream, "waits")
+            await _question(workbench, upstream, second, first)
+            await second.call("a", "echo", {"x": "release"})
+            must_be_right(
+                workbench, await answer_to(workbench, first, "waits", "an answer"), "the call that waits"
+            )
+
+
+async def _question(workbench: Workbench, upstream: MockUpstream, asker: Proxy, other: Proxy) -> bool:
+    """Call a tool that asks; whether the question came. It must not come to the other client, and the server must get an answer."""
+    before = {client: len(_questions(client)) for client in (asker, other)}
+    settled = len(upstream.events("answer"))
+    id = f"asks-{settled}"
+    await asker.begin("tools/call", asker.call_params("a", "echo", {"x": "asks"}), id=id)
+    await workbench.eventually(
+        lambda: (
+            len(_questions(asker)) > before[asker]
+            or len(upstream.events("answer")) > settled
+            or answers(asker, id)
+        ),
+        within=5.0,
+        what="the question comes to the client of the call, or the proxy refuses it",
+    )
+    found = _questions(asker)[before[asker] :]
+    if found:
+        await asker.send({"id": found[0]["id"], "result": {"action": "accept", "content": {}}})
+    must_be_right(
+        workbench, await answer_to(workbench, asker, id, "an answer to the call that asks"), "the call"
+    )
+    wrong = _questions(other)[before[other] :]
+    workbench.expect(not wrong, "the other client gets no question", wrong)
+    return bool(found)
+
+
+def _questions(proxy: Proxy) -> list[Json]:
+    return [message for message in proxy.received if message.get("method") == ELICIT]
+
+
+@check("SHARE-005", timeout=40, slow=True)
+async def a_subscription_is_of_one_client(workbench: Workbench) -> None:
+    """An unsubscription of one client must not end the subscription of the other."""
+    update = notify(UPDATED, {"uri": URI})
+    script = Script(
+        resources=[{"uri": URI, "name": "thing"}],
+        capabilities={"resources": {"subscribe": True}, "tools": {}},
+        on=[
+            Rule("resources/subscribe", [reply(result={})]),
+            Rule("resources/unsubscribe", [reply(result={})]),
+            on_call("echo", update, reply()),
+        ],
+    )
+    upstream = workbench.stdio("a", script)
+    async with clients_of_one_program(workbench, upstream) as (first, second):
+        uri = await _subscribable(first)
+        await first.request("resources/subscribe", {"uri": uri})
+        with workbench.case("one client has subscribed"):
+            await _updates(workbench, second, hear=[first], stay_quiet=[second])
+        await second.request("resources/subscribe", {"uri": uri})
+        with workbench.case("both have subscribed"):
+            await _updates(workbench, second, hear=[first, second], stay_quiet=[])
+        await second.request("resources/unsubscribe", {"uri": uri})
+        with workbench.case("one has unsubscribed again"):
+            await _updates(workbench, second, hear=[first], stay_quiet=[second])
+
+
+async def _subscribable(proxy: Proxy) -> str:
+    """The URI of the resource. Raises `NotApplicable` if the proxy has no subscriptions."""
+    assert proxy.greeting is not None
+    resources = proxy.greeting.member("capabilities").get("resources")
+    if not isinstance(resources, dict) or not resources.get("subscribe"):
+        raise NotApplicable("it offers no subscriptions")
+    found = [str(one.get("uri")) for one in await proxy.items("resources/list", "resources")]
+    return next((uri for uri in found if "thing" in uri), URI)
+
+
+async def _updates(
+    workbench: Workbench, caller: Proxy, *, hear: list[Proxy], stay_quiet: list[Proxy]
+) -> None:
+    before = {one: len(one.transcript.heard(UPDATED)) for one in (*hear, *stay_quiet)}
+    await caller.call("a", "echo", {"x": "update"})
+    for one in hear:
+        await workbench.eventually(
+            lambda one=one: len(one.transcript.heard(UPDATED)) > before[one],
+            within=5.0,
+            what="a subscriber hears of the update",
+        )
+    await anyio.sleep(QUIET)
+    for one in stay_quiet:
+        heard = one.transcript.heard(UPDATED)[before[one] :]
+        workbench.expect(not heard, "the other client hears nothing", heard)
+
+
+@check("SHARE-006", timeout=40, slow=True)
+async def a_log_level_is_of_one_client(workbench: Workbench) -> None:
+    logged = [notify(LOGGED, {"level": level, "data": f"a line of {level}"}) for level in ("info", "error")]
+    script = Script(capabilities={"logging": {}, "tools": {}}, on=[on_call("echo", *logged, reply())])
+    script.on.insert(0, Rule("logging/setLevel", [reply(result={})]))
+    upstream = workbench.stdio("a", script)
+    async with clients_of_one_program(workbench, upstream) as (first, second):
+        assert first.greeting is not None
+        if "logging" not in first.greeting.member("capabilities"):
+            raise NotApplicable("it passes no log messages on")
+        for talker, quiet in ((first, second), (second, first)):
+            await talker.request("logging/setLevel", {"level": "info"})
+            await quiet.request("logging/setLevel", {"level": "error"})
+            before = {one: len(one.transcript.heard(LOGGED)) for one in (talker, quiet)}
+            await quiet.call("a", "echo", {"x": "log"})
+
+            def levels(one: Proxy, before: dict[Proxy, int] = before) -> list[Any]:
+                return [line.param("level") for line in one.transcript.heard(LOGGED)[before[one] :]]
+
+            for one in (talker, quiet):
+                await workbench.eventually(
+                    lambda one=one: "error" in levels(one),
+                    within=5.0,
+                    what="both clients get the line of their level",
+                )
+            await anyio.sleep(QUIET)
+            workbench.expect(
+                "info" not in levels(quiet), "only `error` for the client that asks for it", levels(quiet)
+            )
+            workbench.expect("info" in levels(talker), "also `info` for the other client", levels(talker))

@@ -1,0 +1,176 @@
+"""Mistakes between the clients of one proxy.
+
+Most of them are in the lines of the clients: `_between_clients` changes who gets a line, and from whom the proxy reads one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp.frontend import pool
+from dynamic_mcp.frontend.clients import Client, Clients
+from dynamic_mcp.frontend.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamic_mcp.config.model import Config
+
+    Take = Callable[[bytes], None]
+    Deliver = Callable[[bytes, Take, "_Lines"], None]
+
+SHARE = "reference-share"
+
+Message = dict[str, Any]
+
+
+def _message(line: bytes) -> Message:
+    try:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+class _Lines:
+    """The lines of all clients: `senders` write to a client, `receivers` take its lines; the oldest first."""
+
+    def __init__(self) -> None:
+        self.senders: list[Take] = []
+        self.receivers: list[Take] = []
+
+
+def _between_clients(
+    to_client: Deliver = lambda line, send, lines: send(line),
+    from_client: Deliver = lambda line, receive, lines: receive(line),
+) -> None:
+    """Let `to_client` deliver each line for a client, and `from_client` each line of one."""
+    right, lines = Clients.open, _Lines()
+
+    def wrong(self: Clients, send: Take, **options: Any) -> Client:
+        lines.senders.append(send)
+        client = right(self, lambda line: to_client(line, send, lines), **options)
+        receive = client.receive
+        lines.receivers.append(receive)
+        client.receive = lambda line: from_client(line, receive, lines)  # type: ignore[method-assign]
+        return client
+
+    replace(right, wrong)
+
+
+@mutant("SHARE-001", profile=SHARE)
+def answers_go_to_the_client_that_used_the_id_last() -> None:
+    owners: dict[str, Take] = {}
+
+    def sent(line: bytes, send: Take, lines: _Lines) -> None:
+        message = _message(line)
+        if "method" in message:
+            send(line)
+        else:
+            owners.get(repr(message.get("id")), send)(line)
+
+    def received(line: bytes, receive: Take, lines: _Lines) -> None:
+        message = _message(line)
+        if message.get("method") == "tools/call":
+            owners[repr(message.get("id"))] = lines.senders[lines.receivers.index(receive)]
+        receive(line)
+
+    _between_clients(sent, received)
+
+
+@mutant("SHARE-002", profile=SHARE)
+def progress_goes_to_all_clients() -> None:
+    _to_all("notifications/progress")
+
+
+@mutant("SHARE-003", profile=SHARE)
+def a_cancellation_concerns_the_id_of_every_client() -> None:
+    def received(line: bytes, receive: Take, lines: _Lines) -> None:
+        is_cancellation = _message(line).get("method") == "notifications/cancelled"
+        for one in lines.receivers if is_cancellation else [receive]:
+            one(line)
+
+    _between_clients(from_client=received)
+
+
+@mutant("SHARE-004", profile=SHARE)
+def questions_go_to_the_first_client() -> None:
+    def sent(line: bytes, send: Take, lines: _Lines) -> None:
+        is_question = _message(line).get("method") == "elicitation/create"
+        (lines.senders[0] if is_question else send)(line)
+
+    _between_clients(sent)
+
+
+@mutant("SHARE-004", profile=SHARE)
+def questions_go_to_all_clients() -> None:
+    _to_all("elicitation/create")
+
+
+@mutant("SHARE-005", profile=SHARE)
+def updates_go_to_all_clients() -> None:
+    _to_all("notifications/resources/updated")
+
+
+@mutant("SHARE-006", profile=SHARE)
+def log_messages_go_to_all_clients() -> None:
+    _to_all("notifications/message")
+
+
+def _to_all(method: str) -> None:
+    def sent(line: bytes, send: Take, lines: _Lines) -> None:
+        for one in lines.senders if _message(line).get("method") == method else [send]:
+            one(line)
+
+    _between_clients(sent)
+
+
+@mutant("SHARE-007", profile=SHARE)
+def each_client_has_servers_of_its_own() -> None:
+    _clients_with(config=_unshared)
+
+
+def _unshared(config: Config) -> Config:
+    servers = (msgspec.structs.replace(server, shared=False) for server in config.servers)
+    return msgspec.structs.replace(config, servers=tuple(servers))
+
+
+def _clients_with(
+    config: Callable[[Config], Config] = lambda right: right,
+    linger: Callable[[float], float] = lambda right: right,
+) -> None:
+    right = Clients.__init__
+
+    def wrong(
+        self: Clients, given: Config, make: Any, hooks: Any, folder: Any, lingers: float = 30.0
+    ) -> None:
+        right(self, config(given), make, hooks, folder, linger(lingers))
+
+    replace(right, wrong)
+
+
+@mutant(
+    "SHARE-008",
+    profile=SHARE,
+    also={"SHARE-010": "a client that ends takes the servers of the others with it"},
+)
+def a_client_takes_the_servers_with_it() -> None:
+    right = Pool.leave
+
+    def wrong(self: Pool, member: Any) -> None:
+        right(self, member)
+        self.end()
+
+    replace(right, wrong)
+
+
+@mutant("SHARE-009", profile=SHARE)
+def reads_from_servers_only_while_every_client_reads() -> None:
+    setattr(pool, "all", any)  # noqa: B010
+
+
+@mutant("SHARE-010", profile=SHARE)
+def servers_outlive_the_last_client_for_an_hour() -> None:
+    _clients_with(linger=lambda right: 3600.0)

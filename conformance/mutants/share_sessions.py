@@ -1,0 +1,30 @@
+"""Mistakes with the sessions of `dynamic-mcp serve`."""
+
+from __future__ import annotations
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp.extras.serving.refused import RefusedRequest
+from dynamic_mcp.extras.serving.sessions import Session, Sessions
+
+SERVE = "reference-serve"
+
+
+@mutant("SHARE-011", profile=SERVE)
+def an_ended_session_goes_on() -> None:
+    async def wrong(self: Sessions, session: Session) -> None:
+        """Confirms the DELETE, and keeps the session."""
+
+    replace(Sessions.end, wrong)
+
+
+@mutant("SHARE-011", profile=SERVE)
+def an_unknown_session_is_400() -> None:
+    right = Sessions.of
+
+    def wrong(self: Sessions, id: str | None) -> Session:
+        try:
+            return right(self, id)
+        except RefusedRequest as refused:
+            raise RefusedRequest(400, str(refused)) from None
+
+    replace(right, wrong)
