@@ -37,7 +37,7 @@ from conformance.workbench.outcome import (
     added_variables,
     continue_at_once,
 )
-from conformance.workbench.proxy import Program, Proxy
+from conformance.workbench.proxy import Proxy, RunningProgram
 from conformance.workbench.proxy_set import one_each
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
@@ -158,7 +158,7 @@ class Workbench(Judgement, UpstreamFactory):
             actor, config, args, env, cwd, umask, listener, port, terminal, open_files, has_stderr
         )
         proxy, transport = self.client_of(launched, inbox, processes, port, served)
-        proxy.program = Program(launched, processes, config, served)
+        proxy.program = RunningProgram(launched, processes, config, served)
         try:
             async with proxy.answers.running(proxy):
                 yield proxy

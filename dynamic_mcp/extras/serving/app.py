@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 
 from dynamic_mcp.extras.serving.gate import Gate
 from dynamic_mcp.extras.serving.handshake_era import SESSION, HandshakeEra
-from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.modern_era import ModernEra, is_modern
 from dynamic_mcp.extras.serving.posted import Bodies, ClientGone, check_headers, parsed
@@ -32,7 +32,7 @@ class App:
     """An ASGI application. ``report`` describes the process."""
 
     def __init__(
-        self, clients: Clients, gate: Gate, report: Callable[[], dict[str, Any]], limits: Limits
+        self, clients: Clients, gate: Gate, report: Callable[[], dict[str, Any]], limits: ServingLimits
     ) -> None:
         self.sessions = Sessions(clients, limits)
         self.modern = ModernEra(clients, limits)

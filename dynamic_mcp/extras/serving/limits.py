@@ -7,7 +7,7 @@ import msgspec
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ServingLimits(msgspec.Struct, frozen=True):
     """Times are in seconds, and sizes in bytes."""
 
     #: one message of a client, and all that arrive at the same time
@@ -38,4 +38,4 @@ class Limits(msgspec.Struct, frozen=True):
     unread: int = 1 << 20
 
 
-LIMITS = Limits()
+LIMITS = ServingLimits()
