@@ -213,8 +213,9 @@ def _share(path: Path, options: argparse.Namespace) -> int:
 
     log.configure(options.log_level)
     try:
-        # A mistake in the file belongs on the stderr of the client.
-        load(path, os.environ)
+        # Mistakes in the file belong on the stderr of the client.
+        for warning in load(path, os.environ).warnings:
+            log.log.warning("%s", warning)
         _greet_user()
         return attach.run(path, serve)
     except ConfigError as error:

@@ -125,6 +125,16 @@ async def test_wrong_linger_is_refused(words: list[str], problem: str) -> None:
         assert problem in shared.stderr
 
 
+async def test_each_session_is_warned_about_the_configuration() -> None:
+    async with sharing() as shared:
+        upstream = shared.bench.stdio("a").variant(env={"KEY": "${UNDEFINED_IN_THE_TEST}"})
+        config = shared.bench.config(upstream)
+        for _ in range(2):
+            session = await (await shared.session(config)).handshake()
+            assert await session.end() == 0
+            assert b"UNDEFINED_IN_THE_TEST" in session.stderr
+
+
 async def test_linger_takes_a_number_of_seconds() -> None:
     async with sharing() as shared:
         config = shared.bench.config(shared.bench.stdio("a"))
