@@ -13,6 +13,8 @@ from conformance.workbench.several_clients import another_client, clients_of_one
 from mock_servers.script import Rule, Script, hold, notify, on_call, progress, release, reply, request, sleep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.transcript import Json
@@ -23,7 +25,7 @@ PROGRESS = "notifications/progress"
 UPDATED = "notifications/resources/updated"
 LOGGED = "notifications/message"
 URI = "share://thing"
-CAN_BE_ASKED = {"elicitation": {}}
+CAN_BE_ASKED: Json = {"elicitation": {}}
 #: requests of each client
 ROUNDS = 5
 #: seconds after which a message that has not come counts as kept from a client
@@ -105,7 +107,7 @@ async def progress_goes_to_the_client_of_the_call(workbench: Workbench) -> None:
             params = {**client.call_params("a", "echo", {"x": word}), "_meta": {"progressToken": "same"}}
             await client.begin("tools/call", params, id="same")
             await workbench.eventually(
-                lambda word=word: [one for one in upstream.requests("tools/call") if word in one.text],
+                partial(_calls_with, upstream, word),
                 within=5.0,
                 what=f"the {word} call reaches the upstream",
             )
@@ -260,6 +262,18 @@ async def _subscribable(proxy: Proxy) -> str:
     return next((uri for uri in found if "thing" in uri), URI)
 
 
+def _calls_with(upstream: MockUpstream, word: str) -> list[Any]:
+    return [call for call in upstream.requests("tools/call") if word in call.text]
+
+
+def _has_heard(client: Proxy, method: str, more_than: int) -> bool:
+    return len(client.transcript.heard(method)) > more_than
+
+
+def _has_level(levels: Callable[[Proxy], list[Any]], client: Proxy, level: str) -> bool:
+    return level in levels(client)
+
+
 async def _updates(
     workbench: Workbench, caller: Proxy, *, hear: list[Proxy], stay_quiet: list[Proxy]
 ) -> None:
@@ -267,7 +281,7 @@ async def _updates(
     await caller.call("a", "echo", {"x": "update"})
     for one in hear:
         await workbench.eventually(
-            lambda one=one: len(one.transcript.heard(UPDATED)) > before[one],
+            partial(_has_heard, one, UPDATED, more_than=before[one]),
             within=5.0,
             what="a subscriber hears of the update",
         )
@@ -298,7 +312,7 @@ async def a_log_level_is_of_one_client(workbench: Workbench) -> None:
 
             for one in (talker, quiet):
                 await workbench.eventually(
-                    lambda one=one: "error" in levels(one),
+                    partial(_has_level, levels, one, "error"),
                     within=5.0,
                     what="both clients get the line of their level",
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
@@ -64,13 +65,17 @@ def _holding() -> Script:
     )
 
 
+def _is_called(upstream: StdioMockUpstream, word: str) -> bool:
+    return any(f'"{word}"' in call.text for call in upstream.requests("tools/call"))
+
+
 async def _one_dies(workbench: Workbench, upstream: StdioMockUpstream, *, first_dies: bool) -> None:
     async with clients_of_one_program(workbench, upstream) as clients:
         dying, living = clients if first_dies else reversed(clients)
         for client, word in ((dying, "dies"), (living, "lives")):
             await client.begin("tools/call", client.call_params(upstream.name, "echo", {"x": word}), id=word)
             await workbench.eventually(
-                lambda word=word: any(f'"{word}"' in call.text for call in upstream.requests("tools/call")),
+                partial(_is_called, upstream, word),
                 within=5.0,
                 what=f"the call of the client that {word} reaches the upstream",
             )

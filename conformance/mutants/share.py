@@ -54,7 +54,11 @@ def _between_clients(
         client = right(self, lambda line: to_client(line, send, lines), **options)
         receive = client.receive
         lines.receivers.append(receive)
-        client.receive = lambda line: from_client(line, receive, lines)  # type: ignore[method-assign]
+
+        def receive_wrong(line: bytes, reply: Take | None = None) -> None:
+            from_client(line, receive, lines)
+
+        client.receive = receive_wrong
         return client
 
     replace(right, wrong)

@@ -17,7 +17,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from conformance.errors import HarnessError
-from conformance.model.sut import DEFAULT_TOOLS
+from conformance.model.profile import DEFAULT_TOOLS
 from conformance.official.bridge import QuietServer
 
 _START_TIME = 60.0

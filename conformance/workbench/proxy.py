@@ -51,8 +51,7 @@ class RunningProgram:
     launched: Launched
     processes: Census
     config: Path | None
-    #: its upstreams, as far as the check named them
-    served: Sequence[MockUpstream]
+    upstreams: Sequence[MockUpstream]
 
 
 class Proxy(McpClient):

@@ -45,9 +45,7 @@ async def another_client(
             yield another
         return
     inbox = workbench.inbox(f"{program.launched.actor}-session")
-    another, transport = workbench.client_of(
-        program.launched, inbox, program.processes, first.port, program.served
-    )
+    another, transport = workbench.client_of(program, inbox, first.port)
     try:
         async with another.answers.running(another):
             yield another

@@ -157,8 +157,8 @@ class Workbench(Judgement, UpstreamFactory):
         launched, processes = await self._launch(
             actor, config, args, env, cwd, umask, listener, port, terminal, open_files, has_stderr
         )
-        proxy, transport = self.client_of(launched, inbox, processes, port, served)
-        proxy.program = RunningProgram(launched, processes, config, served)
+        program = RunningProgram(launched, processes, config, served)
+        proxy, transport = self.client_of(program, inbox, port)
         try:
             async with proxy.answers.running(proxy):
                 yield proxy
@@ -179,27 +179,23 @@ class Workbench(Judgement, UpstreamFactory):
             pairing.judge(inbox.transcript)
 
     def client_of(
-        self,
-        launched: Launched,
-        inbox: Inbox,
-        processes: Census,
-        port: int | None,
-        served: Sequence[MockUpstream],
+        self, program: RunningProgram, inbox: Inbox, port: int | None
     ) -> tuple[Proxy, ClientTransport]:
-        """A client of a running program with these upstreams, and its transport."""
-        transport = client_transport(self.sut.profile, port, launched, inbox, self._timeline)
+        """A client of a running program, and its transport."""
+        transport = client_transport(self.sut.profile, port, program.launched, inbox, self._timeline)
         proxy = Proxy(
-            launched,
+            program.launched,
             inbox,
             self._timeline,
-            processes,
+            program.processes,
             self.sut.profile,
             Arrivals(lambda: self.upstreams),
             self.sut.max_wait,
             transport,
-            alone=len(served) == 1,
-            only=served if self.sut.profile.upstreams == "one" else (),
+            alone=len(program.upstreams) == 1,
+            only=program.upstreams if self.sut.profile.upstreams == "one" else (),
         )
+        proxy.program = program
         return proxy, transport
 
     def inbox(self, actor: str) -> Inbox:
