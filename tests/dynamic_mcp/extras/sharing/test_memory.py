@@ -52,7 +52,8 @@ def test_request_that_the_proxy_refuses_without_its_id_is_not_lost() -> None:
     session = Session()
     answered(session, 1, "initialize", protocolVersion="2025-11-25")
     session.client([request(2, "ping"), request(3, "ping")])
-    for id in (None, True, False, {}, [], {"a": 1}):
+    no_ids: list[object] = [None, True, False, {}, [], {"a": 1}]
+    for id in no_ids:
         session.client(request(id, "ping"))
     assert session.lost() == []
 
