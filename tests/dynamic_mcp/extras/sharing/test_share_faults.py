@@ -135,6 +135,18 @@ async def test_each_session_is_warned_about_the_configuration() -> None:
             assert b"UNDEFINED_IN_THE_TEST" in session.stderr
 
 
+async def test_servers_start_in_the_folder_of_the_file_however_it_is_named(tmp_path: Path) -> None:
+    async with sharing() as shared:
+        upstream = shared.bench.stdio("a")
+        config = shared.bench.config(upstream)
+        link = tmp_path / "link.json"
+        link.symlink_to(config)
+        for path in (link, config):
+            session = await (await shared.session(path)).handshake()
+            await session.call(1, "a")
+        assert [psutil.Process(pid).cwd() for pid in upstream.pids] == [str(config.parent)]
+
+
 async def test_linger_takes_a_number_of_seconds() -> None:
     async with sharing() as shared:
         config = shared.bench.config(shared.bench.stdio("a"))
