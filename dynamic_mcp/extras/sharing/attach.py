@@ -47,7 +47,7 @@ def run(path: Path, serve: Serve) -> int:
     return _Attached(election).run()
 
 
-class Direction:
+class ByteFlow:
     """One direction: bytes that come in, and bytes that wait to go out."""
 
     def __init__(self, change: Callable[[bytes], bytes], max_line: float = float("inf")) -> None:
@@ -101,8 +101,8 @@ class _Attached:
     def __init__(self, election: Election) -> None:
         self._election = election
         self._memory = SessionMemory()
-        self._up = Direction(self._memory.to_server, MAX_MESSAGE)
-        self._down = Direction(self._memory.to_client)
+        self._up = ByteFlow(self._memory.to_server, MAX_MESSAGE)
+        self._down = ByteFlow(self._memory.to_client)
         self._connection = self._join()
         self._began = time.monotonic()
         self._short_lives = 0
