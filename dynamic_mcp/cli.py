@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from dynamic_mcp.extras.sharing.place import Place
     from dynamic_mcp.hooks import EarlyResponder
 
+#: Seconds for which shared servers outlive the last session, without ``--linger``.
+_LINGER = 30.0
+
 _EPILOG = """\
 commands, each with its own --help:
   import      write a configuration with the servers of an AI tool
@@ -61,7 +64,7 @@ def parser(*, takes_config: bool = True) -> Parser:
         usage="%(prog)s [--log-level LEVEL] [--share [--linger TIME]] [CONFIG]\n"
         "       %(prog)s serve [CONFIG] [--listen HOST:PORT] [--token-file FILE]\n"
         "       %(prog)s connect URL [--token-file FILE]\n"
-        "       %(prog)s status [CONFIG] [--json]\n"
+        "       %(prog)s status [CONFIG|URL] [--json]\n"
         "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
         "       %(prog)s logout SERVER [CONFIG]\n"
         "       %(prog)s import TOOL [--global] [--output FILE] [--yes] [--start]\n"
@@ -86,8 +89,7 @@ def parser(*, takes_config: bool = True) -> Parser:
     result.add_argument(
         "--linger",
         metavar="TIME",
-        default="30s",
-        help="how long shared servers outlive the last session (default: 30s)",
+        help="with --share: how long the servers outlive the last session (default: 30s)",
     )
     result.add_argument("--version", action="version", version=f"dynamic-mcp {__version__}")
     return result
@@ -144,6 +146,8 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
     path, options = _parsed(words)
     if options is not None and options.share:
         return _share(path, options)
+    if options is not None and options.linger is not None:
+        parser().error("--linger needs --share")
     log_level = None if options is None else options.log_level
 
     import anyio
@@ -157,10 +161,7 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
     log.configure(log_level)
     try:
         loaded = load(path, os.environ) if early is None else parse(early.content, str(path), os.environ)
-        if os.isatty(0):
-            say(
-                "dynamic-mcp waits here for the messages of an MCP client, which should start it; Ctrl-C ends it."
-            )
+        _greet_user()
         source, sink = take_over_stdio()
         return anyio.run(
             serve, path, loaded, source, sink, early, backend_options={"use_uvloop": _has_uvloop()}
@@ -195,7 +196,7 @@ def _share(path: Path, options: argparse.Namespace) -> int:
     from dynamic_mcp.extras.sharing import attach
 
     try:
-        linger = duration.seconds(options.linger)
+        linger = _LINGER if options.linger is None else duration.of_word(options.linger)
     except ValueError as error:
         parser().error(f"--linger: {error}; write {duration.DURATION_SYNTAX}")
     path = path.absolute()
@@ -206,17 +207,27 @@ def _share(path: Path, options: argparse.Namespace) -> int:
         from dynamic_mcp.extras.sharing.door import SocketDoor
         from dynamic_mcp.server import serve_many
 
-        door = SocketDoor(path, place, linger, on_listening)
         config = load(path, os.environ)
+        door = SocketDoor(path, place, linger, on_listening)
         return anyio.run(serve_many, path, config, door, backend_options={"use_uvloop": _has_uvloop()})
 
     log.configure(options.log_level)
     try:
-        # A mistake in the file belongs on the stderr of the client.
-        load(path, os.environ)
+        # Mistakes in the file belong on the stderr of the client.
+        for warning in load(path, os.environ).warnings:
+            log.log.warning("%s", warning)
+        _greet_user()
         return attach.run(path, serve)
     except ConfigError as error:
         fail(*error.lines)
+
+
+def _greet_user() -> None:
+    """Tell a user who starts the proxy at a terminal what it waits for."""
+    if os.isatty(0):
+        say(
+            "dynamic-mcp waits here for the messages of an MCP client, which should start it; Ctrl-C ends it."
+        )
 
 
 def _refuse_rest(first: str | None, rest: Sequence[str], command_line: argparse.ArgumentParser) -> NoReturn:

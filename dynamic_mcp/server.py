@@ -200,7 +200,7 @@ async def serve_many(path: Path, config: Config, door: Door) -> int:
     from dynamic_mcp.frontend.clients import Clients
 
     process = _Process(path, config)
-    clients = Clients(config, process.make_group, process.hooks, path.parent, door.linger)
+    clients = Clients(config, process.make_group, process.hooks, path.resolve().parent, door.linger)  # noqa: ASYNC240  # nothing runs yet
     reload = Reload(path, config, clients, process.hooks)
     over = anyio.Event()
 

@@ -12,6 +12,7 @@ from conformance.checks import check
 from conformance.checks.cfg import CONFIG_VARIABLE, works
 from conformance.checks.http_requests import can_call, is_usable
 from conformance.checks.oauth_flow import signs_in
+from conformance.errors import NotApplicable
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def program(workbench: Workbench, name: str, place: Path, begin: str = WITH_INTE
     """An upstream whose command is the path of a shell script that begins with `begin` and runs a mock."""
     upstream = workbench.stdio(name)
     entry = upstream.entry
+    if "command" not in entry:
+        raise NotApplicable("its servers are behind URLs, so it starts none")
     words = shlex.join([entry["command"], *entry["args"]])
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(f'{begin}exec {words} "$@"\n')

@@ -13,7 +13,18 @@ from conformance.checks import check
 from conformance.checks.front_notifications import is_unknown
 from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri
 from conformance.workbench.transcript import part
-from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, tool
+from mock_servers.script import (
+    Rule,
+    Script,
+    list_changed,
+    notify,
+    on_call,
+    reply,
+    set_prompts,
+    set_resources,
+    set_tools,
+    tool,
+)
 
 if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
@@ -41,8 +52,12 @@ ABLE = Script(
         Rule("completion/complete", [reply({"completion": {"values": ["world"]}})]),
         on_call(
             "announce",
+            # The lists change too: a proxy may compare them, and pass on nothing for one that is the same.
+            set_tools([tool("announce", "Tell of every change"), tool("another")]),
             list_changed("tools"),
+            set_resources([{"uri": URI, "name": "one"}, {"uri": "mock://two", "name": "two"}], []),
             list_changed("resources"),
+            set_prompts([PROMPT, {"name": "another"}]),
             list_changed("prompts"),
             notify("notifications/resources/updated", {"uri": URI}),
             notify("notifications/message", {"level": "error", "data": "said by the upstream"}),
@@ -88,8 +103,11 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
         await _changes_are_announced(workbench, proxy)
         if declares(proxy, "tools", "listChanged"):
             await proxy.items("tools/list", "tools")
+            before = len(proxy.received)
             os.replace(workbench.config(able, newcomer), config)
-            await _hears(workbench, proxy, "notifications/tools/list_changed")
+            await _hears(workbench, proxy, "notifications/tools/list_changed", before)
+    if "features" in workbench.sut.profile.config.drop:
+        return
     tools_only = workbench.stdio("toolsonly", features={"resources": False, "prompts": False})
     async with workbench.proxy(tools_only) as proxy:
         await proxy.handshake()
@@ -140,16 +158,19 @@ def _with_names(params: Any, names: dict[str, str]) -> Any:
 
 async def _changes_are_announced(workbench: Workbench, proxy: Proxy) -> None:
     """Earlier requests have set the subscription and the log level."""
+    before = len(proxy.received)
     answer = await proxy.call("able", "announce")
     with workbench.precondition("the upstream announces its changes"):
         workbench.expect(not answer.is_error, "a call of announce works", answer.raw)
     for method, (capability, flag) in ANNOUNCED.items():
         if declares(proxy, capability, flag):
-            await _hears(workbench, proxy, method)
+            await _hears(workbench, proxy, method, before)
 
 
-async def _hears(workbench: Workbench, proxy: Proxy, method: str) -> None:
+async def _hears(workbench: Workbench, proxy: Proxy, method: str, before: int) -> None:
+    """The client gets the notification after the first `before` messages."""
+
     def heard() -> list[Any]:
-        return [message for message in proxy.received if message.get("method") == method]
+        return [message for message in proxy.received[before:] if message.get("method") == method]
 
     await workbench.eventually(heard, within=5.0, what=f"{method} is declared and arrives")

@@ -177,7 +177,10 @@ async def a_notification_counts_only_for_what_its_sender_has(workbench: Workbenc
         def is_answered() -> bool:
             return any(message.get("id") == "slow" for message in proxy.received if "method" not in message)
 
-        await workbench.eventually(is_answered, within=5.0, what="the call of the bank has its answer")
+        calls = [one for one in bank.requests("tools/call") if one.param("name") in ("slow", "finish")]
+        # With a process for each call, the second one cannot end the first.
+        if len({one.pid for one in calls}) == 1:
+            await workbench.eventually(is_answered, within=5.0, what="the call of the bank has its answer")
         updates = [one.params for one in proxy.transcript.heard(_COUNTED[0])]
         workbench.expect(len(updates) <= int(subscribes), "one update at most, that of its owner", updates)
         ends = [one.params for one in proxy.transcript.heard(_COUNTED[1])]

@@ -14,6 +14,7 @@ from conformance.errors import Violation
 from conformance.workbench.differences import Number, first_difference
 from conformance.workbench.exposed import declared_methods, find_exposed
 from conformance.workbench.listing_forms import LISTS
+from conformance.workbench.schemas import inlined
 from conformance.workbench.transcript import part
 from mock_servers.jsontext import slice_of
 from mock_servers.script import Rule, Script, any_arguments, on_call, raw, reply, tool
@@ -117,7 +118,7 @@ async def tool_definitions_reach_the_client_complete(workbench: Workbench) -> No
 
 
 async def _shows(workbench: Workbench, *members: str) -> None:
-    """The definition that the client gets has these members of the upstream's, unchanged."""
+    """The definition that the client gets has these members of the upstream's, unchanged but for what means the same."""
     upstream = workbench.stdio("a", Script(tools=[tool("before"), FULL_TOOL, tool("after")]))
     async with workbench.serving(upstream) as proxy:
         await can_call(workbench, proxy, upstream, "before")
@@ -125,10 +126,19 @@ async def _shows(workbench: Workbench, *members: str) -> None:
         workbench.expect(shown, "the definition of the tool as JSON", (await proxy.tools_of("a")).raw)
         for definition in shown:
             expected, seen = (
-                json.dumps({name: one[name] for name in members if name in one})
+                json.dumps({name: value for name, value in _comparable(one).items() if name in members})
                 for one in (FULL_TOOL, definition)
             )
             _is_equal(workbench, expected, seen)
+
+
+def _comparable(definition: dict[str, Any]) -> dict[str, Any]:
+    """The definition without references in its schema, and without what a proxy adds to `_meta`."""
+    meta = definition.get("_meta")
+    if isinstance(meta, dict):
+        own: Any = FULL_TOOL["_meta"]
+        definition = {**definition, "_meta": {name: meta[name] for name in own if name in meta}}
+    return {**definition, "inputSchema": inlined(definition.get("inputSchema"))}
 
 
 @check("FRONT-011", timeout=40)

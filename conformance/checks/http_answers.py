@@ -167,7 +167,7 @@ async def no_hidden_timeout_cuts_a_call_short(workbench: Workbench) -> None:
         workbench.expect(not result.is_error and "slow" in result.text, "the result after 12 s", result.raw)
 
 
-@check("HTTP-018")
+@check("HTTP-018", timeout=40)
 async def calls_to_one_upstream_run_concurrently(workbench: Workbench) -> None:
     """The later call of each pair is answered first, as one JSON object and as a stream of events."""
     forms = {form: Script(on=_in_swapped_pairs("echo", _CALLS), http=Http(answers=form)) for form in _FORMS}

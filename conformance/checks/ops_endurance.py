@@ -27,7 +27,7 @@ _AT_ONCE = 6
 SLOW, QUICK = -1, -2
 
 
-@check("OPS-016", timeout=60)
+@check("OPS-016", timeout=90)
 async def a_connection_serves_hundreds_of_calls(workbench: Workbench) -> None:
     enough = "enough calls are answered"
     rules = [

@@ -111,7 +111,8 @@ async def what_a_dying_server_says_shows_no_value_of_the_configuration(workbench
             await proxy.ready(whole)
             for name in ("parts", "refuses"):
                 failed = await proxy.tools_of(name)
-                workbench.expect(failed.is_error, f"group {name} has failed", failed.raw)
+                has_failed = failed.is_error or not definitions(failed, "echo")
+                workbench.expect(has_failed, f"group {name} has failed", failed.raw)
             workbench.expect(parts.starts and refuses.http, "both were reached", parts.entries)
         # The first death may be repaired before the next call; the second one has an answer of its own.
         answers = [await proxy.call("whole", "attack") for _ in range(3)]

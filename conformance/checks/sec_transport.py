@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.http_requests import SESSIONS, can_call, is_usable
 from conformance.checks.tok_expiry import until
+from conformance.errors import Violation
 from conformance.workbench.certificates import Authority
 from mock_servers.actions import reply
 from mock_servers.oauth_script import Fault, OAuth
@@ -125,7 +127,8 @@ async def redirects_do_not_carry_tokens_away(workbench: Workbench) -> None:
             await proxy.wake(upstream.name)
         with workbench.precondition("sign-ins work where the token endpoint does not redirect"):
             await proxy.ready(*protected)
-            await proxy.call("bearer", "echo", {"x": "canary-body"})
+            with suppress(Violation):  # that this call gets an answer is the subject of HTTP-053
+                await proxy.call("bearer", "echo", {"x": "canary-body"})
             await until(workbench, protected[1].exchanges[-1].t + 2.2)
             await proxy.call("refresh", "echo")
         await _meets_the_redirects(workbench, *exchanges, *protected)

@@ -32,6 +32,9 @@ QUOTED_DOCUMENTS = ("dynamic-mcp SECURITY.md",)
 #: the beginnings of the documents that can only promise something, and of the sources that only give a reason
 PROMISING, REASONING = "dynamic-mcp", "robustness"
 
+#: the report of one person in a public repository, such as `owner/name issue 12`
+_REPORT = re.compile(r" (?:issue|pull request|discussion) \d+$")
+
 _ID = re.compile(r"(?P<family>[A-Z]+)-\d{3}")
 
 
@@ -202,7 +205,7 @@ def _problems(family: str, requirement: Requirement) -> Iterator[tuple[str, str]
     if requirement.level is Level.MUST and all(map(_is_no_protocol, documents)):
         yield (
             "level",
-            "MUST needs a source besides the documents of dynamic-mcp; without one it is DOC or SHOULD",
+            "MUST needs a source besides the documents of dynamic-mcp and public reports; without one it is DOC or SHOULD",
         )
     if requirement.level is Level.DOC and not any(one.startswith(PROMISING) for one in documents):
         yield "level", "DOC needs a document of dynamic-mcp"
@@ -212,7 +215,7 @@ def _problems(family: str, requirement: Requirement) -> Iterator[tuple[str, str]
 
 
 def _is_no_protocol(document: str) -> bool:
-    return document.startswith((PROMISING, REASONING))
+    return document.startswith((PROMISING, REASONING)) or _REPORT.search(document) is not None
 
 
 def _source_problems(source: Source) -> Iterator[str]:

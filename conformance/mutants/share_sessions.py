@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.extras.serving.refused import RefusedRequest
-from dynamic_mcp.extras.serving.sessions import Session, Sessions
+from dynamic_mcp.extras.serving.sessions import ServedSession, Sessions
 
 SERVE = "reference-serve"
 
 
 @mutant("SHARE-011", profile=SERVE)
 def an_ended_session_goes_on() -> None:
-    async def wrong(self: Sessions, session: Session) -> None:
+    async def wrong(self: Sessions, session: ServedSession) -> None:
         """Confirms the DELETE, and keeps the session."""
 
     replace(Sessions.end, wrong)
@@ -21,7 +21,7 @@ def an_ended_session_goes_on() -> None:
 def an_unknown_session_is_400() -> None:
     right = Sessions.of
 
-    def wrong(self: Sessions, id: str | None) -> Session:
+    def wrong(self: Sessions, id: str | None) -> ServedSession:
         try:
             return right(self, id)
         except RefusedRequest as refused:

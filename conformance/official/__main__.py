@@ -26,6 +26,7 @@ from conformance.reports.text import lines
 
 _TITLES: dict[Part, str] = {
     "server": "The proxy as a server",
+    "serve": "The proxy as a server over HTTP",
     "client": "The proxy as a client",
     "mocks": "The mocks",
 }
@@ -118,13 +119,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m conformance.official",
         description="Let the official MCP conformance suite judge the proxy and the mocks. It needs Node 22.",
-        epilog="The command line of the proxy follows --, with {config} for its configuration file.",
+        epilog="The command line of the proxy follows --, with {config} for its configuration file, "
+        "and {listen} for the address of a proxy that listens.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "part",
         choices=[*PARTS, "all"],
-        help="the part to judge: the proxy as a server or a client, or the mocks",
+        help="the part to judge: the proxy as a server on stdio or over HTTP, or as a client, or the mocks",
     )
     parser.add_argument(
         "--only",

@@ -134,7 +134,7 @@ async def serving(command: Sequence[str], group: str) -> AsyncIterator[str]:
     bridge = Bridge(command, group)
     app = Starlette(routes=[Route("/mcp", bridge.serve, methods=["DELETE", "GET", "POST"])])
     config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-    server = _Server(config)
+    server = QuietServer(config)
     listening = config.bind_socket()
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
@@ -145,7 +145,7 @@ async def serving(command: Sequence[str], group: str) -> AsyncIterator[str]:
         await bridge.close()
 
 
-class _Server(uvicorn.Server):
+class QuietServer(uvicorn.Server):
     """Does not take over the signals of the program."""
 
     @contextlib.contextmanager

@@ -7,20 +7,24 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from conformance.errors import HarnessError
 from conformance.model.sut import DEFAULT_COMMAND, PLACEHOLDER
-from conformance.official import bridge
+from conformance.official import bridge, renaming
 from conformance.official.plan import Part, Plan, plan, reasons, without
 from conformance.official.suite import Scenario, ScenarioOutcome, Suite
 
 GROUP = "everything"
+#: the place of the address in the command line of a proxy that listens
+LISTEN = "{listen}"
 
 #: scenarios at a time: they keep two processors busy, and checks of times still hold
 _AT_ONCE = 3
 _START_TIME = 20.0
+#: the reference as a proxy that listens; a command with `{listen}` in it replaces it
+_SERVE = (sys.executable, "-m", "dynamic_mcp", "serve", PLACEHOLDER, "--listen", LISTEN)
 _MOCK = (sys.executable, "-m", "mock_servers")
 
 
@@ -61,9 +65,22 @@ async def _judge_one(suite: Suite, part: Part, scenario: Scenario, command: Sequ
                 started = [argument.replace(PLACEHOLDER, write_config(Path(folder))) for argument in command]
                 async with bridge.serving(started, GROUP) as url:
                     return await suite.judge_server(scenario, url)
+        case "serve":
+            listens = command if any(LISTEN in argument for argument in command) else _SERVE
+            with tempfile.TemporaryDirectory(prefix="official-") as folder:
+                values = {PLACEHOLDER: write_config(Path(folder)), LISTEN: "127.0.0.1:0"}
+                started = [_filled(argument, values) for argument in listens]
+                async with renaming.serving(started, GROUP) as url:
+                    return await suite.judge_server(scenario, url)
         case "mocks":
             async with _mock() as url:
                 return await suite.judge_server(scenario, url)
+
+
+def _filled(argument: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        argument = argument.replace(name, value)
+    return argument
 
 
 def write_config(folder: Path) -> str:

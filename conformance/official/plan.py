@@ -12,9 +12,9 @@ from typing import Literal
 from conformance.errors import UsageError
 from conformance.official.suite import Scenario, ScenarioOutcome
 
-#: the parts to judge: the proxy as a server, the proxy as a client, the mocks
-Part = Literal["server", "client", "mocks"]
-PARTS: tuple[Part, ...] = ("server", "client", "mocks")
+#: the parts to judge: the proxy as a server behind the bridge, the proxy that serves over HTTP by itself, the proxy as a client, the mocks
+Part = Literal["server", "serve", "client", "mocks"]
+PARTS: tuple[Part, ...] = ("server", "serve", "client", "mocks")
 
 _SKIPPED = Path(__file__).with_name("skipped.toml")
 

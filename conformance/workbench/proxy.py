@@ -24,7 +24,7 @@ from conformance.workbench.faces import MAX_PAGES, face_of
 from conformance.workbench.inbox import Answer
 from conformance.workbench.listing_forms import BY_NAME, definitions, listing_text, selecting
 from conformance.workbench.names import by_pattern
-from conformance.workbench.refusal import Refusal, was_tried
+from conformance.workbench.refusal import ProgramRefusal, was_tried
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _POLL = 0.1
 
 
 @dataclass(frozen=True)
-class Program:
+class RunningProgram:
     """The running program behind a client, for another client of it (`conformance.workbench.several_clients`)."""
 
     launched: Launched
@@ -79,7 +79,7 @@ class Proxy(McpClient):
         #: the answer to `initialize`, after `handshake`
         self.greeting: Answer | None = None
         #: the program, once the workbench has started it
-        self.program: Program | None = None
+        self.program: RunningProgram | None = None
         self._names, self._alone = profile.names, alone
         self._face = face_of(profile, arrivals.upstreams, alone=alone)
         self._is_dynamic = profile.face == "dynamic"
@@ -90,7 +90,7 @@ class Proxy(McpClient):
         self._begun: list[tuple[float, RequestId, Json]] = []
         self._max_wait = max_wait
         self._only = only
-        self._refusal: Refusal | None = None
+        self._refusal: ProgramRefusal | None = None
 
     @property
     def version(self) -> str:
@@ -124,7 +124,7 @@ class Proxy(McpClient):
             self.may_end_by_itself()
             answered = not isinstance(problem.__cause__, Violation)
             reason = problem.reason if answered or self.stderr.strip() else ""
-            self._refusal = Refusal(self._last_id, reason, is_final=answered)
+            self._refusal = ProgramRefusal(self._last_id, reason, is_final=answered)
             return self._refusal.answer
 
     async def _handshake(self, version: str, within: float) -> Answer:

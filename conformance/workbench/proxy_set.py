@@ -61,6 +61,8 @@ class ProxySet(Proxy):
     def __getattr__(self, name: str) -> Any:
         if name in _SHARED:
             return getattr(next(iter(self._members.values())), name)
+        if name == "name":
+            raise AttributeError(name)  # it labels the steps of a check, and a proxy has none
         raise NotApplicable(f"the check needs one process ({name.strip('_')}), and each upstream has its own")
 
     def __setattr__(self, name: str, value: Any) -> None:

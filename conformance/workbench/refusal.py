@@ -36,7 +36,7 @@ def was_tried(upstreams: Sequence[MockUpstream | StdioMockUpstream]) -> bool:
 
 
 @dataclass
-class Refusal:
+class ProgramRefusal:
     """An `initialize` that the program did not answer with a result."""
 
     #: the id of the request

@@ -37,7 +37,7 @@ from conformance.workbench.outcome import (
     added_variables,
     continue_at_once,
 )
-from conformance.workbench.proxy import Program, Proxy
+from conformance.workbench.proxy import Proxy, RunningProgram
 from conformance.workbench.proxy_set import one_each
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
@@ -157,7 +157,7 @@ class Workbench(Judgement, UpstreamFactory):
         launched, processes = await self._launch(
             actor, config, args, env, cwd, umask, listener, port, terminal, open_files, has_stderr
         )
-        program = Program(launched, processes, config, served)
+        program = RunningProgram(launched, processes, config, served)
         proxy, transport = self.client_of(program, inbox, port)
         try:
             async with proxy.answers.running(proxy):
@@ -178,7 +178,9 @@ class Workbench(Judgement, UpstreamFactory):
         if one_answer_each:
             pairing.judge(inbox.transcript)
 
-    def client_of(self, program: Program, inbox: Inbox, port: int | None) -> tuple[Proxy, ClientTransport]:
+    def client_of(
+        self, program: RunningProgram, inbox: Inbox, port: int | None
+    ) -> tuple[Proxy, ClientTransport]:
         """A client of a running program, and its transport."""
         transport = client_transport(self.sut.profile, port, program.launched, inbox, self._timeline)
         proxy = Proxy(

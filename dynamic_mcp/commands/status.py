@@ -7,10 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dynamic_mcp.commands.arguments import Parser
 from dynamic_mcp.commands.terminal import config_path, fail, say, show
+
+if TYPE_CHECKING:
+    from dynamic_mcp.extras.sharing.shape import Report
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
@@ -19,14 +22,19 @@ def parser() -> Parser:
     """The argument parser of the command."""
     result = Parser(
         prog="dynamic-mcp status",
-        description="Show the proxies that were started with --share: their clients, their servers, memory and calls.",
+        description="Show the proxies that serve several clients (--share, serve): their clients, their servers, memory and calls.",
         allow_abbrev=False,
     )
     result.add_argument(
         "config",
         nargs="?",
-        metavar="CONFIG",
-        help="only those of this configuration file; without it, all of yours",
+        metavar="CONFIG|URL",
+        help="the proxies with --share of this configuration file, or the proxy at this URL; without it, all of yours with --share",
+    )
+    result.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="a file with the token of the proxy at the URL; without it, the variable DYNAMIC_MCP_TOKEN",
     )
     result.add_argument("--json", action="store_true", help="print a JSON array, one object for each proxy")
     return result
@@ -35,22 +43,43 @@ def parser() -> Parser:
 def main(words: Sequence[str]) -> int:
     """Run the command; its exit status: 0 if a proxy serves, 1 if none does."""
     options = parser().parse_args(words)
-    reports = list(_reports(config_path(options.config, {})))
+    problems: list[str] = []
+    if (options.config or "").startswith(("http://", "https://")):
+        reports = [_report_at(options.config, options.token_file)]
+    else:
+        reports = list(_reports(config_path(options.config, {}), problems))
     if options.json:
         show(json.dumps(reports), most=None)
     for report in [] if options.json else reports:
         show(*_lines(report, time.time()))
-    if not reports:
+    for problem in problems:
+        say(f"dynamic-mcp: {problem}")
+    if not reports and not problems:
         say("dynamic-mcp: no proxy with --share runs" + (" for this configuration" if options.config else ""))
     return 0 if reports else 1
 
 
-def _reports(config: str | None) -> Iterator[dict[str, Any]]:
-    """What each serving process of this user tells about itself."""
+def _report_at(url: str, token_file: str | None) -> Report:
+    """What the proxy at a URL tells about itself."""
+    from dynamic_mcp.errors import ConfigError
+    from dynamic_mcp.extras.serving.ask import served_report
+    from dynamic_mcp.extras.serving.token import token_from
+
+    try:
+        return served_report(url, token_from(token_file, os.environ))
+    except ConfigError as error:
+        fail(*error.lines)
+
+
+def _reports(config: str | None, problems: list[str]) -> Iterator[Report]:
+    """What each serving process of this user tells about itself. ``problems`` gets those that tell nothing."""
     if sys.platform == "win32":
         fail("status needs a POSIX system")
+    import msgspec
+
     from dynamic_mcp.errors import ConfigError
     from dynamic_mcp.extras.sharing.place import MAX_REPORT, NoProcess, NotServed, all_places
+    from dynamic_mcp.extras.sharing.shape import Report
 
     try:
         places = list(all_places(os.environ))
@@ -58,22 +87,30 @@ def _reports(config: str | None) -> Iterator[dict[str, Any]]:
         fail(*error.lines)
     for place in places:
         try:
-            connection, report = place.connect({"want": "status"}, MAX_REPORT)
+            connection, found = place.connect({"want": "status"}, MAX_REPORT)
         except TimeoutError:
-            say(f"dynamic-mcp: a proxy does not answer ({place.socket})")
+            problems.append(f"a proxy does not answer ({place.socket})")
             continue
-        except (NoProcess, OSError):
+        except NoProcess:
             # The socket of a process that was killed; the next start takes its place.
             continue
+        except OSError:
+            problems.append(f"a proxy ended its connection without an answer ({place.socket})")
+            continue
         except NotServed as refusal:
-            say(f"dynamic-mcp: a proxy refuses to answer ({place.socket}): {refusal}")
+            problems.append(f"a proxy refuses to answer ({place.socket}): {refusal}")
             continue
         connection.close()
+        try:
+            report = msgspec.convert(found, Report)
+        except msgspec.ValidationError:
+            problems.append(f"a proxy of another version, or another program, listens at {place.socket}")
+            continue
         if config is None or os.path.realpath(report["config"]) == os.path.realpath(config):
             yield report
 
 
-def _lines(report: dict[str, Any], now: float) -> Iterator[str]:
+def _lines(report: Report, now: float) -> Iterator[str]:
     """The report for a person."""
     yield (
         f"{report['config']}: pid {report['pid']}, version {report['version']}, "

@@ -11,6 +11,11 @@ _MAX_SECONDS = 366 * 24 * 3600
 DURATION_SYNTAX = 'a whole number of seconds such as 30, or a string such as "500ms", "5s" or "1min"'
 
 
+def of_word(word: str) -> float:
+    """The duration in seconds of a word on a command line, where a number is a text too. Raises ValueError as ``seconds``."""
+    return seconds(int(word) if re.fullmatch("[0-9]{1,9}", word) else word)
+
+
 def seconds(value: str | int) -> float:
     """The duration in seconds. Raises ValueError, without the value, for anything but a positive duration."""
     if isinstance(value, int):

@@ -42,6 +42,6 @@ class Callers:
             if len(self._abandoned) > MAX_ABANDONED:
                 del self._abandoned[next(iter(self._abandoned))]
 
-    def answered(self, id: int) -> None:
-        """Note that a late answer came, so that nothing else follows."""
-        self._abandoned.pop(id, None)
+    def answered(self, id: int | None) -> bool:
+        """Note that an answer came, so that nothing else follows; whether it is the late answer of a call."""
+        return id is not None and self._abandoned.pop(id, None) is not None

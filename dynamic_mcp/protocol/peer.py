@@ -216,11 +216,12 @@ class Peer:
                 self._timer = None
 
     def receive_answer(self, message: Message) -> bool:
-        """Handle an answer; false if no request waits for it."""
+        """Handle an answer; false if it answers no request."""
         pending = self._claim(bytes(message.id))
         if pending is None:
             log.debug("an answer without a waiting request was dropped")
-            return False
+            # Late answers to a client that has gone are no junk, which would cost the other clients the connection.
+            return self._callers.answered(answers.whole_number(bytes(message.id)))
         self._junk.reset()
         try:
             result = answers.result_of(message, pending.method, self._on_oddity)
@@ -311,8 +312,6 @@ class Peer:
             # A late answer counts too.
             self._silence.heard()
         pending = self._pending.pop(number, None)
-        if pending is None:
-            self._callers.answered(number)
         return None if pending is None or pending.future.done() else pending
 
     def _set_deadline(self, pending: Pending) -> None:

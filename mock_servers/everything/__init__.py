@@ -68,7 +68,7 @@ def everything(*, streams: bool = True) -> Script:
             *_utilities(),
             *_contents(),
             *_conversations(),
-            *([_RECONNECTION] if streams else []),
+            _reconnection(streams=streams),
             *input_required_rules(),
             *_changes(tools, prompts),
         ],
@@ -91,7 +91,7 @@ def _tools() -> list[Json]:
         "test_tool_with_progress": "Reports progress three times",
         "test_elicitation_sep1034_defaults": "Elicits values with a default for each type",
         "test_elicitation_sep1330_enums": "Elicits a choice of each kind",
-        "test_reconnection": "Ends its stream before it answers",
+        "test_reconnection": "Takes a while, and over HTTP ends its stream before it answers",
         "test_missing_capability": "Requires sampling",
         "test_logging_tool": "Logs if the request allows it",
         "test_trigger_tool_change": "Changes the list of tools",
@@ -247,9 +247,10 @@ def _conversations() -> list[Rule]:
     ]
 
 
-_RECONNECTION = on_call(
-    "test_reconnection", end_stream(), sleep(0.1), content(text("after the reconnection"))
-)
+def _reconnection(*, streams: bool) -> Rule:
+    """A call that takes longer than a client or a proxy waits before it counts as slow."""
+    ends = [end_stream()] if streams else []
+    return on_call("test_reconnection", *ends, sleep(1.5), content(text("after the reconnection")))
 
 
 def _ask(method: str, params: Json) -> Action:

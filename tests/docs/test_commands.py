@@ -29,6 +29,7 @@ _CLIENT = "a product that these tests do not install; `tox -e clients` runs it w
 _PEER = "needs another implementation; `tox -e peers` installs it"
 
 #: the commands that do not run here, with the reason
+_ENDLESS = "serves until its user ends it; tests/dynamic_mcp/extras/serving runs it"
 SKIPPED = {
     'python3 -m venv .venv && .venv/bin/pip install -q ".[conformance]" && .venv/bin/python -m conformance run': _INSTALLS,
     "python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox": _INSTALLS,
@@ -44,6 +45,9 @@ SKIPPED = {
     'pip install ".[conformance]" dmcp==1.5.0': _INSTALLS,
     "python -m conformance bench --rounds 7 --json docs/performance.json --svg docs/performance.svg --markdown docs/performance.md": _PEER,
     'pip install ".[otel]"': _INSTALLS,
+    "pip install 'dynamic-mcp-reference[http]'": _INSTALLS,
+    "dynamic-mcp serve config.json --listen 127.0.0.1:8765": _ENDLESS,
+    "dynamic-mcp serve config.json --token-file token": _ENDLESS,
     "make": "builds the reader's proxy",
     "pipx install .": _INSTALLS,
     "npx @modelcontextprotocol/inspector --cli dynamic-mcp dynamic-mcp.json --method tools/call --tool-name call_dynamic_tool"

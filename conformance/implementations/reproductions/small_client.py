@@ -40,6 +40,16 @@ def report(reproduced: bool, seen: object) -> None:
     print(f"{'reproduced' if reproduced else 'not reproduced'}: {seen}")
 
 
+def without_browser() -> dict[str, str]:
+    """The environment of a program that opens no page, because each opener that it finds does nothing."""
+    folder = new_folder()
+    for name in ("xdg-open", "open", "browser"):
+        (folder / name).write_text("#!/bin/sh\nexit 0\n")
+        (folder / name).chmod(0o755)
+    path = os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])
+    return {"PATH": path, "BROWSER": str(folder / "browser"), "DISPLAY": ":99"}
+
+
 def new_folder() -> Path:
     """A folder of this program's own, which its end removes."""
     folder = Path(tempfile.mkdtemp(prefix="reproduction-"))
@@ -156,6 +166,19 @@ class Program:
         self.send("notifications/initialized")
         result: Message = answer["result"]
         return result
+
+    def begin_handshake(self) -> None:
+        """Send `initialize` and do not wait, for a program that signs in before it answers."""
+        info = {"name": "reproduction", "version": "1"}
+        self.send(
+            "initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": info}, id=0
+        )
+
+    def respond(self, id: int | str, result: Message) -> None:
+        """Answer a request of the program."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": id, "result": result}) + "\n")
+        self.process.stdin.flush()
 
     def close_stdin(self) -> None:
         assert self.process.stdin is not None

@@ -62,7 +62,7 @@ class OneFileUpstream:
     """A server on a free port of 127.0.0.1.
 
     `react` sees every message first. It returns an int for the HTTP status of the answer, an object for the whole answer,
-    a list for the messages of an event stream, or None for the honest answer.
+    a list for the messages of an event stream, a pair of content type and text, or None for the honest answer.
     With `sessions`, the server assigns a session and requires it.
     """
 
@@ -131,6 +131,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
+    def _text(self, kind: str, text: str) -> None:
+        """Answer with exactly this text; the stream of events stays open for a while after it."""
+        is_stream = kind == "text/event-stream"
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(text.encode())
+        self.wfile.flush()
+        if is_stream:
+            time.sleep(15)
+        self.close_connection = True
+
     def _stream(self, messages: list[Message]) -> None:
         content = "".join(f"event: message\ndata: {json.dumps(message)}\n\n" for message in messages).encode()
         self.send_response(200)
@@ -186,6 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if isinstance(reaction, list):
             return self._stream(reaction)
+        if isinstance(reaction, tuple):
+            return self._text(*reaction)
 
         def answer() -> Message:
             return reaction or {"jsonrpc": "2.0", "id": message["id"], "result": result_of(message)}

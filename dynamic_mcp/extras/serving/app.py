@@ -10,12 +10,13 @@ from starlette.datastructures import Headers
 
 from dynamic_mcp.extras.serving.gate import Gate
 from dynamic_mcp.extras.serving.handshake_era import SESSION, HandshakeEra
-from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.modern_era import ModernEra, is_modern
 from dynamic_mcp.extras.serving.posted import Bodies, ClientGone, check_headers, parsed
 from dynamic_mcp.extras.serving.refused import RefusedRequest, respond
 from dynamic_mcp.extras.serving.sessions import Sessions
+from dynamic_mcp.extras.sharing.shape import Report
 from dynamic_mcp.frontend.clients import Clients
 from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import era
@@ -32,7 +33,7 @@ class App:
     """An ASGI application. ``report`` describes the process."""
 
     def __init__(
-        self, clients: Clients, gate: Gate, report: Callable[[], dict[str, Any]], limits: Limits
+        self, clients: Clients, gate: Gate, report: Callable[[], Report], limits: ServingLimits
     ) -> None:
         self.sessions = Sessions(clients, limits)
         self.modern = ModernEra(clients, limits)

@@ -18,7 +18,7 @@ import msgspec
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.extras.serving.outgoing import (
     PostedRequest,
-    SessionGone,
+    SessionForgotten,
     StaticToken,
     error_line,
     failure_line,
@@ -44,7 +44,7 @@ from dynamic_mcp.upstream.http.session import SESSION, HttpSession
 LAST_ANSWERS, END_SESSION = 1.5, 2.0
 
 
-class Connection:
+class ServedConnection:
     """The two directions between one client and the proxy."""
 
     def __init__(self, client: HttpClient, link: ClientLink) -> None:
@@ -169,15 +169,15 @@ class Connection:
         session = self._session.id
         try:
             return await self._exchange(post)
-        except SessionGone:
+        except SessionForgotten:
             await self._renew(session)
         try:
             return await self._exchange(post)
-        except SessionGone:
+        except SessionForgotten:
             raise UpstreamFailed("the proxy forgets each session at once") from None
 
     async def _exchange(self, post: PostedRequest) -> bool:
-        """Post a request, and pass on what comes back; whether the answer did. Raises SessionGone and UpstreamFailed."""
+        """Post a request, and pass on what comes back; whether the answer did. Raises SessionForgotten and UpstreamFailed."""
         if post.method == "initialize":
             self._session.id = self._session.version = None
         headers = self._headers(post.message, is_modern=post.is_modern)
@@ -186,7 +186,7 @@ class Connection:
                 self._session.id = reply.header(SESSION)
             if reply.content_type != "text/event-stream" or reply.status != 200:
                 if reply.status == 404 and SESSION in headers:
-                    raise SessionGone
+                    raise SessionForgotten
                 return await self._take_json(reply, post)
             stream = self._stream(lambda data: self._deliver(data, post))
             if await stream.read(reply):
@@ -255,7 +255,7 @@ class Connection:
                         await self._client.post(self._headers(message, is_modern=False), line.rstrip())
                     elif not await self._exchange(PostedRequest(line.rstrip(), message, False)):
                         raise UpstreamFailed("the proxy begins no new session")
-            except (UpstreamFailed, SessionGone) as error:
+            except (UpstreamFailed, SessionForgotten) as error:
                 # The next request tries again.
                 self._session.id, self._session.version = old, version
                 raise UpstreamFailed(f"the session was lost, and no new one began: {error}") from None
@@ -305,7 +305,7 @@ async def connect(url: str, token: str | None, source: int, sink: int) -> int:
     """Connect the client on two descriptors with the proxy at a URL, until the client closes one; the exit status."""
     client = HttpClient(url, {}, StaticToken(token))
     link = ClientLink(source, sink, lambda paused: connection.set_paused(paused))
-    connection = Connection(client, link)
+    connection = ServedConnection(client, link)
     status = 0
 
     async def watch_signals() -> None:

@@ -15,7 +15,7 @@ from anyio.abc import TaskStatus
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.extras.serving.app import App
 from dynamic_mcp.extras.serving.gate import Gate
-from dynamic_mcp.extras.serving.limits import LIMITS, Limits
+from dynamic_mcp.extras.serving.limits import LIMITS, ServingLimits
 from dynamic_mcp.extras.sharing.report import report
 from dynamic_mcp.frontend.clients import Clients
 from dynamic_mcp.tasks import TaskSet
@@ -36,7 +36,7 @@ class HttpDoor:
         gate: Gate,
         linger: float,
         on_listening: Callable[[str, int], None],
-        limits: Limits = LIMITS,
+        limits: ServingLimits = LIMITS,
     ) -> None:
         """Raises ConfigError if the address is not free. ``linger`` is in seconds."""
         self.linger = linger

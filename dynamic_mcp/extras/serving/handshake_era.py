@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.posted import EVENTS, Posted, accepts, cancelled_request
 from dynamic_mcp.extras.serving.refused import RefusedRequest, respond
-from dynamic_mcp.extras.serving.sessions import Session, Sessions
+from dynamic_mcp.extras.serving.sessions import ServedSession, Sessions
 from dynamic_mcp.extras.serving.stream import Stream, answer_post, send_events, while_there
 from dynamic_mcp.frontend.clients import Client
 from dynamic_mcp.frontend.running import id_key
@@ -29,7 +29,7 @@ SESSION = "Mcp-Session-Id"
 class HandshakeEra:
     """One endpoint for all sessions."""
 
-    def __init__(self, sessions: Sessions, limits: Limits) -> None:
+    def __init__(self, sessions: Sessions, limits: ServingLimits) -> None:
         self._sessions = sessions
         self._limits = limits
 
@@ -50,7 +50,7 @@ class HandshakeEra:
             await deliver(self._sessions.of(headers.get(SESSION)).client, posted.line, lambda line: None)
         raise RefusedRequest(400, problem.reason, problem.code, id=problem.id)
 
-    async def _post(self, session: Session, posted: Posted, receive: Receive, send: Send) -> None:
+    async def _post(self, session: ServedSession, posted: Posted, receive: Receive, send: Send) -> None:
         expected = _expected(posted, session)
         if not expected:
             await deliver(session.client, posted.line, session.general.put)
@@ -115,7 +115,7 @@ async def deliver(client: Client, line: Line, reply: Callable[[bytes], None]) ->
         client.receive(line, reply)
 
 
-def _expected(posted: Posted, session: Session) -> list[object]:
+def _expected(posted: Posted, session: ServedSession) -> list[object]:
     """What will be answered: the ids of the requests, and something for each message that is none."""
     if posted.is_batch and session.client.session.version != "2025-03-26":
         return ["the error"]
@@ -142,7 +142,7 @@ class _AnswerCheck:
         return (self._is_batch and line.startswith(b"[")) or line.startswith(self._begins)
 
 
-def _end_cancelled(session: Session, posted: Posted) -> None:
+def _end_cancelled(session: ServedSession, posted: Posted) -> None:
     """End the streams of requests that the client cancels, because they get no answer."""
     for message in posted.messages:
         if message.method == "notifications/cancelled":
@@ -150,7 +150,7 @@ def _end_cancelled(session: Session, posted: Posted) -> None:
 
 
 @contextmanager
-def _connected(session: Session) -> Iterator[None]:
+def _connected(session: ServedSession) -> Iterator[None]:
     """Count a connection of a session."""
     session.connections += 1
     try:

@@ -7,7 +7,7 @@ import msgspec
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ServingLimits(msgspec.Struct, frozen=True):
     """Times are in seconds, and sizes in bytes."""
 
     #: one message of a client, and all that arrive at the same time
@@ -31,11 +31,11 @@ class Limits(msgspec.Struct, frozen=True):
     #: what a session keeps for a client that has no stream for it
     max_backlog: int = 1 << 18
     #: to wait for an answer before a stream begins in its place
-    patience: float = 0.5
+    patience: float = 1.0
     #: between two signs of life on a stream
     ping: float = 15.0
     #: a client with more unread bytes counts as one that does not read
     unread: int = 1 << 20
 
 
-LIMITS = Limits()
+LIMITS = ServingLimits()

@@ -13,7 +13,7 @@ import anyio
 import msgspec
 
 from dynamic_mcp.extras.serving.handshake_era import deliver
-from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER, check_mirrored
 from dynamic_mcp.extras.serving.posted import Posted
 from dynamic_mcp.extras.serving.refused import MODERN_STATUS, RefusedRequest, respond
@@ -48,7 +48,7 @@ def is_modern(posted: Posted, headers: Headers) -> bool:
 class ModernEra:
     """One endpoint for all clients."""
 
-    def __init__(self, clients: Clients, limits: Limits) -> None:
+    def __init__(self, clients: Clients, limits: ServingLimits) -> None:
         self._clients = clients
         self._limits = limits
         self._exchanges = Exchanges()

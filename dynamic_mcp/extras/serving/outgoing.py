@@ -18,7 +18,7 @@ _MAY_HAVE_RUN = (
 )
 
 
-class SessionGone(Exception):
+class SessionForgotten(Exception):
     """The proxy does not know the session, so it did not run the request."""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.refused import RefusedRequest
 from dynamic_mcp.frontend.running import id_key
 from dynamic_mcp.protocol import era, jsonrpc, large
@@ -82,7 +82,7 @@ def check_headers(headers: Headers) -> None:
 class Bodies:
     """Reads bodies, within a bound for all of them."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServingLimits) -> None:
         self._limits = limits
         self._size = 0
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import anyio
 
-from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.refused import RefusedRequest
 from dynamic_mcp.extras.serving.stream import History, Stream
 from dynamic_mcp.frontend.clients import Client, Clients, TooManyClients
@@ -31,10 +31,10 @@ _LOOK = 10.0
 _GENERAL = "0"
 
 
-class Session:
+class ServedSession:
     """One session."""
 
-    def __init__(self, clients: Clients, limits: Limits, tasks: TaskSet, origin: str) -> None:
+    def __init__(self, clients: Clients, limits: ServingLimits, tasks: TaskSet, origin: str) -> None:
         """Raises TooManyClients."""
         self.id = secrets.token_urlsafe(_ID_BYTES)
         self.limits = limits
@@ -151,24 +151,24 @@ class Session:
 class Sessions:
     """All sessions by their ids."""
 
-    def __init__(self, clients: Clients, limits: Limits) -> None:
+    def __init__(self, clients: Clients, limits: ServingLimits) -> None:
         self._clients = clients
         self._limits = limits
         self._tasks = TaskSet()
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, ServedSession] = {}
 
-    def begin(self, origin: str) -> Session:
+    def begin(self, origin: str) -> ServedSession:
         """Begin a session. Raises RefusedRequest if there are too many."""
         try:
             if len(self._sessions) >= self._limits.max_sessions and not self._make_room():
                 raise TooManyClients(f"the proxy has {self._limits.max_sessions} sessions already")
-            session = Session(self._clients, self._limits, self._tasks, origin)
+            session = ServedSession(self._clients, self._limits, self._tasks, origin)
         except TooManyClients as error:
             raise RefusedRequest(503, str(error), INTERNAL_ERROR, headers={"Retry-After": "10"}) from None
         self._sessions[session.id] = session
         return session
 
-    def of(self, id: str | None) -> Session:
+    def of(self, id: str | None) -> ServedSession:
         """The session with this id. Raises RefusedRequest."""
         if id is None:
             raise RefusedRequest(
@@ -181,7 +181,7 @@ class Sessions:
         session.last_used = asyncio.get_running_loop().time()
         return session
 
-    async def end(self, session: Session) -> None:
+    async def end(self, session: ServedSession) -> None:
         """End a session."""
         self._sessions.pop(session.id, None)
         await session.close()
@@ -208,7 +208,7 @@ class Sessions:
             return True
         return False
 
-    def _unused(self, seconds: float) -> list[Session]:
+    def _unused(self, seconds: float) -> list[ServedSession]:
         """The sessions that are over, or had neither a connection nor a call for so long; those first that nobody used the longest."""
         before = asyncio.get_running_loop().time() - seconds
         found = [

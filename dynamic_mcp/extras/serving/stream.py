@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.posted import EVENTS, ClientGone
 from dynamic_mcp.extras.serving.refused import respond, start
 
@@ -29,7 +29,7 @@ HEADERS = {"Content-Type": EVENTS, "Cache-Control": "no-store", "X-Accel-Bufferi
 _PING = b": \n\n"
 
 
-class Event(msgspec.Struct, frozen=True):
+class StoredEvent(msgspec.Struct, frozen=True):
     """A message on a stream; the first one has number 1."""
 
     number: int
@@ -42,9 +42,9 @@ class History:
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
         self._size = 0
-        self._sent: deque[tuple[Stream, Event]] = deque()
+        self._sent: deque[tuple[Stream, StoredEvent]] = deque()
 
-    def add(self, stream: Stream, event: Event) -> None:
+    def add(self, stream: Stream, event: StoredEvent) -> None:
         """Note that an event was sent."""
         self._sent.append((stream, event))
         self._size += len(event.line)
@@ -77,7 +77,7 @@ class Stream:
         self._history = history
         self._on_change = on_change
         self._max_waiting = max_waiting
-        self._events: deque[Event] = deque()
+        self._events: deque[StoredEvent] = deque()
         self._count = 0
         self._changed = asyncio.Event()
         #: those that read, the latest one last; it alone gets the events
@@ -98,7 +98,7 @@ class Stream:
         if self.is_over:
             return
         self._count += 1
-        event = Event(self._count, line.rstrip(b"\n"))
+        event = StoredEvent(self._count, line.rstrip(b"\n"))
         self._events.append(event)
         self._add_unread(len(event.line))
         while self._max_waiting is not None and not self._readers and self.unread > self._max_waiting:
@@ -116,7 +116,7 @@ class Stream:
         self._add_unread(-self.unread)
         self.end()
 
-    def forget(self, event: Event) -> None:
+    def forget(self, event: StoredEvent) -> None:
         """Keep this sent event no longer."""
         if self._events and self._events[0].number <= event.number <= self.sent:
             self._events.popleft()
@@ -140,7 +140,7 @@ class Stream:
         self._note_sent(event, is_kept=False)
         return event.line
 
-    async def events(self, after: int | None, ping: float) -> AsyncIterator[Event | None]:
+    async def events(self, after: int | None, ping: float) -> AsyncIterator[StoredEvent | None]:
         """The events after a number, or those that were not sent, until the end; None after each ``ping`` seconds without one."""
         reader, at = object(), self.sent if after is None else after
         self._readers.append(reader)
@@ -165,12 +165,12 @@ class Stream:
             # An older connection gets what comes now.
             self._wake()
 
-    def _next(self, at: int) -> Event | None:
+    def _next(self, at: int) -> StoredEvent | None:
         # The numbers of the events have no gaps.
         index = max(at + 1 - self._events[0].number, 0) if self._events else 0
         return self._events[index] if index < len(self._events) else None
 
-    def _note_sent(self, event: Event, *, is_kept: bool) -> None:
+    def _note_sent(self, event: StoredEvent, *, is_kept: bool) -> None:
         self.sent = event.number
         if is_kept and self._history is not None:
             self._history.add(self, event)
@@ -201,7 +201,7 @@ async def send_events(
     stream: Stream,
     send: Send,
     headers: dict[str, str],
-    limits: Limits,
+    limits: ServingLimits,
     *,
     after: int | None = None,
     is_primed: bool = False,
@@ -234,7 +234,7 @@ async def answer_post(
     stream: Stream,
     send: Send,
     headers: dict[str, str],
-    limits: Limits,
+    limits: ServingLimits,
     status_of: Callable[[bytes], int] = lambda line: 200,
     *,
     is_primed: bool = False,

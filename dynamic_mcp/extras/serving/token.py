@@ -37,6 +37,6 @@ def token_from(file: str | None, environment: MutableMapping[str, str]) -> str |
     if found is not None and not (len(found) >= MIN_LENGTH and _TOKEN.fullmatch(found)):
         raise ConfigError(
             f"{where} must hold a token of at least {MIN_LENGTH} letters, digits or -._~+/; "
-            "for example the output of: openssl rand -hex 32"
+            "for example the output of: python -c 'import secrets; print(secrets.token_hex(32))'"
         )
     return found

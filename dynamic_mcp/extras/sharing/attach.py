@@ -37,6 +37,7 @@ def run(path: Path, serve: Serve) -> int:
 
     The path is absolute.
     """
+    _occupy_streams()
     election = Election(place_of(path, os.environ), path, serve)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: os._exit(128 + number))
@@ -46,7 +47,7 @@ def run(path: Path, serve: Serve) -> int:
     return _Attached(election).run()
 
 
-class Direction:
+class ByteFlow:
     """One direction: bytes that come in, and bytes that wait to go out."""
 
     def __init__(self, change: Callable[[bytes], bytes], max_line: float = float("inf")) -> None:
@@ -100,8 +101,8 @@ class _Attached:
     def __init__(self, election: Election) -> None:
         self._election = election
         self._memory = SessionMemory()
-        self._up = Direction(self._memory.to_server, MAX_MESSAGE)
-        self._down = Direction(self._memory.to_client)
+        self._up = ByteFlow(self._memory.to_server, MAX_MESSAGE)
+        self._down = ByteFlow(self._memory.to_client)
         self._connection = self._join()
         self._began = time.monotonic()
         self._short_lives = 0
@@ -205,8 +206,10 @@ class _Attached:
         self._short_lives = self._short_lives + 1 if is_short else 0
         if self._short_lives >= _MAX_SHORT_LIVES:
             _write_all(self._down.waiting)
-            raise ConfigError("the serving process ended several times just after its start; see its log")
-        log.warning("the serving process has ended; this session joins another one")
+            raise ConfigError(
+                f"the serving process ended {_MAX_SHORT_LIVES} times just after its start; see {self._election.log}"
+            )
+        log.warning("the connection to the serving process has ended; this session makes a new one")
         try:
             self._connection = self._join()
         except ConfigError:
@@ -245,6 +248,18 @@ def _write_all(waiting: bytearray) -> None:
     while waiting and time.monotonic() < end:
         if poll.poll(_FLUSH_GRACE * 1000) and not _write(waiting):
             return
+
+
+def _occupy_streams() -> None:
+    """Open the null device for a closed stdin or stdout, so that no socket gets its descriptor."""
+    for descriptor in (0, 1):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
 
 
 def _can_be_polled(descriptor: int) -> bool:

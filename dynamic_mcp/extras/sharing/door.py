@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
@@ -19,6 +18,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from dynamic_mcp import __version__
+from dynamic_mcp.extras.sharing.election import MAX_LOG
 from dynamic_mcp.extras.sharing.place import GREETING, MAX_GREETING, NotServed, Place, check_user
 from dynamic_mcp.extras.sharing.report import report
 from dynamic_mcp.frontend.client import FLUSH_GRACE, ClientLink
@@ -31,8 +31,7 @@ from dynamic_mcp.tasks import TaskSet
 _BACKLOG = 128
 #: Connections that may be greeting at the same time.
 _MAX_GREETINGS = 64
-#: Bytes of the log, after which it begins anew, and the seconds between two looks at it.
-MAX_LOG = 1 << 20
+#: Seconds between two looks at the size of the log.
 _LOG_CHECK = 60.0
 
 
@@ -40,10 +39,13 @@ class SocketDoor:
     """Lets clients in by a unix socket. ``on_listening`` is called once it does."""
 
     def __init__(self, path: Path, place: Place, linger: float, on_listening: Callable[[], None]) -> None:
+        """Raises ConfigError if the place cannot be used."""
         self.linger = linger
         self.path = path
         self._place = place
         self._on_listening = on_listening
+        self._listening = place.listen()
+        self._inode = _inode(place.socket)
         self._server: asyncio.AbstractServer | None = None
         self._tasks = TaskSet()
         self._greeting: set[_Connection] = set()
@@ -58,14 +60,9 @@ class SocketDoor:
     ) -> None:
         """Listen until neither a client nor a shared server is left."""
         self._clients = clients
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        # The process that starts this one holds the lock, so an old file belongs to no process.
-        self._place.socket.unlink(missing_ok=True)
-        listening.bind(str(self._place.socket))
-        os.chmod(self._place.socket, 0o600)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
-            lambda: _Connection(self), sock=listening, backlog=_BACKLOG
+            lambda: _Connection(self), sock=self._listening, backlog=_BACKLOG
         )
         self._on_listening()
         self._tasks.start(_bound_log())
@@ -81,8 +78,9 @@ class SocketDoor:
         """Take the socket away, and end the connections once their calls have ended, or a few seconds are over."""
         server, self._server = self._server, None
         if server is not None:
-            # Another process may use the path as soon as this one does not listen.
-            self._place.socket.unlink(missing_ok=True)
+            # Another process may use the path as soon as this one does not listen, or after somebody removed the file.
+            if _inode(self._place.socket) == self._inode:
+                self._place.socket.unlink(missing_ok=True)
             server.close()
         for connection in list(self._greeting):
             connection.abort()
@@ -113,7 +111,7 @@ class SocketDoor:
         assert self._clients is not None
         match greeting:
             case {"want": "status"}:
-                return report(self.path, self._clients)
+                return {**report(self.path, self._clients)}
             case {"want": "serve", "folder": str(folder), "pid": int(pid)}:
                 try:
                     client = self._clients.open(
@@ -276,6 +274,13 @@ class _Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         self._door.has_greeted(self)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return None
 
 
 async def _bound_log() -> None:

@@ -22,9 +22,11 @@ from dynamic_mcp.log import log
 
 #: Seconds until a new serving process listens, and in which one of several starts is over.
 START = 30.0
-#: Attempts to reach a serving process that ends at the same moment.
+#: Attempts to reach a serving process, of which each one is killed or ends at the same moment.
 _ATTEMPTS = 5
 _READY = b"ready\n"
+#: Bytes of the log, after which it begins anew.
+MAX_LOG = 1 << 20
 
 #: Serves at a place until no client is left; the exit status. It calls the function once it listens.
 Serve = Callable[[Place, Callable[[], None]], int]
@@ -35,6 +37,7 @@ class Election:
 
     def __init__(self, place: Place, path: Path, serve: Serve) -> None:
         self._place = place
+        self.log = place.log
         self._path = path
         self._serve = serve
 
@@ -46,7 +49,9 @@ class Election:
                 return connection
             if problem := self._start():
                 raise ConfigError(f"{self._path}: no serving process could be started: {problem}")
-        raise ConfigError(f"{self._path}: no serving process could be reached: each one ended at once")
+        raise ConfigError(
+            f"{self._path}: {_ATTEMPTS} attempts to reach a serving process failed, because it ended each time; see {self._place.log}"
+        )
 
     def _try(self, connect: Callable[[], socket.socket]) -> socket.socket | None:
         """A connection; None without a process that stays. Raises ConfigError."""
@@ -55,13 +60,13 @@ class Election:
         except NotServed as refusal:
             problem = f"refuses this session: {refusal}"
         except TimeoutError:
-            problem = "does not answer; end it, or start without --share"
+            problem = f"does not answer at {self._place.socket}; end that process, or start without --share"
         except (NoProcess, OSError):
             return None
         raise ConfigError(f"{self._path}: the serving process {problem}")
 
     def _start(self) -> str:
-        """Start a serving process unless there is one now. Returns why that failed, or ""."""
+        """Start a serving process unless there is one now. Returns why that failed, or "" if another attempt makes sense."""
         lock = self._place.lock(START)
         if lock is None:
             return f"another start has not ended within {START:g} s"
@@ -85,22 +90,37 @@ class Election:
 
     def _fork(self, lock: int) -> str:
         readable, writable = os.pipe()
-        sys.stderr.flush()
+        if sys.stderr is not None:
+            sys.stderr.flush()
         if os.fork() == 0:
             os.close(readable)
             self._run(lock, writable)
         os.close(writable)
         try:
-            return _wait_ready(readable)
+            return self._wait_ready(readable)
         finally:
             os.close(readable)
+
+    def _wait_ready(self, readable: int) -> str:
+        """Wait until a new serving process listens. Returns why it does not, or "" if it does or was killed."""
+        said = b""
+        while True:
+            if not select.select([readable], [], [], START)[0]:
+                return f"it did not listen within {START:g} s; see {self._place.log}"
+            data = os.read(readable, 4096)
+            said += data
+            if said == _READY:
+                return ""
+            if not data:
+                log.debug("the serving process ended before it listened")
+                return said.decode(errors="replace").strip()
 
     def _run(self, lock: int, ready: int) -> None:
         """Be the serving process. Never returns."""
         status = 1
 
         def on_listening() -> None:
-            os.write(ready, _READY)
+            _tell(ready, _READY)
             os.close(ready)
             os.close(lock)
 
@@ -110,12 +130,13 @@ class Election:
                 signal.signal(number, signal.SIG_DFL)
             self._leave_streams()
             _close_others({lock, ready})
-            os.chdir(self._path.parent)
+            os.chdir(os.path.dirname(os.path.realpath(self._path)))
             status = self._serve(self._place, on_listening)
         except ConfigError as error:
-            os.write(ready, str(error).encode(errors="replace"))
+            _tell(ready, str(error).encode(errors="replace"))
             status = 2
-        except BaseException:
+        except BaseException as error:
+            _tell(ready, f"{type(error).__name__}; see {self._place.log}".encode())
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(status)
@@ -123,8 +144,7 @@ class Election:
     def _leave_streams(self) -> None:
         """Leave the streams of the client. Messages go to the log beside the socket."""
         null = os.open(os.devnull, os.O_RDWR)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW
-        output = os.open(self._place.log, flags, 0o600)
+        output = self._place.open_log(MAX_LOG)
         for descriptor, target in ((null, 0), (output, 1), (output, 2)):
             os.dup2(descriptor, target)
         for descriptor in {null, output} - {0, 1, 2}:
@@ -149,16 +169,7 @@ def _close_others(kept: set[int]) -> None:
                 os.close(descriptor)
 
 
-def _wait_ready(readable: int) -> str:
-    """Wait until a new serving process listens. Returns why it does not, or ""."""
-    said = b""
-    while True:
-        if not select.select([readable], [], [], START)[0]:
-            return f"it did not listen within {START:g} s"
-        data = os.read(readable, 4096)
-        said += data
-        if said == _READY:
-            return ""
-        if not data:
-            log.debug("the serving process ended before it listened")
-            return said.decode(errors="replace").strip() or "it ended before it listened; see its log"
+def _tell(ready: int, message: bytes) -> None:
+    """Tell the starter. It may have ended, or know already that this process listens."""
+    with contextlib.suppress(OSError):
+        os.write(ready, message)

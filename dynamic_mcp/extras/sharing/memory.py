@@ -1,6 +1,7 @@
 """What an attached end remembers of the session of its client.
 
-If the serving process dies, the next one has to know the session: the handshake, the log level and the subscriptions. A call that was on
+If the serving process dies, the next one has to know the session: the handshake, the log level and the subscriptions, which are requests
+without an answer in 2026-07-28. A call that was on
 its way gets an error, because the server may have carried it out. This end withdraws a question that the dead process asked, and a late
 answer to it goes to no other process.
 """
@@ -19,10 +20,13 @@ from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR
 MAX_SUBSCRIPTIONS = 1024
 #: The error of a call that was on its way.
 LOST = (
-    "The process that serves this session ended before it answered, and another one replaces it. "
+    "The connection to the process that serves this session ended before the answer came. "
     "The call may have been carried out; repeat it only if that does no harm."
 )
 _WITHDRAWN = b'"the process that asked has ended"'
+_VERSION_WITH_BATCHES = "2025-03-26"
+#: How ids begin that are none: a missing one, null, true, false, an object and an array. The proxy refuses them without their id.
+_NO_ID = (b"", b"n", b"t", b"f", b"{", b"[")
 _OWN_ID = "dynamic-mcp-attached-"
 
 
@@ -30,6 +34,12 @@ class _Envelope(msgspec.Struct, gc=False):
     id: Raw = Raw(b"")
     method: str | None = None
     params: Raw = Raw(b"")
+    result: Raw = Raw(b"")
+    error: Raw = Raw(b"")
+
+
+class _Handshake(msgspec.Struct):
+    version: str = msgspec.field(name="protocolVersion", default="")
 
 
 class _Cancelled(msgspec.Struct):
@@ -38,6 +48,14 @@ class _Cancelled(msgspec.Struct):
 
 class _Resource(msgspec.Struct):
     uri: str = ""
+
+
+class _Meta(msgspec.Struct):
+    subscription: Raw = msgspec.field(name="io.modelcontextprotocol/subscriptionId", default=Raw(b""))
+
+
+class _Acknowledged(msgspec.Struct):
+    meta: _Meta = msgspec.field(name="_meta", default_factory=_Meta)
 
 
 _decode = msgspec.json.Decoder(_Envelope).decode
@@ -55,8 +73,13 @@ class SessionMemory:
         self._handshake: bytes | None = None
         self._handshake_id = b""
         self._is_initialized = False
+        #: whether the proxy answers the messages of a batch; otherwise it refuses the whole line, and names no id
+        self._takes_batches = False
         self._level: bytes | None = None
         self._subscribed: dict[str, bytes] = {}
+        #: open requests for announcements: their parameters; and those whose acknowledgement the client has had
+        self._listening: dict[bytes, bytes] = {}
+        self._acknowledged: set[bytes] = set()
         #: requests that this end made itself, whose answers the client does not get
         self._own: set[bytes] = set()
         self._count = 0
@@ -64,9 +87,10 @@ class SessionMemory:
     def to_server(self, line: bytes) -> bytes:
         """Note a line of the client; what the serving process gets, which is nothing for an answer to a withdrawn question."""
         messages = _messages(line)
-        for message in messages:
-            self._note_from_client(message)
-        if len(messages) == 1 and messages[0].method is None and messages[0].id:
+        if self._takes_batches or not _is_batch(line):
+            for message in messages:
+                self._note_from_client(message)
+        if len(messages) == 1 and _is_answer(messages[0]):
             id = bytes(messages[0].id)
             if id not in self._asked:
                 return b""
@@ -81,9 +105,15 @@ class SessionMemory:
                 if id in self._own:
                     self._own.discard(id)
                     return b""
-                self._in_flight.pop(id, None)
+                self._end_request(id)
             elif id:
                 self._asked.add(id)
+            elif message.method == "notifications/subscriptions/acknowledged":
+                subscription = _subscription(message)
+                if subscription in self._acknowledged:
+                    return b""
+                if subscription in self._listening:
+                    self._acknowledged.add(subscription)
             elif message.method == "notifications/cancelled":
                 self._asked.discard(_cancelled(message))
         return line
@@ -99,13 +129,15 @@ class SessionMemory:
         """The lines for the client after the end of the serving process."""
         yield from self.withdrawn()
         for id, method in list(self._in_flight.items()):
-            if method != "initialize":
+            if method != "initialize" and id not in self._listening:
                 del self._in_flight[id]
                 yield jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, LOST))
         self._own.clear()
 
     def replay(self) -> Iterator[bytes]:
         """The lines with which the next serving process learns of the session."""
+        for id, params in self._listening.items():
+            yield jsonrpc.request(id, "subscriptions/listen", params)
         if self._handshake is None:
             return
         if self._handshake_id in self._in_flight:
@@ -126,6 +158,11 @@ class SessionMemory:
         self._own.add(id)
         return jsonrpc.request(id, method, params)
 
+    def _end_request(self, id: bytes) -> None:
+        self._in_flight.pop(id, None)
+        self._listening.pop(id, None)
+        self._acknowledged.discard(id)
+
     def _note_from_client(self, message: _Envelope) -> None:
         id, params = bytes(message.id), bytes(message.params)
         match message.method:
@@ -134,30 +171,55 @@ class SessionMemory:
             case "notifications/initialized":
                 self._is_initialized = True
             case "notifications/cancelled":
-                self._in_flight.pop(_cancelled(message), None)
+                self._end_request(_cancelled(message))
             case "initialize":
                 self._handshake, self._handshake_id = params, id
+                self._takes_batches = _version(params) == _VERSION_WITH_BATCHES
             case "logging/setLevel":
                 self._level = params
             case "resources/subscribe" if len(self._subscribed) < MAX_SUBSCRIPTIONS:
                 self._subscribed[_uri(params)] = params
+            case "subscriptions/listen" if id and len(self._listening) < MAX_SUBSCRIPTIONS:
+                self._listening[id] = params
             case "resources/unsubscribe":
                 self._subscribed.pop(_uri(params), None)
-        if id:
+        if id[:1] not in _NO_ID:
             self._in_flight[id] = message.method or ""
 
 
 def _messages(line: bytes) -> list[_Envelope]:
     """The messages of a line; none if it cannot be read, which the serving process tells the client."""
     try:
-        return _decode_batch(line) if line.lstrip()[:1] == b"[" else [_decode(line)]
+        return _decode_batch(line) if _is_batch(line) else [_decode(line)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
+
+
+def _is_batch(line: bytes) -> bool:
+    return line.lstrip()[:1] == b"["
+
+
+def _is_answer(message: _Envelope) -> bool:
+    return message.method is None and bool(message.id) and bool(bytes(message.result) or bytes(message.error))
+
+
+def _version(params: bytes) -> str:
+    try:
+        return msgspec.json.decode(params or b"{}", type=_Handshake).version
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def _cancelled(message: _Envelope) -> bytes:
     try:
         return bytes(msgspec.json.decode(message.params or b"{}", type=_Cancelled).id)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return b""
+
+
+def _subscription(message: _Envelope) -> bytes:
+    try:
+        return bytes(msgspec.json.decode(message.params or b"{}", type=_Acknowledged).meta.subscription)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return b""
 

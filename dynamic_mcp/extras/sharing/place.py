@@ -52,9 +52,12 @@ class Place:
         self._lock = folder / f"{name}.lock"
 
     def lock(self, seconds: float) -> int | None:
-        """Take the lock of an election; its descriptor, which a child can inherit. None if it is not free in time."""
+        """Take the lock of an election; its descriptor, which a child can inherit. None if it is not free in time.
+
+        Raises ConfigError if its file cannot be used.
+        """
         end = time.monotonic() + seconds
-        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = _open(self._lock, os.O_RDWR | os.O_CREAT)
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,6 +68,26 @@ class Place:
                 time.sleep(0.01)
             else:
                 return descriptor
+
+    def open_log(self, max_size: int) -> int:
+        """Open the log to append to it; its descriptor. A log of more than ``max_size`` bytes begins anew. Raises ConfigError."""
+        descriptor = _open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        if os.fstat(descriptor).st_size > max_size:
+            os.ftruncate(descriptor, 0)
+        return descriptor
+
+    def listen(self) -> socket.socket:
+        """A socket with the name of this place. Only for the holder of the lock. Raises ConfigError."""
+        result = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # No process has the lock besides this one, so an old file belongs to no process.
+            self.socket.unlink(missing_ok=True)
+            result.bind(str(self.socket))
+            os.chmod(self.socket, 0o600)
+            return result
+        except OSError as error:
+            result.close()
+            raise _unusable(self.socket, error) from None
 
     def connect(
         self, greeting: Mapping[str, object], limit: int = MAX_GREETING
@@ -119,20 +142,56 @@ def all_places(environment: Mapping[str, str]) -> Iterator[Place]:
 
 def own_folder(environment: Mapping[str, str]) -> Path:
     """The private folder for sockets, which exists afterwards. Raises ConfigError if it is not private."""
-    runtime = environment.get("XDG_RUNTIME_DIR", "")
-    folder = Path(runtime) / "dynamic-mcp"
-    if not os.path.isabs(runtime) or len(str(folder)) + _NAME_LENGTH + len("/.sock") > _MAX_PATH:
-        folder = Path(tempfile.gettempdir()) / f"dynamic-mcp-{os.geteuid()}"
+    folder = _folder(environment)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made for --share: {error.strerror or error}") from None
+        raise _unusable(folder, error) from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise ConfigError(
             f"{folder}: --share needs this folder, and other users may reach it; remove it, or make it yours with mode 0700"
         )
     return folder
+
+
+def _folder(environment: Mapping[str, str]) -> Path:
+    """Where the private folder is. Another user's runtime folder, which ``su`` leaves in the environment, is not used."""
+    own_name = f"dynamic-mcp-{os.geteuid()}"
+    runtime = environment.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(runtime) and _is_mine(runtime):
+        folder = Path(runtime) / "dynamic-mcp"
+        if _is_short(folder):
+            return folder
+    folder = Path(tempfile.gettempdir()) / own_name
+    return folder if _is_short(folder) else Path("/tmp") / own_name  # noqa: S108  # a private folder in it
+
+
+def _is_mine(folder: str) -> bool:
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
+def _is_short(folder: Path) -> bool:
+    """Whether the path of a socket in this folder fits into the address of a socket."""
+    return len(os.fsencode(folder)) + _NAME_LENGTH + len("/.sock") <= _MAX_PATH
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a file of the private folder; its descriptor. Raises ConfigError."""
+    try:
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from None
+
+
+def _unusable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{path}: --share cannot use this path: {error.strerror or error}; correct that, or start without --share"
+    )
 
 
 def check_user(connection: socket.socket) -> None:

@@ -1,6 +1,6 @@
-"""What a serving process tells about itself: its clients, its groups, and the memory of both.
+"""What a serving process tells about itself: its clients, its groups, and the memory of both (``shape``).
 
-Times are in seconds of the epoch, memory is in bytes; null where the system does not tell. Nothing comes from the configuration except
+Nothing comes from the configuration except
 the path of the file and the names of the servers.
 """
 
@@ -12,11 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from dynamic_mcp import __version__
+from dynamic_mcp.extras.sharing.shape import ClientReport, GroupReport, Report
 from dynamic_mcp.frontend.clients import Client, Clients
 from dynamic_mcp.frontend.pool import Pool
 
@@ -28,10 +28,10 @@ class _Info(msgspec.Struct):
     version: str = ""
 
 
-def report(path: Path, clients: Clients) -> dict[str, Any]:
+def report(path: Path, clients: Clients) -> Report:
     """The report, which can be JSON."""
     memory = _memory_by_group()
-    groups: list[dict[str, Any]] = []
+    groups: list[GroupReport] = []
     for pool in clients.pools.values():
         groups += _groups(pool, None, len(pool.members), memory)
     for client in clients.open_clients.values():
@@ -48,7 +48,7 @@ def report(path: Path, clients: Clients) -> dict[str, Any]:
     }
 
 
-def _client(client: Client) -> dict[str, Any]:
+def _client(client: Client) -> ClientReport:
     try:
         info = msgspec.json.decode(client.session.client_info or b"{}", type=_Info)
     except msgspec.DecodeError:
@@ -67,12 +67,11 @@ def _client(client: Client) -> dict[str, Any]:
 
 def _groups(
     pool: Pool, owner: int | None, clients: int, memory: Mapping[int, int] | None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[GroupReport]:
     for group in pool.groups.values():
         process = getattr(group.upstream, "process_group", None)
         yield {
             "name": group.name,
-            #: the client that alone uses it; null for a shared one
             "client": owner,
             "clients": clients,
             "connected": group.upstream is not None,

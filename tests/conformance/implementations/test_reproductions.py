@@ -21,6 +21,7 @@ PROXIES = {
     "fastmcp": "fastmcp",
     "mcp_hub": "mcp-hub",
     "mcp_proxy": "mcp-proxy",
+    "mcp_remote": "mcp-remote",
     "mcp_stdio": "mcp-stdio",
     "supergateway": "supergateway",
 }
@@ -28,6 +29,8 @@ PROXIES = {
 RIGHT = (
     "mcp_proxy_http_500",
     "mcp_proxy_session_lost",
+    "mcp_stdio_answer_to_no_request",
+    "mcp_stdio_line_breaks_passed_on",
     "mcp_stdio_slow_call_delays_others",
     "supergateway_cancels_another_call",
     "supergateway_notifications_lost",

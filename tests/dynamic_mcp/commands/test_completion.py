@@ -74,7 +74,7 @@ def shell(tmp_path: Path) -> Shell:
 def test_commands_files_and_options_are_suggested(shell: Shell) -> None:
     files = {"config.json", "other.json", "deep/"}
     assert shell.suggested("dynamic-mcp ") == {*terminal.COMMANDS, *files}
-    assert shell.suggested("dynamic-mcp c") == {"check", "completion", "config.json"}
+    assert shell.suggested("dynamic-mcp c") == {"check", "completion", "connect", "config.json"}
     assert shell.suggested("dynamic-mcp check ") == files
     assert shell.suggested("dynamic-mcp check --s") == {"--strict"}
     assert shell.suggested("dynamic-mcp --log-level i") == {"info"}

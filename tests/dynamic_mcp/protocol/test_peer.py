@@ -341,6 +341,21 @@ async def test_few_large_lines_of_junk_are_reported() -> None:
     assert one.faults
 
 
+async def test_late_answers_to_calls_are_no_junk() -> None:
+    one = Asked()
+    calls = [
+        asyncio.create_task(one.peer.request("tools/call", b"{}", 10.0, caller=object())) for _ in range(17)
+    ]
+    await asyncio.sleep(0)
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    for repeated in (False, True):
+        for id in range(1, 18):
+            one.peer.receive(b'{"jsonrpc":"2.0","id":%d,"result":"%b"}' % (id, b"x" * (1 << 20)))
+        assert bool(one.faults) is repeated
+
+
 async def test_junk_between_messages_is_harmless() -> None:
     one = Asked()
     for _ in range(3):

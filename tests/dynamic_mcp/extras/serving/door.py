@@ -14,7 +14,7 @@ import httpx
 from dynamic_mcp.config.model import Server
 from dynamic_mcp.extras.serving.door import HttpDoor
 from dynamic_mcp.extras.serving.gate import Gate
-from dynamic_mcp.extras.serving.limits import LIMITS, Limits
+from dynamic_mcp.extras.serving.limits import LIMITS, ServingLimits
 from dynamic_mcp.protocol.era import MODERN
 from tests.dynamic_mcp.fakes import REQUEST_META
 from tests.dynamic_mcp.frontend.test_clients import Proxy, running
@@ -118,7 +118,7 @@ def modern_call(group: str = "a", id: object = 1) -> tuple[dict[str, object], di
 
 @asynccontextmanager
 async def serving(
-    *servers: Server, limits: Limits = LIMITS, token: str | None = None, linger: float = 60.0
+    *servers: Server, limits: ServingLimits = LIMITS, token: str | None = None, linger: float = 60.0
 ) -> AsyncIterator[Http]:
     """Serve until the end of the context."""
     found: list[tuple[str, int]] = []

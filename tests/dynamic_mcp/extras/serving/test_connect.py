@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.limits import ServingLimits
 from tests.dynamic_mcp.extras.serving.door import (
     Http,
     call,
@@ -173,7 +173,7 @@ async def test_lost_session_is_made_anew_and_calls_go_on() -> None:
 
 
 async def test_call_on_its_way_at_the_end_of_the_proxy_says_so() -> None:
-    async with serving(limits=Limits(patience=0.01)) as http, connected(http.url) as stdio:
+    async with serving(limits=ServingLimits(patience=0.01)) as http, connected(http.url) as stdio:
         await stdio.handshake()
         stdio.send(call(id=1))
         await http.proxy.calls(1)

@@ -145,7 +145,7 @@ def test_token_comes_from_the_file_or_the_environment(tmp_path: Path) -> None:
 def test_bad_token_is_an_error_that_says_where_and_what(tmp_path: Path, text: str) -> None:
     file = tmp_path / "token"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=r"token.*openssl rand") as caught:
+    with pytest.raises(ConfigError, match=r"token.*secrets\.token_hex") as caught:
         token_from(str(file), {})
     assert not text or text not in str(caught.value)
     with pytest.raises(ConfigError, match="cannot read"):

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.limits import ServingLimits
 from tests.dynamic_mcp.extras.serving.door import (
     SESSION,
     call,
@@ -20,7 +20,7 @@ from tests.dynamic_mcp.frontend.test_clients import server
 from tests.dynamic_mcp.helpers import eventually
 
 #: streams begin at once
-IMPATIENT = Limits(patience=0.01)
+IMPATIENT = ServingLimits(patience=0.01)
 
 
 async def test_session_lives_from_initialize_to_delete() -> None:
@@ -93,7 +93,7 @@ async def test_large_body_is_413_with_and_without_a_length() -> None:
         for _ in range(3):
             yield b" " * 1000
 
-    async with serving(limits=Limits(max_body=2000)) as http:
+    async with serving(limits=ServingLimits(max_body=2000)) as http:
         session = await http.session()
         known = await http.post(b" " * 3000, session)
         headers = {**session, "Content-Type": "application/json", "Accept": "*/*"}
@@ -107,7 +107,7 @@ async def test_slow_body_is_408() -> None:
         yield b"{"
         await asyncio.sleep(5)
 
-    async with serving(limits=Limits(body_time=0.1)) as http:
+    async with serving(limits=ServingLimits(body_time=0.1)) as http:
         session = await http.session()
         headers = {**session, "Content-Type": "application/json", "Accept": "*/*"}
         answer = await http.client.post(http.url, content=slow(), headers=headers)
@@ -171,7 +171,7 @@ async def test_announcement_comes_on_the_stream_of_get() -> None:
 
 
 async def test_backlog_without_a_stream_is_bounded_and_comes_later() -> None:
-    async with serving(limits=Limits(max_backlog=3000)) as http:
+    async with serving(limits=ServingLimits(max_backlog=3000)) as http:
         session = await http.session()
         await http.post(request("resources/list"), session)
         for number in range(40):
@@ -220,7 +220,7 @@ async def test_stream_begins_with_an_empty_event_and_a_time_to_come_back() -> No
 
 
 async def test_unknown_and_forgotten_events_are_400() -> None:
-    async with serving(limits=Limits(patience=0.01, max_replay=300)) as http:
+    async with serving(limits=ServingLimits(patience=0.01, max_replay=300)) as http:
         session = await http.session()
         async with http.stream("GET", headers=session) as events:
             await http.post(request("resources/list"), session)
@@ -293,7 +293,7 @@ async def test_batch_of_2025_03_26_gets_one_answer() -> None:
 
 
 async def test_sessions_and_streams_are_bounded() -> None:
-    async with serving(limits=Limits(max_sessions=2, max_streams=1)) as http:
+    async with serving(limits=ServingLimits(max_sessions=2, max_streams=1)) as http:
         session = await http.session()
         await http.session()
         third = await http.post(request("initialize", {"protocolVersion": "2025-11-25"}))
@@ -306,7 +306,7 @@ async def test_sessions_and_streams_are_bounded() -> None:
 
 
 async def test_new_session_takes_the_place_of_one_that_nobody_uses() -> None:
-    async with serving(limits=Limits(max_sessions=2, idle_enough=0.05)) as http:
+    async with serving(limits=ServingLimits(max_sessions=2, idle_enough=0.05)) as http:
         old, used = await http.session(), await http.session()
         async with http.stream("GET", headers=used):
             await asyncio.sleep(0.2)
@@ -316,7 +316,7 @@ async def test_new_session_takes_the_place_of_one_that_nobody_uses() -> None:
 
 
 async def test_idle_session_ends_but_not_one_with_a_stream() -> None:
-    async with serving(limits=Limits(idle=0.1)) as http:
+    async with serving(limits=ServingLimits(idle=0.1)) as http:
         idle, used = await http.session(), await http.session()
         async with http.stream("GET", headers=used):
             await eventually(lambda: len(http.proxy.clients.open_clients) == 1, "the end of a session")

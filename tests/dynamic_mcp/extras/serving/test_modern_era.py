@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from dynamic_mcp.config.model import Config
-from dynamic_mcp.extras.serving.limits import Limits
+from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.protocol.era import MODERN
 from tests.dynamic_mcp.extras.serving.door import Http, modern, modern_call, notification, request, serving
 from tests.dynamic_mcp.frontend.test_clients import server
@@ -137,7 +137,7 @@ async def test_closed_connection_cancels_the_call() -> None:
 
 
 async def test_closed_stream_cancels_only_its_call() -> None:
-    async with serving(limits=Limits(patience=0.01)) as http:
+    async with serving(limits=ServingLimits(patience=0.01)) as http:
         message, headers = modern_call(id=7)
         async with http.stream("POST", message, headers) as other:
             await http.proxy.calls(1)

@@ -92,6 +92,8 @@ class Shared:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
         self.sessions: list[Session] = []
+        #: of the last command
+        self.stderr = ""
         self.environment = bench.sandbox.environment(bench.sandbox.token)
 
     async def session(
@@ -125,11 +127,13 @@ class Shared:
     async def _run(self, *words: str) -> tuple[asyncio.subprocess.Process, bytes]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "dynamic_mcp", *words),
+            stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=self.environment,
         )
-        stdout, _ = await asyncio.wait_for(process.communicate(), 3 * WITHIN)
+        stdout, stderr = await asyncio.wait_for(process.communicate(), 3 * WITHIN)
+        self.stderr = stderr.decode()
         return process, stdout
 
     async def serving(self) -> list[int]:

@@ -9,11 +9,11 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("Windows has no unix sockets for this", allow_module_level=True)
 
-from dynamic_mcp.extras.sharing.attach import Direction
+from dynamic_mcp.extras.sharing.attach import ByteFlow
 
 
-def upper(max_line: float = float("inf")) -> Direction:
-    return Direction(bytes.upper, max_line)
+def upper(max_line: float = float("inf")) -> ByteFlow:
+    return ByteFlow(bytes.upper, max_line)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])

@@ -173,6 +173,16 @@ async def test_door_closes_itself_after_the_last_client() -> None:
         await asyncio.wait_for(door.ended.wait(), WITHIN)
 
 
+async def test_socket_of_a_successor_stays() -> None:
+    async with open_door() as door:
+        # Systems remove old files from the folder for temporary files.
+        door.place.socket.rename(door.place.socket.with_suffix(".old"))
+        door.place.socket.touch()
+        await door.door.close()
+        assert door.place.socket.exists()
+        door.place.socket.unlink()
+
+
 async def test_end_of_the_door_ends_the_connections() -> None:
     async with open_door() as door:
         visitor = await door.attach()

@@ -38,7 +38,7 @@ def answered(session: Session, id: object, method: str, **params: object) -> Non
 
 def test_only_requests_without_an_answer_are_lost() -> None:
     session = Session()
-    answered(session, 1, "tools/call")
+    answered(session, 1, "initialize", protocolVersion="2025-03-26")
     session.client(request("a", "tools/call"))
     session.client([request(2, "tools/call"), request(3, "tools/call")])
     session.server([{"jsonrpc": "2.0", "id": 3, "result": {}}])
@@ -46,6 +46,23 @@ def test_only_requests_without_an_answer_are_lost() -> None:
     (error,) = session.lost()
     assert (error["id"], error["error"]["message"]) == (2, LOST)
     assert session.lost() == []
+
+
+def test_request_that_the_proxy_refuses_without_its_id_is_not_lost() -> None:
+    session = Session()
+    answered(session, 1, "initialize", protocolVersion="2025-11-25")
+    session.client([request(2, "ping"), request(3, "ping")])
+    ids: list[object] = [None, True, False, {}, [], {"a": 1}]
+    for id in ids:
+        session.client(request(id, "ping"))
+    assert session.lost() == []
+
+
+def test_message_that_is_neither_request_nor_answer_goes_on_so_that_the_proxy_refuses_it() -> None:
+    session = Session()
+    assert session.client({"id": 7})
+    assert session.client({"jsonrpc": "2.0", "id": 7, "params": {}})
+    assert not session.client({"jsonrpc": "2.0", "id": 7, "error": {}})
 
 
 def test_another_process_learns_the_session_and_the_client_does_not_notice() -> None:
@@ -88,6 +105,29 @@ def test_question_of_a_dead_process_is_withdrawn_and_its_answer_dropped() -> Non
     assert withdrawn["params"]["requestId"] == 7
     assert session.client({"jsonrpc": "2.0", "id": 7, "result": {}}) == b""
     assert session.client({"jsonrpc": "2.0", "id": 8, "result": {}}) == b""
+
+
+def test_modern_subscription_goes_on_with_the_next_process() -> None:
+    session = Session()
+    session.client(request("s", "subscriptions/listen", notifications={"toolsListChanged": True}))
+    meta = {"io.modelcontextprotocol/subscriptionId": "s"}
+    acknowledged = {
+        "jsonrpc": "2.0",
+        "method": "notifications/subscriptions/acknowledged",
+        "params": {"_meta": meta},
+    }
+    changed = {**acknowledged, "method": "notifications/tools/list_changed"}
+    assert session.server(acknowledged)
+    for _ in range(2):
+        assert session.lost() == []
+        (again,) = session.replay()
+        assert (again["id"], again["method"]) == ("s", "subscriptions/listen")
+        assert again["params"] == {"notifications": {"toolsListChanged": True}}
+        # The client has had its acknowledgement.
+        assert not session.server(acknowledged)
+        assert session.server(changed)
+    session.client({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "s"}})
+    assert session.replay() == []
 
 
 def test_line_that_cannot_be_read_goes_on_unchanged() -> None:

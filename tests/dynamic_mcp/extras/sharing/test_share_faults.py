@@ -1,0 +1,155 @@
+"""``--share`` under bad conditions: processes killed in their start, closed streams, foreign sockets, wrong options."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dynamic_mcp.extras.sharing import place
+from tests.dynamic_mcp.extras.sharing.sessions import Shared, sharing
+from tests.dynamic_mcp.helpers import WITHIN, eventually
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no unix sockets for this"),
+]
+
+PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
+
+
+async def test_session_survives_the_death_of_a_process_in_its_start() -> None:
+    async with sharing() as shared:
+        config = shared.bench.config(shared.bench.stdio("a"))
+        session = await shared.session(config)
+        (starting,) = await eventually(
+            lambda: psutil.Process(session.process.pid).children(), "the serving process"
+        )
+        starting.send_signal(signal.SIGKILL)
+        await session.handshake()
+        assert "result" in await session.call(1, "a")
+        assert await shared.serving() != [starting.pid]
+        await session.end()
+        await shared.is_over()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+async def test_closed_streams_are_ended_ones(closed: str) -> None:
+    async with sharing() as shared:
+        config = shared.bench.config(shared.bench.stdio("a"))
+        status, stdout, stderr = await _shell(shared, config, closed)
+        assert (status, stderr) == (0, b"")
+        assert (b'"result":{}' in stdout) is (closed == "2>&-")
+        await shared.is_over()
+
+
+async def _shell(shared: Shared, config: Path, closed: str) -> tuple[int | None, bytes, bytes]:
+    """Run a session on a ping with closed streams; its exit status, stdout and stderr."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", f'exec "$@" {closed}', "sh"),
+        *(sys.executable, "-m", "dynamic_mcp", str(config), "--share", "--linger", "1s"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=shared.environment,
+        cwd=shared.bench.sandbox.cwd,
+    )
+    stdout, stderr = await asyncio.wait_for(process.communicate(PING), 3 * WITHIN)
+    return process.returncode, stdout, stderr
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """A runtime folder with a short path, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+async def test_log_of_a_killed_process_is_not_lost(runtime: Path) -> None:
+    async with sharing({"XDG_RUNTIME_DIR": str(runtime)}) as shared:
+        config = shared.bench.config(shared.bench.stdio("a"))
+        session = await (await shared.session(config)).handshake()
+        (serving,) = await shared.serving()
+        (log,) = place.own_folder(shared.environment).glob("*.log")
+        with log.open("a") as file:
+            file.write("a trace\n")
+        os.kill(serving, signal.SIGKILL)
+        assert (await session.request("p", "ping"))["id"] == "p"
+        assert "a trace" in log.read_text()
+        await session.end()
+
+
+@pytest.mark.parametrize("answer", [{}, {"pid": 1}, {"pid": 1, "config": "x", "clients": [{}], "groups": []}])
+async def test_status_names_a_socket_that_it_cannot_use(runtime: Path, answer: object) -> None:
+    async with sharing({"XDG_RUNTIME_DIR": str(runtime)}) as shared:
+        folder = place.own_folder(shared.environment)
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(folder / "x.sock"))
+            listening.listen()
+
+            async def reply() -> None:
+                connection, _ = await asyncio.to_thread(listening.accept)
+                # An unread greeting would make the end of the connection a reset.
+                await asyncio.to_thread(connection.recv, 4096)
+                connection.sendall(json.dumps(answer).encode() + b"\n")
+                connection.close()
+
+            replying = asyncio.create_task(reply())
+            assert await shared.status() == (1, [])
+            assert "another program, listens" in shared.stderr
+            assert "no proxy" not in shared.stderr
+            await replying
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--linger", "5s"], "--linger needs --share"),
+        (["--share", "--linger", "0"], "must be more than zero"),
+        (["--share", "--linger", "soon"], "is not a duration"),
+    ],
+)
+async def test_wrong_linger_is_refused(words: list[str], problem: str) -> None:
+    async with sharing() as shared:
+        await shared.run(str(shared.bench.config(shared.bench.stdio("a"))), *words)
+        assert problem in shared.stderr
+
+
+async def test_each_session_is_warned_about_the_configuration() -> None:
+    async with sharing() as shared:
+        upstream = shared.bench.stdio("a").variant(env={"KEY": "${UNDEFINED_IN_THE_TEST}"})
+        config = shared.bench.config(upstream)
+        for _ in range(2):
+            session = await (await shared.session(config)).handshake()
+            assert await session.end() == 0
+            assert b"UNDEFINED_IN_THE_TEST" in session.stderr
+
+
+async def test_servers_start_in_the_folder_of_the_file_however_it_is_named(tmp_path: Path) -> None:
+    async with sharing() as shared:
+        upstream = shared.bench.stdio("a")
+        config = shared.bench.config(upstream)
+        link = tmp_path / "link.json"
+        link.symlink_to(config)
+        for path in (link, config):
+            session = await (await shared.session(path)).handshake()
+            await session.call(1, "a")
+        assert [psutil.Process(pid).cwd() for pid in upstream.pids] == [str(config.parent)]
+
+
+async def test_linger_takes_a_number_of_seconds() -> None:
+    async with sharing() as shared:
+        config = shared.bench.config(shared.bench.stdio("a"))
+        session = await (await shared.session(config, linger="1")).handshake()
+        assert await session.end() == 0
+        await shared.is_over()
