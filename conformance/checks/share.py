@@ -13,8 +13,6 @@ from conformance.workbench.several_clients import another_client, clients_of_one
 from mock_servers.script import Rule, Script, hold, notify, on_call, progress, release, reply, request, sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.transcript import Json
@@ -25,7 +23,7 @@ PROGRESS = "notifications/progress"
 UPDATED = "notifications/resources/updated"
 LOGGED = "notifications/message"
 URI = "share://thing"
-CAN_BE_ASKED: Json = {"elicitation": {}}
+CAN_BE_ASKED: dict[str, Any] = {"elicitation": {}}
 #: requests of each client
 ROUNDS = 5
 #: seconds after which a message that has not come counts as kept from a client
@@ -85,32 +83,24 @@ async def _calls(workbench: Workbench, proxy: Proxy, number: int, base: int = 0)
 
 @check("SHARE-002", timeout=40)
 async def progress_goes_to_the_client_of_the_call(workbench: Workbench) -> None:
-    """Both clients use the same token."""
-    work = [progress(1), sleep(0.1), progress(2), sleep(0.1)]
-    upstream = workbench.stdio(
-        "a",
-        Script(
-            on=[
-                on_call("echo", hold("both"), *work, reply(), params=with_argument(x="first")),
-                on_call(
-                    "echo",
-                    release("both"),
-                    *(progress(n) for n in (11, 12)),
-                    reply(),
-                    params=with_argument(x="second"),
-                ),
-            ]
-        ),
-    )
+    """Both clients use the same id and the same token. Each one ends the wait of its own call, which may be in a process of its own."""
+    values = {"first": (1, 2), "second": (11, 12)}
+    rules = [
+        on_call("echo", hold(word), *map(progress, values[word]), reply(), params=with_argument(x=word))
+        for word in values
+    ]
+    rules += [
+        on_call("echo", release(word), reply(), params=with_argument(x=f"release {word}")) for word in values
+    ]
+    upstream = workbench.stdio("a", Script(on=rules))
     async with clients_of_one_program(workbench, upstream) as (first, second):
-        for client, word in ((first, "first"), (second, "second")):
+        clients = {"first": first, "second": second}
+        for word, client in clients.items():
             params = {**client.call_params("a", "echo", {"x": word}), "_meta": {"progressToken": "same"}}
             await client.begin("tools/call", params, id="same")
-            await workbench.eventually(
-                partial(_calls_with, upstream, word),
-                within=5.0,
-                what=f"the {word} call reaches the upstream",
-            )
+            await reached(workbench, upstream, word)
+        for word, client in clients.items():
+            await client.call("a", "echo", {"x": f"release {word}"})
         for client in (first, second):
             must_be_right(workbench, await answer_to(workbench, client, "same", "an answer"), "the call")
         heard = {
@@ -119,9 +109,8 @@ async def progress_goes_to_the_client_of_the_call(workbench: Workbench) -> None:
         }
         if not heard["first"] and not heard["second"]:
             raise NotApplicable("it relays no progress")
-        right = {"first": {1, 2}, "second": {11, 12}}
-        for name, values in heard.items():
-            workbench.expect(set(values) <= right[name], f"only {right[name]} for the {name}", heard)
+        for name, reports in heard.items():
+            workbench.expect(set(reports) <= {*values[name]}, f"only {values[name]} for the {name}", heard)
 
 
 @check("SHARE-003", timeout=40)
@@ -140,10 +129,11 @@ async def a_client_cancels_its_own_requests_only(workbench: Workbench) -> None:
     async with clients_of_one_program(workbench, upstream) as (first, second):
         for client, word in ((first, "stays"), (second, "goes")):
             await client.begin("tools/call", client.call_params("a", "echo", {"x": word}), id=7)
-            await _reached(workbench, upstream, word)
+            await reached(workbench, upstream, word)
         await second.notify("notifications/cancelled", {"requestId": 7})
         await workbench.holds_for(QUIET, lambda: _must_have_none(workbench, first, 7))
-        must_be_right(workbench, (await second.call("a", "echo", {"x": "release"})).message, "a further call")
+        must_be_right(workbench, (await second.call("a", "echo", {"x": 1})).message, "a further call")
+        await first.call("a", "echo", {"x": "release"})
         must_be_right(
             workbench, await answer_to(workbench, first, 7, "the other client has its answer"), "the call"
         )
@@ -155,7 +145,7 @@ def _must_have_none(workbench: Workbench, proxy: Proxy, id: object) -> None:
     workbench.expect(not found, "the call of the other client goes on", found)
 
 
-async def _reached(workbench: Workbench, upstream: MockUpstream, word: str) -> None:
+async def reached(workbench: Workbench, upstream: MockUpstream, word: str) -> None:
     await workbench.eventually(
         lambda: [one for one in upstream.requests("tools/call") if f'"{word}"' in one.text],
         within=5.0,
@@ -187,9 +177,9 @@ async def a_question_goes_to_the_client_whose_call_it_is(workbench: Workbench) -
             raise NotApplicable("it passes no question on")
         with workbench.case("both clients have calls"):
             await first.begin("tools/call", first.call_params("a", "echo", {"x": "waits"}), id="waits")
-            await _reached(workbench, upstream, "waits")
+            await reached(workbench, upstream, "waits")
             await _question(workbench, upstream, second, first)
-            await second.call("a", "echo", {"x": "release"})
+            await first.call("a", "echo", {"x": "release"})
             must_be_right(
                 workbench, await answer_to(workbench, first, "waits", "an answer"), "the call that waits"
             )
@@ -243,13 +233,13 @@ async def a_subscription_is_of_one_client(workbench: Workbench) -> None:
         uri = await _subscribable(first)
         await first.request("resources/subscribe", {"uri": uri})
         with workbench.case("one client has subscribed"):
-            await _updates(workbench, second, hear=[first], stay_quiet=[second])
+            await _updates(workbench, hear=[first], stay_quiet=[second])
         await second.request("resources/subscribe", {"uri": uri})
         with workbench.case("both have subscribed"):
-            await _updates(workbench, second, hear=[first, second], stay_quiet=[])
+            await _updates(workbench, hear=[first, second], stay_quiet=[])
         await second.request("resources/unsubscribe", {"uri": uri})
         with workbench.case("one has unsubscribed again"):
-            await _updates(workbench, second, hear=[first], stay_quiet=[second])
+            await _updates(workbench, hear=[first], stay_quiet=[second])
 
 
 async def _subscribable(proxy: Proxy) -> str:
@@ -262,29 +252,16 @@ async def _subscribable(proxy: Proxy) -> str:
     return next((uri for uri in found if "thing" in uri), URI)
 
 
-def _calls_with(upstream: MockUpstream, word: str) -> list[Any]:
-    return [call for call in upstream.requests("tools/call") if word in call.text]
-
-
-def _has_heard(client: Proxy, method: str, more_than: int) -> bool:
-    return len(client.transcript.heard(method)) > more_than
-
-
-def _has_level(levels: Callable[[Proxy], list[Any]], client: Proxy, level: str) -> bool:
-    return level in levels(client)
-
-
-async def _updates(
-    workbench: Workbench, caller: Proxy, *, hear: list[Proxy], stay_quiet: list[Proxy]
-) -> None:
+async def _updates(workbench: Workbench, *, hear: list[Proxy], stay_quiet: list[Proxy]) -> None:
+    """Let the server announce an update in a call of each client, because a client may have a process of its own."""
     before = {one: len(one.transcript.heard(UPDATED)) for one in (*hear, *stay_quiet)}
-    await caller.call("a", "echo", {"x": "update"})
-    for one in hear:
-        await workbench.eventually(
-            partial(_has_heard, one, UPDATED, more_than=before[one]),
-            within=5.0,
-            what="a subscriber hears of the update",
-        )
+    for one in before:
+        await one.call("a", "echo", {"x": "update"})
+    await workbench.eventually(
+        lambda: all(len(one.transcript.heard(UPDATED)) > before[one] for one in hear),
+        within=5.0,
+        what="each subscriber hears of the update",
+    )
     await anyio.sleep(QUIET)
     for one in stay_quiet:
         heard = one.transcript.heard(UPDATED)[before[one] :]
@@ -305,19 +282,24 @@ async def a_log_level_is_of_one_client(workbench: Workbench) -> None:
             await talker.request("logging/setLevel", {"level": "info"})
             await quiet.request("logging/setLevel", {"level": "error"})
             before = {one: len(one.transcript.heard(LOGGED)) for one in (talker, quiet)}
-            await quiet.call("a", "echo", {"x": "log"})
-
-            def levels(one: Proxy, before: dict[Proxy, int] = before) -> list[Any]:
-                return [line.param("level") for line in one.transcript.heard(LOGGED)[before[one] :]]
-
-            for one in (talker, quiet):
-                await workbench.eventually(
-                    partial(_has_level, levels, one, "error"),
-                    within=5.0,
-                    what="both clients get the line of their level",
-                )
-            await anyio.sleep(QUIET)
-            workbench.expect(
-                "info" not in levels(quiet), "only `error` for the client that asks for it", levels(quiet)
+            for one in before:  # each one, because a client may have a process of its own
+                await one.call("a", "echo", {"x": "log"})
+            await workbench.eventually(
+                partial(_all_heard, before, "error"),
+                within=5.0,
+                what="both clients get the line of their level",
             )
-            workbench.expect("info" in levels(talker), "also `info` for the other client", levels(talker))
+            await anyio.sleep(QUIET)
+            levels = {one: _levels(one, since) for one, since in before.items()}
+            workbench.expect(
+                "info" not in levels[quiet], "only `error` for the client of `error`", levels[quiet]
+            )
+            workbench.expect("info" in levels[talker], "also `info` for the other client", levels[talker])
+
+
+def _levels(proxy: Proxy, since: int) -> list[Any]:
+    return [line.param("level") for line in proxy.transcript.heard(LOGGED)[since:]]
+
+
+def _all_heard(before: dict[Proxy, int], level: str) -> bool:
+    return all(level in _levels(one, since) for one, since in before.items())

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.share import answer_to, must_be_right, with_argument
+from conformance.checks.share import answer_to, must_be_right, reached, with_argument
 from conformance.errors import NotApplicable, Violation
 from conformance.workbench.several_clients import another_client, clients_of_one_program
 from mock_servers.script import Script, hold, on_call, payload, release, reply
@@ -65,20 +64,12 @@ def _holding() -> Script:
     )
 
 
-def _is_called(upstream: StdioMockUpstream, word: str) -> bool:
-    return any(f'"{word}"' in call.text for call in upstream.requests("tools/call"))
-
-
 async def _one_dies(workbench: Workbench, upstream: StdioMockUpstream, *, first_dies: bool) -> None:
     async with clients_of_one_program(workbench, upstream) as clients:
         dying, living = clients if first_dies else reversed(clients)
         for client, word in ((dying, "dies"), (living, "lives")):
             await client.begin("tools/call", client.call_params(upstream.name, "echo", {"x": word}), id=word)
-            await workbench.eventually(
-                partial(_is_called, upstream, word),
-                within=5.0,
-                what=f"the call of the client that {word} reaches the upstream",
-            )
+            await reached(workbench, upstream, word)
         await dying.vanish()
         # A proxy that has noticed the death may cancel the call; another one has had the time to notice it.
         with contextlib.suppress(Violation):

@@ -29,6 +29,7 @@ FAMILY_WORDS = {
     "operations": "OPS",
     "reload": "RLD",
     "security": "SEC",
+    "sharing": "SHARE",
     "stdio": "STD",
     "tokens": "TOK",
 }

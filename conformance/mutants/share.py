@@ -55,16 +55,20 @@ def _between_clients(
         receive = client.receive
         lines.receivers.append(receive)
 
-        def receive_wrong(line: bytes, reply: Take | None = None) -> None:
+        def received(line: bytes, reply: object = None) -> None:
             from_client(line, receive, lines)
 
-        client.receive = receive_wrong
+        client.receive = received
         return client
 
     replace(right, wrong)
 
 
-@mutant("SHARE-001", profile=SHARE)
+@mutant(
+    "SHARE-001",
+    profile=SHARE,
+    also={"SHARE-002": "both clients use the same id", "SHARE-003": "both clients use the same id"},
+)
 def answers_go_to_the_client_that_used_the_id_last() -> None:
     owners: dict[str, Take] = {}
 
