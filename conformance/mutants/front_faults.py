@@ -79,8 +79,8 @@ def keeps_arguments_that_are_null() -> None:
 def knows_only_the_capabilities_of_now() -> None:
     right = ClientSession.__init__
 
-    def wrong(self: ClientSession, send: Callable[[bytes], None]) -> None:
-        right(self, send)
+    def wrong(self: ClientSession, send: Callable[[bytes], None], *, is_one_of_many: bool = False) -> None:
+        right(self, send, is_one_of_many=is_one_of_many)
         self.__class__ = _Forgetful
 
     replace(right, wrong)

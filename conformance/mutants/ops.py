@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynamic_mcp.config.model import Config
+    from dynamic_mcp.frontend.router import Send
     from dynamic_mcp.upstream.base import Events, Upstream
 
 
@@ -143,16 +144,16 @@ def lets_the_client_wait_for_the_upstreams() -> None:
         known.append(self)
         await begin(self)
 
-    async def wait(self: Router, line: bytes) -> None:
+    async def wait(self: Router, line: bytes, reply: Send | None) -> None:
         with anyio.move_on_after(2 * server.SILENT_CLIENT):
             while not known:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
         for one in known:
             await one.settled()
-        right(self, line)
+        right(self, line, reply)
 
-    def wrong(self: Router, line: bytes) -> None:
-        waiting.append(asyncio.ensure_future(wait(self, line)))
+    def wrong(self: Router, line: bytes, reply: Send | None = None) -> None:
+        waiting.append(asyncio.ensure_future(wait(self, line, reply)))
 
     replace(begin, run)
     replace(right, wrong)

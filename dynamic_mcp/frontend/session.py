@@ -6,7 +6,6 @@ A modern client gets only what it listens to, and questions in results (``exchan
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 
 import msgspec
@@ -78,7 +77,7 @@ class ClientSession:
         #: the elicitations in URL mode that upstreams began
         self.elicitations = Elicitations()
         # The client may answer a question of an earlier process, so no later process uses its id again.
-        first_id = secrets.randbelow(_MAX_FIRST_ID) if is_one_of_many else 0
+        first_id = _random_id() if is_one_of_many else 0
         self.client_peer = Peer(lambda message: send(message.line), lambda message: None, first_id=first_id)
         #: the level of a client that set none; None for every message that the servers send
         self._default_level = "info" if is_one_of_many else None
@@ -202,3 +201,9 @@ def _known_capabilities(declared: dict[str, Raw]) -> bytes:
 def refusal_of(method: str | None) -> Refusal:
     """The refusal of a request that the client cannot answer."""
     return Refusal(jsonrpc.METHOD_NOT_FOUND, f"the client does not support {cut(method or '')}")
+
+
+def _random_id() -> int:
+    import secrets
+
+    return secrets.randbelow(_MAX_FIRST_ID)

@@ -14,11 +14,11 @@ WITHIN = 10.0
 _T = TypeVar("_T")
 
 
-async def eventually(condition: Callable[[], _T], what: str) -> _T:
-    """Wait until the condition is true; its value."""
-    end = time.monotonic() + WITHIN
+async def eventually(condition: Callable[[], _T], what: str, within: float = WITHIN) -> _T:
+    """Wait until the condition is true, at most `within` seconds; its value."""
+    end = time.monotonic() + within
     while not (value := condition()):
-        assert time.monotonic() < end, f"not within {WITHIN} s: {what}"
+        assert time.monotonic() < end, f"not within {within} s: {what}"
         await asyncio.sleep(0.005)
     return value
 

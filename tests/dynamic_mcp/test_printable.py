@@ -31,6 +31,8 @@ DIRECT_WRITES = {
     "extras/audit.py": "the audit log, in JSON",
     "extras/early_answers.py": "messages for the client",
     "extras/policy/checker.py": "messages for the proxy",
+    "extras/sharing/attach.py": "messages for the client",
+    "extras/sharing/election.py": "the error of a start for the starter, whose functions print it; stderr is only flushed",
     "frontend/client.py": "messages for the client",
     "process/guard.py": "numbers for the helper process",
     "unread.py": "the lines of the log, of a crash, and an address that is already ASCII",

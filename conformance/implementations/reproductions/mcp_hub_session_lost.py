@@ -6,10 +6,10 @@ MCP 2025-11-25, basic/transports, Session Management: on a 404 the client starts
 from small_client import Program, command_of, new_folder, report, text_of
 from small_http import free_port
 from small_sse import SseSession, hub_is_ready
-from small_upstream import Upstream, write_config
+from small_upstream import OneFileUpstream, write_config
 
 port = free_port()
-with Upstream(sessions=True) as upstream:
+with OneFileUpstream(sessions=True) as upstream:
     config = write_config(new_folder() / "config.json", {"one": {"url": upstream.url}})
     with Program([*command_of("mcp-hub"), "--port", str(port), "--config", config]) as hub:
         hub_is_ready(port)

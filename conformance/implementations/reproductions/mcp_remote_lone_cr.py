@@ -3,7 +3,7 @@
 import json
 
 from small_client import Program, command_of, report, text_of
-from small_upstream import Message, Upstream
+from small_upstream import Message, OneFileUpstream
 
 
 def ends_lines_with_cr(message: Message) -> tuple[str, str] | None:
@@ -15,7 +15,7 @@ def ends_lines_with_cr(message: Message) -> tuple[str, str] | None:
     return "text/event-stream", f"event: message\rdata: {data}\r\r"
 
 
-with Upstream(ends_lines_with_cr) as upstream:
+with OneFileUpstream(ends_lines_with_cr) as upstream:
     with Program([*command_of("mcp-remote"), upstream.url]) as proxy:
         proxy.handshake()
         answer = proxy.call("echo", {"text": "hello"}, 10)

@@ -1,7 +1,7 @@
 """mcp-stdio 0.45.2: after the client has answered a request of the server, it gets an error with the id of that request."""
 
 from small_client import Program, command_of, report
-from small_upstream import Message, Upstream, result_of
+from small_upstream import Message, OneFileUpstream, result_of
 
 
 def ping_first(message: Message) -> list[Message] | None:
@@ -12,7 +12,7 @@ def ping_first(message: Message) -> list[Message] | None:
     return [ping, {"jsonrpc": "2.0", "id": message["id"], "result": result_of(message)}]
 
 
-with Upstream(ping_first) as upstream:
+with OneFileUpstream(ping_first) as upstream:
     with Program([*command_of("mcp-stdio"), upstream.url]) as proxy:
         proxy.handshake()
         proxy.call("echo", {"text": "a"})

@@ -3,7 +3,7 @@
 import json
 
 from small_client import Program, command_of, report, text_of
-from small_upstream import Message, Upstream
+from small_upstream import Message, OneFileUpstream
 
 
 def indented(message: Message) -> tuple[str, str] | None:
@@ -14,7 +14,7 @@ def indented(message: Message) -> tuple[str, str] | None:
     return "application/json", json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}, indent=2)
 
 
-with Upstream(indented) as upstream:
+with OneFileUpstream(indented) as upstream:
     with Program([*command_of("mcp-stdio"), upstream.url]) as proxy:
         proxy.handshake()
         answer = proxy.call("echo", {"text": "hello"}, 10)

@@ -14,6 +14,7 @@ import psutil
 
 from conformance.model.sut import make_sut
 from conformance.workbench.workbench import Workbench, open_workbench
+from dynamic_mcp.extras.sharing.place import GREETING
 from dynamic_mcp.frontend.tool_surface import CALL
 from tests.dynamic_mcp.helpers import WITHIN, eventually, is_alive
 
@@ -145,8 +146,11 @@ class Shared:
         return [process for process in psutil.process_iter() if _is_of(process, self.bench.sandbox.token)]
 
     async def is_over(self) -> None:
-        """Wait until no process of the sandbox is left."""
-        await eventually(lambda: not self.processes(), "no process is left")
+        """Wait until no process of the sandbox is left.
+
+        An attached end can start another serving process just before it is killed. That one waits `GREETING` for a client.
+        """
+        await eventually(lambda: not self.processes(), "no process is left", GREETING + WITHIN)
 
     async def close(self) -> None:
         for process in self.processes():
