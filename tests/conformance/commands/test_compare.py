@@ -197,8 +197,6 @@ _ROW = re.compile(
 
 #: requirements that are newer than the runs of the page
 NOT_COMPARED: frozenset[str] = frozenset()
-    f"SHARE-{number:03}" for number in range(1, 12)
-}
 
 
 def test_the_committed_page_has_the_requirements_of_the_registry() -> None:
