@@ -163,9 +163,10 @@ def _page(matrix: Comparison, reports: Sequence[RunReport]) -> Iterator[str]:
         title = Registry.load().families.get(family, "")
         yield f"\n### {inline(family)}{f': {inline(title)}' if title else ''}\n\n"
         names = [inline(_name(column)) for column in matrix.columns]
-        yield row(("id", "level", "requirement", *names)) + row(["---"] * (3 + len(names)))
+        yield row(("id", "level", "reach", "requirement", *names)) + row(["---"] * (4 + len(names)))
         for one in rows:
-            yield row((inline(one.id), str(one.level or ""), inline(one.title), *map(_word, one.cells)))
+            known = (inline(one.id), str(one.level or ""), str(one.reach or ""), inline(one.title))
+            yield row((*known, *map(_word, one.cells)))
     for column, report in zip(matrix.columns, reports, strict=True):
         yield from _findings(column, report)
 

@@ -191,7 +191,8 @@ def test_the_page_has_the_same_structure_for_any_text(said: str) -> None:
 
 PAGE = (ROOT / "docs" / "implementations.md").read_text(encoding="utf-8")
 _ROW = re.compile(
-    r"^\| (?P<id>[A-Z]+-\d{3}) \| (?P<level>[A-Z]+) \| (?P<title>.*?) \|(?P<cells>.*)\|$", re.MULTILINE
+    r"^\| (?P<id>[A-Z]+-\d{3}) \| (?P<level>[A-Z]+) \| [a-z-]+ \| (?P<title>.*?) \|(?P<cells>.*)\|$",
+    re.MULTILINE,
 )
 
 
