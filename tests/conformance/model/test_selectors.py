@@ -31,7 +31,7 @@ def test_a_family_has_a_name_in_words(word: str, family: str) -> None:
 
 
 def test_every_family_can_be_selected_by_a_word() -> None:
-    assert REGISTRY.families.keys() - FAMILY_WORDS.values() == {"GUARD", "HTTP", "OAUTH", "SHARE", "SSE"}
+    assert REGISTRY.families.keys() - FAMILY_WORDS.values() == {"GUARD", "HTTP", "OAUTH", "SSE"}
 
 
 @pytest.mark.parametrize("level", Level)
