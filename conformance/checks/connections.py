@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.http_requests import SESSION, SESSIONS, can_call
-from mock_servers.script import Script
+from mock_servers.script import Script, on_call, reply, sleep
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 #: calls that run at the same time
 _AT_ONCE = 3
+#: Each call takes a tenth of a second, so that calls at the same time are really in flight together.
+_TAKES_TIME = [on_call("echo", sleep(0.1), reply())]
 
 
 @check("STD-060")
 async def one_child_serves_all_calls(workbench: Workbench) -> None:
-    upstream = workbench.stdio("a")
+    upstream = workbench.stdio("a", Script(on=_TAKES_TIME))
     async with workbench.serving(upstream) as proxy:
         await _requests(workbench, proxy, upstream)
     _one_process(workbench, upstream)
@@ -29,7 +31,7 @@ async def one_child_serves_all_calls(workbench: Workbench) -> None:
 
 @check("HTTP-070")
 async def one_session_serves_all_calls(workbench: Workbench) -> None:
-    upstream = await workbench.http("a", Script(http=SESSIONS))
+    upstream = await workbench.http("a", Script(http=SESSIONS, on=_TAKES_TIME))
     async with workbench.serving(upstream) as proxy:
         await _requests(workbench, proxy, upstream)
     _one_session(workbench, upstream)
@@ -37,7 +39,7 @@ async def one_session_serves_all_calls(workbench: Workbench) -> None:
 
 @check("SSE-014")
 async def one_stream_serves_all_calls(workbench: Workbench) -> None:
-    upstream = await workbench.sse("a")
+    upstream = await workbench.sse("a", Script(on=_TAKES_TIME))
     async with workbench.serving(upstream) as proxy:
         await _requests(workbench, proxy, upstream)
     _no_handshake_after_the_first_call(workbench, upstream)
