@@ -21,7 +21,25 @@ if TYPE_CHECKING:
 _OPEN = 10.0
 
 
-@mutant("STD-060")
+_UNREAD = "a connection of its own has not read the schemas, so it mirrors no arguments"
+#: what a connection of its own for each call to a server behind a URL breaks besides
+_ANEW_OVER_HTTP = {
+    "HTTP-021": "a change is announced to the connection of the call, which has ended by then",
+    "HTTP-060": _UNREAD,
+    "HTTP-061": _UNREAD,
+    "HTTP-062": _UNREAD,
+    "OPS-050": "the server behind a URL gets a connection for each call too",
+}
+
+
+@mutant(
+    "STD-060",
+    also={
+        "STD-008": "the child of each call ends too",
+        "STD-009": "each child gets one of the two calls that write to stderr",
+        "OPS-050": "each of the children gets one call",
+    },
+)
 def starts_a_child_for_each_call() -> None:
     """FastMCP 2 does so for a proxy with a client that is not connected."""
     _connect_anew(StdioConnector, lambda group: True)
@@ -44,13 +62,16 @@ def starts_a_child_for_each_further_call_at_a_time() -> None:
     replace(right, counted)
 
 
-@mutant("HTTP-070")
+@mutant(
+    "HTTP-070",
+    also={**_ANEW_OVER_HTTP, "SSE-014": "a server with HTTP+SSE gets a connection for each call too"},
+)
 def begins_a_session_for_each_call() -> None:
     """ContextForge did so before it kept a pool of sessions."""
     _connect_anew(HttpConnector, lambda group: True)
 
 
-@mutant("SSE-014")
+@mutant("SSE-014", also={**_ANEW_OVER_HTTP, "HTTP-070": "a server with sessions gets one for each call too"})
 def opens_a_stream_for_each_call() -> None:
     _connect_anew(HttpConnector, lambda group: True)
 
