@@ -18,6 +18,7 @@ from dynamic_mcp.commands.terminal import (
     COMMANDS,
     accept_every_character,
     config_path,
+    event_loop_options,
     fail,
     report_crash,
     required_path,
@@ -77,12 +78,7 @@ def parser(*, takes_config: bool = True) -> Parser:
     )
     if takes_config:
         result.add_argument("config", nargs="?", metavar="CONFIG", help="the configuration file (JSON)")
-    result.add_argument(
-        "--log-level",
-        metavar="LEVEL",
-        choices=("off", "error", "warn", "info", "debug"),
-        help="what goes to stderr: off, error, warn (default), info or debug",
-    )
+    result.add_log_level()
     result.add_argument(
         "--share", action="store_true", help="share the servers with the other sessions of this configuration"
     )
@@ -163,9 +159,7 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
         loaded = load(path, os.environ) if early is None else parse(early.content, str(path), os.environ)
         _greet_user()
         source, sink = take_over_stdio()
-        return anyio.run(
-            serve, path, loaded, source, sink, early, backend_options={"use_uvloop": _has_uvloop()}
-        )
+        return anyio.run(serve, path, loaded, source, sink, early, backend_options=event_loop_options())
     except ConfigError as error:
         fail(*error.lines)
 
@@ -190,15 +184,11 @@ def _share(path: Path, options: argparse.Namespace) -> int:
     if sys.platform == "win32" or find_spec("dynamic_mcp.extras") is None:
         fail("--share needs a POSIX system, and the extras of the proxy; start it without --share")
     from dynamic_mcp import log
-    from dynamic_mcp.config import duration
     from dynamic_mcp.config.load import load
     from dynamic_mcp.errors import ConfigError
     from dynamic_mcp.extras.sharing import attach
 
-    try:
-        linger = _LINGER if options.linger is None else duration.of_word(options.linger)
-    except ValueError as error:
-        parser().error(f"--linger: {error}; write {duration.DURATION_SYNTAX}")
+    linger = _LINGER if options.linger is None else parser().seconds_of("--linger", options.linger)
     path = path.absolute()
 
     def serve(place: Place, on_listening: Callable[[], None]) -> int:
@@ -209,7 +199,7 @@ def _share(path: Path, options: argparse.Namespace) -> int:
 
         config = load(path, os.environ)
         door = SocketDoor(path, place, linger, on_listening)
-        return anyio.run(serve_many, path, config, door, backend_options={"use_uvloop": _has_uvloop()})
+        return anyio.run(serve_many, path, config, door, backend_options=event_loop_options())
 
     log.configure(options.log_level)
     try:
@@ -238,9 +228,3 @@ def _refuse_rest(first: str | None, rest: Sequence[str], command_line: argparse.
         near = difflib.get_close_matches(first, COMMANDS, n=1)
         fail(f"unknown command {first!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     command_line.error(f"unrecognized arguments: {' '.join(rest)}")
-
-
-def _has_uvloop() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("uvloop") is not None

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 from dynamic_mcp.commands.arguments import Parser
-from dynamic_mcp.commands.terminal import fail
+from dynamic_mcp.commands.terminal import event_loop_options, fail
 
 
 def parser() -> Parser:
@@ -23,12 +22,7 @@ def parser() -> Parser:
         metavar="FILE",
         help="a file with the token of the proxy; without it, the variable DYNAMIC_MCP_TOKEN",
     )
-    result.add_argument(
-        "--log-level",
-        metavar="LEVEL",
-        choices=("off", "error", "warn", "info", "debug"),
-        help="what goes to stderr: off, error, warn (default), info or debug",
-    )
+    result.add_log_level()
     return result
 
 
@@ -56,5 +50,4 @@ def main(words: Sequence[str]) -> int:
     if token is not None and is_plain(options.url):
         log.log.warning("others can read the token on the network, because the URL is not https://")
     source, sink = take_over_stdio()
-    backend = {"use_uvloop": find_spec("uvloop") is not None}
-    return anyio.run(connect, options.url, token, source, sink, backend_options=backend)
+    return anyio.run(connect, options.url, token, source, sink, backend_options=event_loop_options())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from dynamic_mcp.commands.arguments import Parser
-from dynamic_mcp.commands.terminal import fail, required_path, say
+from dynamic_mcp.commands.terminal import event_loop_options, fail, required_path, say
 
 _ADDRESS = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):)?(?P<port>\d{1,5})")
 _DEFAULT = "127.0.0.1:8765"
@@ -46,12 +46,7 @@ def parser() -> Parser:
         default="5min",
         help="how long servers outlive the last client (default: 5min)",
     )
-    result.add_argument(
-        "--log-level",
-        metavar="LEVEL",
-        choices=("off", "error", "warn", "info", "debug"),
-        help="what goes to stderr: off, error, warn (default), info or debug",
-    )
+    result.add_log_level()
     return result
 
 
@@ -66,7 +61,6 @@ def main(words: Sequence[str]) -> int:
     import anyio
 
     from dynamic_mcp import log
-    from dynamic_mcp.config import duration
     from dynamic_mcp.config.load import load
     from dynamic_mcp.errors import ConfigError
     from dynamic_mcp.extras.serving.app import ENDPOINT
@@ -76,10 +70,7 @@ def main(words: Sequence[str]) -> int:
     from dynamic_mcp.origin import is_loopback
     from dynamic_mcp.server import serve_many
 
-    try:
-        linger = duration.seconds(options.linger)
-    except ValueError as error:
-        command_line.error(f"--linger: {error}; write {duration.DURATION_SYNTAX}")
+    linger = command_line.seconds_of("--linger", options.linger)
     address = _ADDRESS.fullmatch(options.listen)
     if address is None or int(address["port"]) > 65535:
         command_line.error("--listen: write HOST:PORT, for example 127.0.0.1:8765 or [::1]:8765")
@@ -102,7 +93,6 @@ def main(words: Sequence[str]) -> int:
         config = load(path, os.environ)
         gate = Gate(host, options.allow_host, token)
         door = HttpDoor(path, (host, int(address["port"])), gate, linger, on_listening)
-        backend = {"use_uvloop": find_spec("uvloop") is not None}
-        return anyio.run(serve_many, path, config, door, backend_options=backend)
+        return anyio.run(serve_many, path, config, door, backend_options=event_loop_options())
     except ConfigError as error:
         fail(*error.lines)

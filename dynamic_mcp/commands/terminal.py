@@ -72,6 +72,13 @@ def report_crash(kind: type[BaseException], error: BaseException, trace: Traceba
     STDERR.write("\n".join(("dynamic-mcp: internal error", *lines, "")).encode(errors="replace"))
 
 
+def event_loop_options() -> dict[str, bool]:
+    """The options of ``anyio.run`` for a proxy: uvloop, where it is installed."""
+    import importlib.util
+
+    return {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
+
+
 def fail(message: str, *more: str) -> NoReturn:
     """Print an error, which can have more lines, and exit with the status of a usage error."""
     say(f"dynamic-mcp: {message}", *more)
