@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import signal
 import sys
 import uuid
@@ -27,6 +26,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from conformance.workbench.deep_json import decode
 from mock_servers.answers import MODERN_VERSION, SUBSCRIPTION_KEY, VERSION_KEY, meta_of
 from mock_servers.remote.headers import is_local, mismatch
 from mock_servers.remote.writers import MODERN_STATUS
@@ -200,10 +200,7 @@ class Gateway:
 def envelope(line: bytes) -> Message:
     """The message of a line; of one that is nested too deeply its id and method; empty if the line is no object."""
     try:
-        message = json.loads(line)
-    except RecursionError:
-        found = {name: re.search(rb'"%s"\s*:\s*("[^"\\]*"|\d+)' % name, line) for name in (b"id", b"method")}
-        return {name.decode(): json.loads(value[1]) for name, value in found.items() if value is not None}
+        message = decode(line)
     except ValueError:
         return {}
     return message if isinstance(message, dict) else {}

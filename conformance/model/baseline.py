@@ -13,7 +13,7 @@ import msgspec
 
 from conformance.errors import UsageError
 from conformance.model.client_table import ClientTable
-from conformance.model.profile_tables import ConfigTable, Face, SingleTable, TokensTable, Upstreams
+from conformance.model.profile_tables import ConfigTable, Face, Names, SingleTable, TokensTable, Upstreams
 from conformance.model.registry import Registry
 from conformance.model.verdicts import Verdict
 
@@ -38,7 +38,7 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     intermittent: bool = False
 
 
-class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ProfileFile(Names, frozen=True, forbid_unknown_fields=True):
     """The TOML form of profiles and baselines; a baseline needs only `known`."""
 
     name: str = ""
@@ -57,12 +57,6 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_switch: dict[str, str] = msgspec.field(default_factory=dict)
     revisions: tuple[str, ...] = ()
     face: Face = "dynamic"
-    tool: str = ""
-    tool_alone: str = ""
-    prompt: str = ""
-    prompt_alone: str = ""
-    uri: str = ""
-    uri_alone: str = ""
     upstreams: Upstreams = "several"
     single: SingleTable | None = None
     config: ConfigTable | None = None

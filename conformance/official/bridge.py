@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from conformance.model.profile import DEFAULT_TOOLS
 from conformance.official.lines import Message, ProxyProcess, running
@@ -133,19 +134,27 @@ async def serving(command: Sequence[str], group: str) -> AsyncIterator[str]:
     """Serve a bridge in this process; yields its URL."""
     bridge = Bridge(command, group)
     app = Starlette(routes=[Route("/mcp", bridge.serve, methods=["DELETE", "GET", "POST"])])
+    try:
+        async with listening_with(app) as url:
+            yield url
+    finally:
+        await bridge.close()
+
+
+@contextlib.asynccontextmanager
+async def listening_with(app: ASGIApp) -> AsyncIterator[str]:
+    """Serve an application at a free port in this process; yields the URL of its endpoint."""
     config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-    server = QuietServer(config)
-    listening = config.bind_socket()
+    server, listening = _QuietServer(config), config.bind_socket()
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
     finally:
         server.should_exit = True
         await task
-        await bridge.close()
 
 
-class QuietServer(uvicorn.Server):
+class _QuietServer(uvicorn.Server):
     """Does not take over the signals of the program."""
 
     @contextlib.contextmanager

@@ -13,12 +13,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
-import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from conformance.errors import HarnessError
 from conformance.model.profile import DEFAULT_TOOLS
-from conformance.official.bridge import QuietServer
+from conformance.official.bridge import listening_with
 
 _START_TIME = 60.0
 _END_TIME = 10.0
@@ -145,12 +144,8 @@ async def _address_in(stderr: asyncio.StreamReader) -> str:
 @contextlib.asynccontextmanager
 async def _renamed(url: str, group: str) -> AsyncIterator[str]:
     app = Renaming(url, group)
-    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-    server, listening = QuietServer(config), config.bind_socket()
-    task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
+        async with listening_with(app) as renamed:
+            yield renamed
     finally:
-        server.should_exit = True
-        await task
         await app.close()

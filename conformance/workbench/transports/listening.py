@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 import math
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ import anyio
 
 from conformance.errors import ConformanceError, HarnessError, NotApplicable, Violation
 from conformance.model.client_table import PORT
+from conformance.workbench.deep_json import decode
 from conformance.workbench.launched import MAX_STDOUT
 from conformance.workbench.timeline import shorten
 from conformance.workbench.transports.base import Failure
@@ -80,10 +80,7 @@ def read_message(line: bytes, transport: str) -> Json:
     Raises `NotApplicable` for a line that is no object.
     """
     try:
-        message = json.loads(line)
-    except RecursionError:
-        found = {name: re.search(rb'"%s"\s*:\s*("[^"\\]*"|\d+)' % name, line) for name in (b"id", b"method")}
-        return {name.decode(): json.loads(value[1]) for name, value in found.items() if value is not None}
+        message = decode(line)
     except ValueError:
         message = None
     if not isinstance(message, dict):

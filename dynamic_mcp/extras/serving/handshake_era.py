@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dynamic_mcp.extras.serving.delivery import AnswerCheck, deliver
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.posted import EVENTS, Posted, accepts, cancelled_request
 from dynamic_mcp.extras.serving.refused import RefusedRequest, respond
 from dynamic_mcp.extras.serving.sessions import ServedSession, Sessions
 from dynamic_mcp.extras.serving.stream import Stream, answer_post, send_events, while_there
-from dynamic_mcp.frontend.clients import Client
 from dynamic_mcp.frontend.running import id_key
-from dynamic_mcp.protocol import era, jsonrpc
-from dynamic_mcp.protocol.pieces import Large, Line
+from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class HandshakeEra:
             await respond(send, 202)
             return
         fields = {SESSION: session.id}
-        check = _AnswerCheck(posted)
+        check = AnswerCheck(posted)
         with session.streaming(expected) as stream:
 
             def reply(line: bytes) -> None:
@@ -107,39 +106,12 @@ def check_version(headers: Headers) -> None:
         raise RefusedRequest(400, "Unsupported protocol version", era.UNSUPPORTED_VERSION, data=data)
 
 
-async def deliver(client: Client, line: Line, reply: Callable[[bytes], None]) -> None:
-    """Pass a message to the core."""
-    if isinstance(line, Large):
-        await client.receive_large(line, reply)
-    else:
-        client.receive(line, reply)
-
-
 def _expected(posted: Posted, session: ServedSession) -> list[object]:
-    """What will be answered: the ids of the requests, and something for each message that is none."""
+    """What will be answered: the ids of the requests, and a mark for each message that the core refuses."""
     if posted.is_batch and session.client.session.version != "2025-03-26":
         return ["the error"]
     problems = [problem for problem in posted.problems if not problem.answer]
     return [*(id_key(bytes(request.id)) for request in posted.requests), *map(id, problems)]
-
-
-class _AnswerCheck:
-    """Recognizes the answer to a POST among what the core writes during it. One line answers a whole batch."""
-
-    def __init__(self, posted: Posted) -> None:
-        message = posted.single
-        ids = [jsonrpc.NULL if message is None else bytes(message.id)]
-        ids += [problem.id for problem in posted.problems]
-        self._begins = tuple(
-            b'{"jsonrpc":"2.0","id":%b,"%b":' % (id, member)
-            for id in (*ids, jsonrpc.NULL)
-            for member in (b"result", b"error")
-        )
-        self._is_batch = posted.is_batch
-
-    def is_answer(self, line: bytes) -> bool:
-        """Whether this line is the answer."""
-        return (self._is_batch and line.startswith(b"[")) or line.startswith(self._begins)
 
 
 def _end_cancelled(session: ServedSession, posted: Posted) -> None:

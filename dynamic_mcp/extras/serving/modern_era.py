@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
-from dynamic_mcp.extras.serving.handshake_era import deliver
+from dynamic_mcp.extras.serving.delivery import AnswerCheck, deliver
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER, check_mirrored
 from dynamic_mcp.extras.serving.posted import Posted
@@ -82,15 +82,11 @@ class ModernEra:
     async def _answer(
         self, client: Client, message: Message, posted: Posted, stream: Stream, receive: Receive, send: Send
     ) -> None:
-        begins = tuple(
-            b'{"jsonrpc":"2.0","id":%b,"%b":' % (id, member)
-            for id in (bytes(message.id), jsonrpc.NULL)
-            for member in (b"result", b"error")
-        )
+        check = AnswerCheck(posted)
 
         def reply(line: bytes) -> None:
             stream.put(line)
-            if line.startswith(begins):
+            if check.is_answer(line):
                 stream.end()
 
         await deliver(client, posted.line, reply)
