@@ -25,7 +25,7 @@ from dynamic_mcp.tasks import TaskSet
 
 #: Bytes of randomness in the id of a session.
 _ID_BYTES = 24
-#: Seconds between two looks for sessions that nobody uses.
+#: Seconds between two looks for unused sessions.
 _LOOK = 10.0
 #: The stream for messages outside of requests. Requests begin with stream 1.
 _GENERAL = "0"
@@ -187,7 +187,7 @@ class Sessions:
         await session.close()
 
     async def run(self) -> None:
-        """End the sessions that nobody uses any more, until cancelled."""
+        """End unused sessions, until cancelled."""
         while True:
             await asyncio.sleep(min(_LOOK, self._limits.idle / 2))
             for session in self._unused(self._limits.idle):
@@ -201,7 +201,7 @@ class Sessions:
         await self._tasks.close()
 
     def _make_room(self) -> bool:
-        """End the session that nobody uses for the longest time, if there is one."""
+        """End the session that has been unused for the longest time, if there is one."""
         for session in self._unused(self._limits.idle_enough)[:1]:
             del self._sessions[session.id]
             self._tasks.start(session.close())
@@ -209,7 +209,7 @@ class Sessions:
         return False
 
     def _unused(self, seconds: float) -> list[ServedSession]:
-        """The sessions that are over, or had neither a connection nor a call for so long; those first that nobody used the longest."""
+        """The sessions that are over, or had neither a connection nor a call for so long; those first that have been unused the longest."""
         before = asyncio.get_running_loop().time() - seconds
         found = [
             session

@@ -305,7 +305,7 @@ async def test_sessions_and_streams_are_bounded() -> None:
     assert "retry-after" in third.headers
 
 
-async def test_new_session_takes_the_place_of_one_that_nobody_uses() -> None:
+async def test_new_session_takes_the_place_of_an_unused_one() -> None:
     async with serving(limits=ServingLimits(max_sessions=2, idle_enough=0.05)) as http:
         old, used = await http.session(), await http.session()
         async with http.stream("GET", headers=used):
