@@ -223,11 +223,7 @@ class Profile:
         """
         whole: dict[str, Any] = {}
         for name, value in values.items():
-            *sections, last = self.settings[name].split(".")
-            inner = whole
-            for section in sections:
-                inner = inner.setdefault(section, {})
-            inner[last] = value
+            tables.put(whole, self.settings[name], value)
         return whole
 
     def speaks(self, revision: str) -> bool | None:

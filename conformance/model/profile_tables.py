@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -59,6 +59,14 @@ _NAME_FIELDS = {
     "prompt": (("{prompt}",), ("{server}",)),
     "uri": ((), ("{server}", "{uri}", "{scheme}", "{rest}", "{quoted}")),
 }
+
+
+def put(whole: dict[str, Any], place: str, value: Any) -> None:
+    """Set the value at a dotted place, and make the objects on the way."""
+    *sections, last = place.split(".")
+    for section in sections:
+        whole = whole.setdefault(section, {})
+    whole[last] = value
 
 
 class ConfigTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

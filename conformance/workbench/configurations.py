@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import NotApplicable
-from conformance.model.profile_tables import ConfigTable
+from conformance.model.profile_tables import ConfigTable, put
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,14 +69,6 @@ def needs_variables(config: ConfigTable, text: str) -> None:
         raise NotApplicable(
             "the check uses ${NAME} in the configuration, and the program has no variables there"
         )
-
-
-def put(whole: dict[str, Any], place: str, value: Any) -> None:
-    """Set the value at a dotted place, and make the objects on the way."""
-    *sections, last = place.split(".")
-    for section in sections:
-        whole = whole.setdefault(section, {})
-    whole[last] = value
 
 
 def _put_timeout(config: ConfigTable, found: dict[str, Any], value: Any) -> None:
