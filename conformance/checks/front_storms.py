@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.checks import check
 from conformance.checks.std_messages import is_echoed
 from conformance.errors import NotApplicable
-from conformance.workbench.exposed import declares
+from conformance.workbench.exposed import declares, exposed_prompt
 from conformance.workbench.transcript import increase
 from mock_servers.script import (
     Action,
@@ -108,8 +108,7 @@ async def _changes(workbench: Workbench, proxy: Proxy) -> None:
             within=2.0,
             what="a notification follows the last change",
         )
-        listing = await proxy.request("prompts/list")
-        workbench.expect('"last"' in listing.raw, "the last prompts", listing.raw)
+        await exposed_prompt(proxy, "changes", "last")
 
 
 async def _logs(workbench: Workbench, proxy: Proxy) -> None:

@@ -38,8 +38,6 @@ MAX_RECEIVED = MAX_STDOUT
 _CHUNK = 64 * 1024
 #: seconds for the program to take a connection
 _CONNECT = 5.0
-#: seconds after which the client uses no idle connection again; servers wait longer, so that none closes under a POST
-_KEEP_ALIVE = 1.0
 #: what the loss of a connection, and a response that is not HTTP, raise
 LOST = (aiohttp.ClientError, OSError, StreamTooLarge)
 
@@ -212,7 +210,8 @@ class ListeningTransport:
             traces = aiohttp.TraceConfig()
             traces.on_request_chunk_sent.append(_has_written)
             client = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
+                # Each POST has a connection of its own, because a server may close an idle one under a POST.
+                connector=aiohttp.TCPConnector(limit=0, force_close=True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity", **self._table.headers},
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),
