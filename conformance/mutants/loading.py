@@ -44,5 +44,5 @@ def _modules() -> list[str]:
     return [
         module.name
         for module in pkgutil.iter_modules(mutants.__path__)
-        if module.name not in ("__main__", "loading")
+        if module.name not in ("__main__", "loading", "observation")
     ]

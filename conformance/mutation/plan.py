@@ -40,11 +40,17 @@ class ProgramKind(StrEnum):
 
 
 class Against(StrEnum):
-    """The checks that judge a mutant: those it declares; also those of its family that are not slow; or all."""
+    """The checks that judge a mutant: those it declares; also its family's quick ones; also those that run what it changes; or all."""
 
     OWN = "own"
     FAMILY = "family"
+    REACHED = "reached"
     ALL = "all"
+
+    @property
+    def of_every_family(self) -> bool:
+        """Whether checks of other families judge a mutant too."""
+        return self in (Against.REACHED, Against.ALL)
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,9 @@ def trials_of_mutant(mutant: Mutant, checks: Mapping[str, Check], against: Again
     judges = [checks[id_] for id_ in declared if id_ in checks]
     for check in checks.values():
         of_family = check.requirement.family == family and not check.slow
-        if check.id not in declared and (against is Against.ALL or (against is Against.FAMILY and of_family)):
+        if check.id not in declared and (
+            against.of_every_family or (against is Against.FAMILY and of_family)
+        ):
             judges.append(check)
     return [
         Trial(
@@ -99,7 +107,7 @@ def trials_of_design(
     return [
         Trial(design.name, ProgramKind.LEGITIMATE, check, None, profile=design.profile)
         for check in checks.values()
-        if against is Against.ALL
+        if against.of_every_family
         or check.id in touched
         or (against is Against.FAMILY and check.requirement.family in families and not check.slow)
     ]
@@ -124,8 +132,9 @@ def select(
     *,
     one_each: bool = False,
     designs: Mapping[str, Legitimate] | None = None,
+    skip: Sequence[str] = (),
 ) -> list[Trial]:
-    """The selected trials; without a selector, all.
+    """The selected trials; without a selector, all. The checks that `skip` selects judge only the mutants that declare them.
 
     A selector of requirements selects their mutants, and the other programs against their checks. A program's name, or a glob over
     names, selects that program. `one_each` keeps only the first mutant of each requirement; `Against.OWN` is
@@ -164,6 +173,8 @@ def select(
     for name, program in null_programs.NULL_PROGRAMS.items():
         judges = {id_: check for id_, check in checks.items() if id_ in ids_of_other.get(name, ())}
         found += trials_of_null_program(program, judges)
+    skipped = {id_ for selector in skip for id_ in matching(selector, registry, slow)}
+    found = [trial for trial in found if trial.check.id not in skipped or trial.declared is not None]
     if not found:
         raise UsageError("no known-bad proxy is selected")
     return found

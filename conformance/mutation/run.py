@@ -33,6 +33,7 @@ from conformance.mutants import Legitimate, Mutant
 from conformance.mutants.loading import load_designs, load_mutants
 from conformance.mutation.matrix import Matrix, MatrixCell, Outcome, cell_of, outcome_of
 from conformance.mutation.plan import Against, ProgramKind, Trial, select, sut_of
+from conformance.mutation.reached import telling
 from conformance.mutation.report import FORMATS, Progress, print_matrix
 from conformance.reports.formats import ReportFile
 
@@ -72,7 +73,14 @@ def parser() -> argparse.ArgumentParser:
         choices=list(Against),
         type=Against,
         default=Against.OWN,
-        help="the checks that judge a mutant: those it declares (default), also its family's, or all",
+        help="the checks that judge a mutant: those it declares (default), also its family's, those that run what it changes, or all",
+    )
+    result.add_argument(
+        "--skip",
+        action="append",
+        default=[],
+        metavar="SEL",
+        help="these checks judge only the mutants that declare them",
     )
     result.add_argument(
         "--one-each",
@@ -113,7 +121,14 @@ def main(
         options.against,
         one_each=options.one_each,
         designs=designs if designs is not None or mutants is not None else load_designs(),
+        skip=options.skip,
     )
+    if options.against is Against.REACHED:
+        planned = len(trials)
+        trials = telling(trials, options.jobs, open_workbench)
+        console.print(
+            f"{len(trials)} of {planned} trials: the other checks run nothing that the mutant changes"
+        )
     if options.list:
         for trial in trials:
             expected = "must not be red" if trial.kind is ProgramKind.LEGITIMATE else trial.declared
