@@ -2,7 +2,8 @@
 
 Each family is a test suite. A failed requirement is a `failure`; a timeout, a crash and a harness error are an `error`. `n/a`, a known
 failure and a check that did not run are `skipped`, because they do not show that the requirement holds. A `warn` passes with its text in
-`system-out`, unless the run was strict. U+FFFD replaces characters that XML cannot hold.
+`system-out`, unless the run was strict. The level, era and reach of a requirement are `properties` of its test case. U+FFFD replaces
+characters that XML cannot hold.
 """
 
 from __future__ import annotations
@@ -71,6 +72,10 @@ def _case(suite: ET.Element, family: str, result: Result, *, strict: bool) -> No
         name=_clean(f"{result.id} {result.title}"),
         time=f"{result.duration_s:.3f}",
     )
+    properties = ET.SubElement(case, "properties")
+    for name, value in (("level", result.level_text), ("era", result.era), ("reach", result.reach)):
+        if value is not None:
+            ET.SubElement(properties, "property", name=name, value=str(value))
     first_line = _clean(result.message.partition("\n")[0])
     facts = [*result.circumstances, ("source", result.source), ("rerun", result.rerun)]
     text = _clean("\n".join([result.message, "", *(f"{label}: {said}" for label, said in facts)]))

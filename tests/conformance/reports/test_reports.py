@@ -181,6 +181,20 @@ def test_the_junit_report_has_the_counts_of_its_cases() -> None:
         assert int(root.attrib[attribute]) == len(found) == count
 
 
+def test_the_junit_report_has_level_era_and_reach_of_each_case() -> None:
+    cases = ET.fromstring(FORMATS["junit"](REPORT)).findall("testsuite/testcase")
+    by_id = {case.attrib["name"].partition(" ")[0]: case for case in cases}
+    for one in REPORT.results:
+        found = {about.attrib["name"]: about.attrib["value"] for about in by_id[one.id].iter("property")}
+        assert found == {"level": one.level, "era": one.era, "reach": one.reach}
+
+
+def test_the_junit_report_of_an_older_runner_has_no_reach() -> None:
+    report = msgspec.structs.replace(REPORT, results=(result("CFG-001", reach=None),))
+    root = ET.fromstring(FORMATS["junit"](report))
+    assert [about.attrib["name"] for about in root.iter("property")] == ["level", "era"]
+
+
 def test_a_warning_is_a_failure_only_in_a_strict_report() -> None:
     report = RunReport(implementation="fake", command=(), homepage="", results=(REPORT.results[-1],))
     assert report.summary.failures == 0
