@@ -69,6 +69,8 @@ class OAuth:
     #: members to set in these documents; null removes a member
     resource_fields: dict[str, Any] = field(default_factory=dict)
     server_fields: dict[str, Any] = field(default_factory=dict)
+    #: the same for the OpenID configuration alone, after `server_fields`
+    openid_fields: dict[str, Any] = field(default_factory=dict)
     #: the challenges in the WWW-Authenticate header of a 401; `$metadata` is the URL of the first resource metadata.
     #: With a wrong token, the server adds error="invalid_token" to "Bearer".
     challenges: list[str] = field(default_factory=lambda: ['Bearer resource_metadata="$metadata"'])

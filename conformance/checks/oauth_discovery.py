@@ -6,6 +6,7 @@ a precondition in the same proxy: an upstream that differs in this one point bec
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,6 +24,17 @@ WELL_KNOWN = "/.well-known/"
 RESOURCE = f"{WELL_KNOWN}oauth-protected-resource"
 SERVER = f"{WELL_KNOWN}oauth-authorization-server"
 OPENID = f"{WELL_KNOWN}openid-configuration"
+#: The path of endpoints that no other metadata name. So a request there shows that the proxy used the metadata of another issuer.
+FOREIGN = "/foreign/"
+_ENDPOINTS = {"authorization": "authorize", "token": "token", "registration": "register"}
+_OF_ANOTHER_ISSUER = {
+    "issuer": "https://honest.example",
+    **{f"{name}_endpoint": f"$issuer{FOREIGN}{path}" for name, path in _ENDPOINTS.items()},
+}
+_OF_ITS_ISSUER = {
+    "issuer": "$issuer",
+    **{f"{name}_endpoint": f"$issuer/{path}" for name, path in _ENDPOINTS.items()},
+}
 
 
 def documents(upstream: ProtectedMockUpstream, base: str) -> list[str]:
@@ -109,21 +121,32 @@ async def server_metadata_is_tried_in_the_standard_order(workbench: Workbench) -
         workbench.expect(in_order, f"{upstream.name}: {wanted} in this order", asked)
 
 
-async def only_the_good_one_signs_in(workbench: Workbench, *bad: OAuth) -> None:
+async def only_the_good_one_signs_in(
+    workbench: Workbench, *bad: OAuth, half_bad: OAuth | None = None
+) -> None:
     """An upstream without a defect becomes usable. For the others the proxy opens no page and requests no
     token, and a call says that they failed.
+
+    The proxy may sign in to an upstream that is `half_bad`, but not at a place with `FOREIGN`.
     """
     good = await workbench.oauth("good")
     upstreams = [await workbench.oauth(f"bad{number}", oauth) for number, oauth in enumerate(bad, start=1)]
+    others = [] if half_bad is None else [await workbench.oauth("half-bad", half_bad)]
     browser = workbench.browser()
-    async with workbench.proxy(good, *upstreams) as proxy:
+    async with workbench.proxy(good, *upstreams, *others) as proxy:
         await proxy.handshake()
         with workbench.precondition("the upstream without a defect becomes usable"):
             await proxy.ready(good)
-        for upstream in upstreams:
+        for upstream in (*upstreams, *others):
             await proxy.wake(upstream.name)
 
         def nothing_happens() -> None:
+            for upstream in (*upstreams, *others):
+                places = [*(page.url for page in browser.pages_of(upstream)), *upstream.elsewhere]
+                used = [place for place in places if FOREIGN in place]
+                workbench.expect(
+                    not used, f"the proxy uses no endpoint that wrong metadata of {upstream.name} name", used
+                )
             for upstream in upstreams:
                 workbench.expect(
                     not browser.pages_of(upstream), f"no page for {upstream.name}", browser.openings
@@ -136,13 +159,21 @@ async def only_the_good_one_signs_in(workbench: Workbench, *bad: OAuth) -> None:
             workbench.expect(
                 answer.is_error and answer.text, f"a call to {upstream.name} says why it failed", answer.raw
             )
+        for upstream in others:
+            answer = await proxy.call(upstream.name, "echo", within=15.0)
+            workbench.expect(
+                answer.text, f"a call to {upstream.name} succeeds, or says why it failed", answer.raw
+            )
+        for upstream in (*upstreams, *others):
             workbench.expect(upstream.http, f"a request reaches {upstream.name}", upstream.http)
         nothing_happens()
 
 
 @check("OAUTH-006", timeout=40, slow=True)
 async def metadata_of_another_issuer_is_not_used(workbench: Workbench) -> None:
-    await only_the_good_one_signs_in(workbench, OAuth(server_fields={"issuer": "https://honest.example"}))
+    wrong = OAuth(registration=True, server_fields=_OF_ANOTHER_ISSUER)
+    next_is_right = replace(wrong, server_metadata=[SERVER, OPENID], openid_fields=_OF_ITS_ISSUER)
+    await only_the_good_one_signs_in(workbench, wrong, half_bad=next_is_right)
 
 
 @check("OAUTH-007", timeout=40, slow=True)

@@ -12,12 +12,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 
 from conformance.mutants import legitimate, replace, wire
+from conformance.mutants.oauth_discovery import names_another_issuer
 from dynamic_mcp import log
 from dynamic_mcp.frontend import tool_surface
-from dynamic_mcp.oauth import callback, store
+from dynamic_mcp.oauth import callback, request, store
 from dynamic_mcp.oauth.callback import Callback
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
@@ -284,3 +286,15 @@ def has_a_callback_port_for_each_server() -> None:
         return right(server_name, state, port or 20000 + zlib.crc32(server_name.encode()) % 10000)
 
     replace(right, listening)
+
+
+@legitimate("OAUTH-005", "OAUTH-006")
+def looks_further_after_metadata_of_another_issuer() -> None:
+    """RFC 8414 section 3.3 forbids to use these metadata, and not to use others."""
+    right = request.fetch
+
+    async def fetch(http: httpx.AsyncClient, what: str, url: str) -> tuple[int, bytes]:
+        status, body = await right(http, what, url)
+        return (404, b"") if names_another_issuer(url, body) else (status, body)
+
+    replace(right, fetch)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import metadata
+from dynamic_mcp.oauth import metadata, request
+from dynamic_mcp.origin import origin_of
 
 if TYPE_CHECKING:
     import httpx
@@ -68,6 +70,34 @@ def appends_the_well_known_path_to_the_issuer() -> None:
 def believes_any_issuer() -> None:
     right = metadata.validated
     replace(right, lambda server, issuer, *settings: right(server, server.issuer, *settings))
+
+
+@mutant("OAUTH-006")
+def keeps_the_endpoints_of_the_first_metadata() -> None:
+    """After metadata of another issuer, the proxy looks further for metadata of the right one."""
+    right = request.fetch
+    kept: dict[tuple[str, str, int | None], dict[str, object]] = {}
+
+    async def wrong(http: httpx.AsyncClient, what: str, url: str) -> tuple[int, bytes]:
+        status, body = await right(http, what, url)
+        if names_another_issuer(url, body):
+            found = json.loads(body).items()
+            kept[origin_of(url)] = {name: value for name, value in found if name.endswith("_endpoint")}
+            return 404, b""
+        if status == 200 and origin_of(url) in kept:
+            body = json.dumps({**json.loads(body), **kept[origin_of(url)]}).encode()
+        return status, body
+
+    replace(right, wrong)
+
+
+def names_another_issuer(url: str, body: bytes) -> bool:
+    """Whether the document at this address is metadata of an authorization server at another origin."""
+    try:
+        issuer = json.loads(body).get("issuer")
+        return issuer is not None and origin_of(issuer) != origin_of(url)
+    except (ValueError, AttributeError):
+        return False
 
 
 @mutant("OAUTH-007", also={"OAUTH-030": "the whole host is another resource too"})

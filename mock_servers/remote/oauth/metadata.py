@@ -45,8 +45,10 @@ class OAuthMetadata:
             document["registration_endpoint"] = f"{self.issuer}/register"
         if self._oauth.cimd:
             document["client_id_metadata_document_supported"] = True
-        filled = self._fill_all({**document, **self._oauth.server_fields})
-        return {**self._fill_all(_OPENID), **filled} if openid else filled
+        document |= self._oauth.server_fields
+        if not openid:
+            return self._fill_all(document)
+        return {**self._fill_all(_OPENID), **self._fill_all({**document, **self._oauth.openid_fields})}
 
     def fill(self, text: str, path: str = "") -> str:
         """The text with its placeholders filled; `path` is the value of `$path`."""

@@ -20,6 +20,20 @@ def test_openid_configuration_has_its_required_members(tmp_path: Path) -> None:
     assert openid["jwks_uri"] == f"{openid['issuer']}/keys"
 
 
+def test_openid_configuration_can_differ_from_the_other_metadata(tmp_path: Path) -> None:
+    places = [SERVER, "/.well-known/openid-configuration"]
+    oauth = OAuth(
+        server_metadata=places,
+        server_fields={"issuer": "https://honest.example", "token_endpoint": "$issuer/other"},
+        openid_fields={"issuer": "$issuer", "grant_types_supported": None},
+    )
+    with remote(tmp_path, "http", Script(oauth=oauth)) as mock:
+        plain, openid = [json_of(mock.request("GET", place)) for place in places]
+    assert plain["issuer"] == "https://honest.example"
+    assert openid["token_endpoint"] == plain["token_endpoint"] == f"{openid['issuer']}/other"
+    assert plain.keys() - openid.keys() == {"grant_types_supported"}
+
+
 @pytest.mark.parametrize(
     ("changes", "seen"),
     [
