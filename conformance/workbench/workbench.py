@@ -24,23 +24,18 @@ from conformance.model.profile import DEFAULT_STARTS_WITHIN, PROMISES, REVISIONS
 from conformance.workbench import pairing, wiretypes
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser
-from conformance.workbench.census import Census, Starts, adopt_orphans
+from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.command_lines import command_for, wrapped
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.judgement import Judgement
-from conformance.workbench.launched import Launched, StdoutListener, launch
+from conformance.workbench.launched import StdoutListener
 from conformance.workbench.launcher import random_name
-from conformance.workbench.outcome import (
-    OnStart,
-    ProgramStart,
-    StartOutcome,
-    added_variables,
-    continue_at_once,
-)
+from conformance.workbench.outcome import OnStart, StartOutcome, continue_at_once
+from conformance.workbench.programs import Programs
 from conformance.workbench.proxy import Proxy, RunningProgram
 from conformance.workbench.proxy_set import one_each
 from conformance.workbench.sandbox import Sandbox
-from conformance.workbench.timeline import Timeline, shorten
+from conformance.workbench.timeline import Timeline
 from conformance.workbench.transports.choice import client_transport
 from conformance.workbench.transports.ports import free_port, give_back
 from conformance.workbench.upstream_factory import UpstreamFactory
@@ -50,14 +45,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.model.sut import Sut
+    from conformance.workbench.launched import Launched
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.terminal import Terminal
     from conformance.workbench.transports.base import ClientTransport
     from mock_servers.browser import User
     from mock_servers.script import Era
 
-#: seconds for the children of the implementation to end by themselves after it has gone
-_CHILDREN_EXIT = 0.5
 _TEARDOWN = 60.0
 
 
@@ -72,13 +66,8 @@ class Workbench(Judgement, UpstreamFactory):
         self.version = ""
         #: whether the implementation sent a message to a client; None if the check never connected one
         self.answered: bool | None = None
-        self._on_start = on_start
         self._browsers: list[Browser] = []
-        self._launched: list[Launched] = []
-        self._starts = Starts(sandbox.programs)
-        self._leftovers: list[str] = []
-        #: what the check added to the environment of each start
-        self._environment: dict[str, dict[str, str]] = {}
+        self._programs = Programs(sut, sandbox, self._timeline, on_start)
 
     def browser(self, *users: User, works: bool = True) -> Browser:
         """The browser of every proxy that the check starts from now on.
@@ -150,7 +139,8 @@ class Workbench(Judgement, UpstreamFactory):
             return
         if wire_types and wiretypes.official_types() is None:
             self.note("mcp-types is not installed: the shapes of messages are not judged")
-        actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
+        number = len(self._programs.launched) + 1
+        actor = f"proxy-{number}" if number > 1 else "proxy"
         inbox = self.inbox(actor)
         port = free_port() if self.sut.profile.client.listens else None
         listener = inbox if port is None else StdoutListener()
@@ -170,7 +160,7 @@ class Workbench(Judgement, UpstreamFactory):
             self.answered = bool(self.answered) or heard
             with anyio.CancelScope(shield=True):
                 await transport.close()
-                await self._finish(launched, processes, min(exit_within, self.sut.max_wait))
+                await self._programs.finish(launched, processes, min(exit_within, self.sut.max_wait))
             give_back(port)
         transport.judge()
         if wire_types:
@@ -225,7 +215,7 @@ class Workbench(Judgement, UpstreamFactory):
         """
         if within is None:
             within = max(DEFAULT_STARTS_WITHIN, self.sut.profile.starts_within)
-        actor = f"run-{len(self._launched) + 1}"
+        actor = f"run-{len(self._programs.launched) + 1}"
         port = free_port() if self.sut.profile.client.listens else None
         launched, processes = await self._launch(actor, config, args, env, cwd, -1, StdoutListener(), port)
         try:
@@ -234,7 +224,7 @@ class Workbench(Judgement, UpstreamFactory):
             return StartOutcome(code, stdout, stderr, launched.lifetime, has_messages=port is None)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._finish(launched, processes, within=0.0)
+                await self._programs.finish(launched, processes, within=0.0)
             give_back(port)
 
     async def _launch(
@@ -252,59 +242,11 @@ class Workbench(Judgement, UpstreamFactory):
         has_stderr: bool = True,
     ) -> tuple[Launched, Census]:
         await self.start_served()
-        token = f"{self.sandbox.token}.{len(self._launched) + 1}"
         browser = self._browsers[-1].environment if self._browsers else {}
         given = self.single_upstream(config) if self.sut.profile.single and config else None
         command = with_port([*command_for(self.sut, config, given), *(args or ())], port)
         command = wrapped(command, terminal, open_files, has_stderr=has_stderr)
-        variables = self.sut.profile.client.env
-        own = dict(zip(variables, with_port(list(variables.values()), port), strict=True))
-        environment = self.sandbox.environment(
-            token, {**self.sut.environment, **own}, browser, dict(env or {})
-        )
-        self._environment[actor] = dict(env or {})
-        directory = cwd or self.sandbox.cwd
-        launched = launch(
-            command,
-            environment,
-            directory,
-            actor=actor,
-            timeline=self._timeline,
-            listener=listener,
-            umask=umask,
-        )
-        self._launched.append(launched)
-        processes = self._starts.census(token, launched.pid)
-        redact = self._timeline.redact
-        start = ProgramStart(
-            launched.pid,
-            tuple(map(redact, command)),
-            {name: redact(value) for name, value in environment.items()},
-            directory,
-            self.sandbox.root,
-            lambda: launched.code is not None,
-        )
-        try:
-            await self._on_start(start)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._finish(launched, processes, within=0.0)
-            raise
-        return launched, processes
-
-    async def _finish(self, launched: Launched, processes: Census, within: float) -> None:
-        processes.alive()  # remembers the children before their parents go and leave them as orphans
-        try:
-            client = self.sut.profile.client
-            await launched.finish(within, client.end_signal if client.listens else None)
-            with anyio.move_on_after(_CHILDREN_EXIT):
-                while processes.alive():  # noqa: ASYNC110 - they are not our children, so no event tells of their end
-                    await anyio.sleep(0.02)
-            for process in await processes.end_all():
-                self._timeline.record("runner", "ended-leftover", str(process))
-                self._leftovers.append(self._timeline.redact(shorten(str(process))))
-        finally:
-            launched.release()
+        return await self._programs.launch(actor, command, browser, env or {}, cwd, umask, listener, port)
 
     # Evidence
 
@@ -319,7 +261,7 @@ class Workbench(Judgement, UpstreamFactory):
     @property
     def stderr(self) -> str:
         """Everything that the starts of the implementation wrote to stderr. Not for evidence: it may hold secrets."""
-        return "".join(launched.stderr.data.decode(errors="replace") for launched in self._launched)
+        return "".join(launched.stderr.data.decode(errors="replace") for launched in self._programs.launched)
 
     async def close(self, keep: bool) -> None:
         """End every process, take the evidence, remove the sandbox."""
@@ -327,9 +269,8 @@ class Workbench(Judgement, UpstreamFactory):
             for browser in self._browsers:
                 browser.stop()
             await self._stop_remotes()
-            leftovers = await self.census.end_all()
+            self._programs.are_left_over(await self.census.end_all())
             self.census.collect_dead(self.child_pids())
-            self._leftovers += [self._timeline.redact(shorten(str(process))) for process in leftovers]
         finally:
             self.evidence = self._take_evidence(keep)
             if not keep:
@@ -341,14 +282,15 @@ class Workbench(Judgement, UpstreamFactory):
             *(("browser", browser.entries) for browser in self._browsers),
         ]
         seen = [event for actor, entries in journals for event in self._timeline.journal(actor, entries)]
-        stdout = b"".join(bytes(launched.stdout.data[-65536:]) for launched in self._launched)
-        stderr = b"".join(bytes(launched.stderr.data[-65536:]) for launched in self._launched)
+        launched = self._programs.launched
+        stdout = b"".join(bytes(one.stdout.data[-65536:]) for one in launched)
+        stderr = b"".join(bytes(one.stderr.data[-65536:]) for one in launched)
         return Evidence(
             events=self._timeline.events(seen),
             stdout_tail=self._timeline.tail(stdout),
             stderr_tail=self._timeline.tail(stderr),
-            environment=[self._timeline.redact(shorten(line)) for line in added_variables(self._environment)],
-            leftovers=self._leftovers,
+            environment=self._programs.added_variables(),
+            leftovers=self._programs.leftovers,
             sandbox=str(self.sandbox.root) if keep else None,
         )
 
