@@ -11,11 +11,11 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.oauth import (
     address,
-    authorization,
     browser,
     metadata,
     pkce,
     registration,
+    sign_in_limit,
     signin,
     token_endpoint,
 )
@@ -291,7 +291,7 @@ def asks_for_the_same_scopes_again() -> None:
 
 @mutant("OAUTH-032")
 def opens_pages_without_a_limit() -> None:
-    authorization.MAX_SIGN_INS = 1000
+    sign_in_limit.MAX_SIGN_INS = 1000
 
 
 @mutant("OAUTH-029")

@@ -2,14 +2,13 @@
 
 ``Authorization`` renews a refused token if it can. If only the user can help, it raises ``SignInNeeded``, and the caller decides
 whether to wait. One sign-in serves all callers that wait for it. A sign-in that failed does not start again by itself. Neither does
-one for scopes that the user has allowed already, and a server gets ``MAX_SIGN_INS`` sign-ins in ``SIGN_IN_PERIOD``.
+one for scopes that the user has allowed already. ``sign_in_limit`` bounds their number.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from dynamic_mcp.oauth.address import host_of
 from dynamic_mcp.oauth.challenge import Challenge, challenge_of
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
 from dynamic_mcp.oauth.reach import AddressLevel, NetworkReach, TooInward
+from dynamic_mcp.oauth.sign_in_limit import SignInLimit
 from dynamic_mcp.oauth.store import FileStore, TokenStore
 from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.oauth.waiting import Declined, SignInWait
@@ -33,9 +33,6 @@ from dynamic_mcp.sign_in_page import SignInPage
 if TYPE_CHECKING:
     from dynamic_mcp.oauth.signin import ShowAddress
 
-#: The most sign-ins of one server that begin by themselves within a period, in seconds.
-MAX_SIGN_INS = 4
-SIGN_IN_PERIOD = 600.0
 #: Seconds before a machine asks again for a token that was refused.
 REFUSED_PAUSE = 10.0
 
@@ -83,8 +80,7 @@ class Authorization:
         self._declined: str | None = None
         #: the scopes for which the user has signed in again, because the server asked for them; None without such a step-up
         self._stepped_up: frozenset[str] | None = None
-        #: the times of the last sign-ins
-        self._began: deque[float] = deque(maxlen=MAX_SIGN_INS)
+        self._limit = SignInLimit(clock)
         # A configured Authorization header is the credential, unless a configured client id asks for OAuth.
         self._applies = self._client_id is not None or not any(
             name.lower() == "authorization" for name, _ in transport.headers
@@ -140,7 +136,7 @@ class Authorization:
                 return
             raise self._refusal()
         if self._signing_in is None or self._signing_in.done():
-            self._check_number()
+            self._limit.check(self._wait.login)
             # A separate task, because the cancellation of one caller must not end it for the others.
             self._signing_in = asyncio.get_running_loop().create_task(self._sign_in_and_record(challenge))
         await asyncio.shield(self._signing_in)
@@ -261,18 +257,6 @@ class Authorization:
     def _refusal(self) -> UpstreamFailed:
         return UpstreamFailed(self._declined or "").to_mend(f"To try again, run: {self._wait.login}")
 
-    def _check_number(self) -> None:
-        """Raises UpstreamFailed if too many sign-ins began."""
-        now = self._clock()
-        if len(self._began) == MAX_SIGN_INS and now - self._began[0] < SIGN_IN_PERIOD:
-            raise UpstreamFailed(
-                f"it asked for {MAX_SIGN_INS} sign-ins within {SIGN_IN_PERIOD / 60:g} minutes, so no further one begins by itself"
-            ).to_mend(f"To sign in, run: {self._wait.login}")
-
-    def _uncount_sign_in(self) -> None:
-        if self._began:
-            self._began.pop()
-
     async def _sign_in_and_record(self, challenge: Challenge) -> None:
         began, outcome = time.monotonic(), "failed"
         reason = None
@@ -306,7 +290,7 @@ class Authorization:
         from dynamic_mcp.oauth.sign_in_request import SignInRequest
         from dynamic_mcp.oauth.signin import sign_in
 
-        self._began.append(self._clock())
+        self._limit.begins()
         before = self.tokens.current or await self.tokens.stored()
         request = SignInRequest(
             self._server,
@@ -328,11 +312,11 @@ class Authorization:
                     tokens = await sign_in(http, request, challenge, self._wait.show)
         except (TransientFailure, NothingToAsk):
             # The browser is not open yet, so another attempt does not disturb the user.
-            self._uncount_sign_in()
+            self._limit.did_not_begin()
             raise
         except NoSignIn as reason:
             # The server may have been behind a gateway that was down, so this is no refusal for good.
-            self._uncount_sign_in()
+            self._limit.did_not_begin()
             raise UpstreamFailed(
                 "it asks for an authorization and does not say how to sign in; its 'headers' may lack a token "
                 f"or a key ({reason})"

@@ -13,8 +13,9 @@ from dynamic_mcp.config.model import HttpTransport, OAuthSettings
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.oauth import fresh_tokens
 from dynamic_mcp.oauth import store as store_module
-from dynamic_mcp.oauth.authorization import MAX_SIGN_INS, SIGN_IN_PERIOD, Authorization
+from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.sign_in_limit import MAX_SIGN_INS, SIGN_IN_PERIOD
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from dynamic_mcp.secret import Secret
