@@ -19,7 +19,7 @@ from conformance.mutants.wire import (
 )
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream.http.client import HttpReply
+from dynamic_mcp.upstream.http.reply import HttpReply
 
 _NOT_FOUND = -32002
 

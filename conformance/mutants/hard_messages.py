@@ -8,7 +8,7 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.protocol.jsonrpc import LineSplitter
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream.http.client import HttpReply
+from dynamic_mcp.upstream.http.reply import HttpReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.protocol.peer import Peer
     from dynamic_mcp.upstream.base import Handshake
-    from dynamic_mcp.upstream.http.client import HttpReply
+    from dynamic_mcp.upstream.http.reply import HttpReply
 
 
 @mutant("HTTP-022", also={"HTTP-023": "modern servers want it"})

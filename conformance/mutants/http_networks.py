@@ -8,8 +8,8 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp import http_proxy
 from dynamic_mcp.groups import state
 from dynamic_mcp.upstream.http import json_body, redirects, refusals
-from dynamic_mcp.upstream.http.client import HttpReply
 from dynamic_mcp.upstream.http.cookies import Cookies
+from dynamic_mcp.upstream.http.reply import HttpReply
 
 if TYPE_CHECKING:
     from dynamic_mcp.protocol.pieces import Line

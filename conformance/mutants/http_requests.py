@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from conformance.mutants.wire_http import ProxyRequest, Send
-    from dynamic_mcp.upstream.http.client import HttpReply
+    from dynamic_mcp.upstream.http.reply import HttpReply
 
 INITIALIZED = "notifications/initialized"
 SESSION, VERSION = "Mcp-Session-Id", "MCP-Protocol-Version"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from conformance.mutants.wire_http import ProxyRequest, Send
-    from dynamic_mcp.upstream.http.client import HttpReply
+    from dynamic_mcp.upstream.http.reply import HttpReply
 
 
 @mutant("HTTP-009", also={"HTTP-050": "it knows no form of a lost session"})

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from dynamic_mcp.config.model import HttpTransport, Server, SseTransport
     from dynamic_mcp.oauth.tokens import Tokens
     from dynamic_mcp.upstream.base import Connector
-    from dynamic_mcp.upstream.http.client import Credentials, HttpReply
+    from dynamic_mcp.upstream.http.client import Credentials
+    from dynamic_mcp.upstream.http.reply import HttpReply
 
 
 @mutant("SEC-001")

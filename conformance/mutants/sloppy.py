@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from conformance.mutants.wire import Way
     from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.upstream.base import Upstream
-    from dynamic_mcp.upstream.http.client import HttpReply
+    from dynamic_mcp.upstream.http.reply import HttpReply
 
 BOM = codecs.BOM_UTF8
 

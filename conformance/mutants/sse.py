@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from conformance.mutants.wire import Message
     from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.upstream.base import Upstream
-    from dynamic_mcp.upstream.http.client import HttpReply
+    from dynamic_mcp.upstream.http.reply import HttpReply
 
 
 @mutant("SSE-001", also={"SSE-002": "the first POST does not go to the endpoint"})

@@ -17,7 +17,8 @@ import msgspec
 
 from conformance.mutants import replace
 from conformance.mutants.wire import Message, decoded
-from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
+from dynamic_mcp.upstream.http.client import HttpClient
+from dynamic_mcp.upstream.http.reply import HttpReply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping

@@ -36,8 +36,9 @@ from dynamic_mcp.protocol.pieces import Large, Line, first_character
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream.flow import EventFlow
 from dynamic_mcp.upstream.http.answer_stream import AnswerStream, listen
-from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
+from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.json_body import json_body
+from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import SESSION, HttpSession
 
 #: Seconds for the last answers once the client has closed its end, and for the end of the session.

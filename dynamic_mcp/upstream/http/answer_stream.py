@@ -15,8 +15,9 @@ from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import OnOversized
 from dynamic_mcp.protocol.pieces import Line
 from dynamic_mcp.upstream.flow import EventFlow
-from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
+from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
+from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import HttpSession
 
 #: Seconds before the proxy resumes a broken stream, if the server names no time; doubled each time the stream breaks at once.

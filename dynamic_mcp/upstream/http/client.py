@@ -1,4 +1,4 @@
-"""HTTP requests to one server behind a URL. Of the upstreams, only this module uses the HTTP library.
+"""HTTP requests to one server behind a URL. Of the upstreams, only this module, ``reply`` and ``library`` use the HTTP library.
 
 The library is aiohttp. With 64 calls in flight it reaches about half of the throughput of raw sockets; httpx 0.28 reaches a thirtieth,
 because requests queue behind its connection pool. The first ``start`` imports aiohttp in a thread, because that takes long.
@@ -11,25 +11,21 @@ headers do, and reads a reply that is compressed once; aiohttp decompresses it i
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-import anyio.lowlevel
+import anyio
 from anyio import to_thread
 
 from dynamic_mcp import __version__
-from dynamic_mcp.errors import HttpStatus, SignInNeeded, TooLarge, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.hiding import HiddenValues
 from dynamic_mcp.http_proxy import proxy_for
 from dynamic_mcp.origin import NO_WEB_ADDRESS, has_credentials_twice, is_plain, is_web_address, without_user
-from dynamic_mcp.protocol.jsonrpc import format_size
-from dynamic_mcp.protocol.pieces import Line, Pieces
 from dynamic_mcp.tls import trust_store
-from dynamic_mcp.upstream.flow import Turn
 from dynamic_mcp.upstream.http import redirects, refusals
 from dynamic_mcp.upstream.http.cookies import Cookies
 from dynamic_mcp.upstream.http.library import (
@@ -39,6 +35,7 @@ from dynamic_mcp.upstream.http.library import (
     response_class,
     translated_errors,
 )
+from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import SESSION
 
 if TYPE_CHECKING:
@@ -49,81 +46,6 @@ ACCEPT_TIMEOUT = 30.0
 _READ_BUFFER = 1 << 18
 
 _T = TypeVar("_T")
-
-
-class HttpReply:
-    """The reply to one request; its body arrives later."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.status = response.status
-        #: the media type without parameters, lower case
-        self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        #: what ``words`` has read of the body
-        self._read: list[bytes] = []
-
-    def header(self, name: str) -> str | None:
-        """The value of a header; the case of its name does not matter."""
-        return self._response.headers.get(name)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body in chunks. Raises UpstreamGone if it breaks off."""
-        for chunk in self._read:
-            yield chunk
-        with translated_errors():
-            async for chunk in self._response.content.iter_any():
-                yield chunk
-
-    async def words(self) -> str:
-        """The text at the begin of the body, as far as it comes in time. ``chunks`` gives it again."""
-        if not self._read:
-            with (
-                anyio.move_on_after(refusals.READ_TIME),
-                contextlib.suppress(UpstreamFailed),
-                translated_errors(),
-            ):
-                async for chunk in self._response.content.iter_any():
-                    self._read.append(chunk)
-                    if sum(map(len, self._read)) >= refusals.MAX_READ:
-                        break
-        return b"".join(self._read)[: refusals.MAX_READ].decode(errors="replace")
-
-    async def body(self, max_size: int) -> Line:
-        """The whole body. Raises TooLarge beyond ``max_size`` bytes, UpstreamGone if it breaks off."""
-        body, turn = Pieces(), Turn()
-        async for chunk in self.chunks():
-            body.add(chunk)
-            if body.size > max_size:
-                raise TooLarge(f"its answer is larger than {format_size(max_size)}")
-            if turn.is_over_after(chunk):
-                await anyio.lowlevel.checkpoint()
-        return body.take_line()
-
-    @property
-    def charset(self) -> str:
-        """The charset that the server names, in lower case; empty without one."""
-        _, _, parameters = (self.header("Content-Type") or "").lower().partition("charset=")
-        return parameters.partition(";")[0].strip().strip("\"'")
-
-    @property
-    def challenge(self) -> str:
-        """The ``WWW-Authenticate`` headers."""
-        return ", ".join(self._response.headers.getall("WWW-Authenticate", ()))
-
-    async def is_session_lost(self) -> bool:
-        """Whether this reply to a request of a session says that the server has lost the session."""
-        return refusals.is_session_lost(self.status, await self.words(), self.challenge)
-
-    def end(self) -> None:
-        """End the exchange. An unfinished body could be endless, so its connection is not kept."""
-        if self._response.content.at_eof():
-            self._response.release()
-        else:
-            self._response.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._response.close()
 
 
 class Credentials(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 
 from dynamic_mcp.protocol.pieces import Line, first_character
-from dynamic_mcp.upstream.http.client import HttpReply
+from dynamic_mcp.upstream.http.reply import HttpReply
 
 #: Types of bodies that may hold JSON. Others are not read. PHP calls everything a page that names no other type.
 _UNSPECIFIC = frozenset(

@@ -18,9 +18,10 @@ from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, MAX_MESSAGE, Outgoing, 
 from dynamic_mcp.protocol.pieces import first_bytes, size_of
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events
-from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
+from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.event_stream import EventParser
+from dynamic_mcp.upstream.http.reply import HttpReply
 
 #: Seconds from the beginning of the stream to its ``endpoint`` event, which servers send first.
 ENDPOINT_TIMEOUT = 10.0

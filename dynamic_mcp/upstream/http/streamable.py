@@ -25,10 +25,11 @@ from dynamic_mcp.protocol.pieces import Large, Line, first_character, size_of
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.http.answer_stream import AnswerStream, listen
-from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
+from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.json_body import json_body
 from dynamic_mcp.upstream.http.refusals import is_session_lost_error
+from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import SESSION, HttpSession
 
 #: Seconds in which the server has to answer the DELETE of the session.
