@@ -12,6 +12,7 @@ import anyio
 from conformance.mutants import legitimate, mutant, replace
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.owner import UpstreamOwner
 
 
 @legitimate("STD-017", "CFG-015", "HTTP-015", "OPS-010", "RLD-004", "SEC-011", "SSE-008", "SSE-013")
@@ -50,19 +51,19 @@ def starts_servers_on_first_use() -> None:
 def restarts_servers_on_next_use() -> None:
     """Nothing but a request about a group starts its server again, after whatever end or failed start."""
     # Private, because the reference starts servers again by itself, so that a call need not ask for it.
-    connected, after_failure, sign_in = Group.connected, Backoff.after_failure, Group._sign_in
+    connected, after_failure, sign_in = Group.connected, Backoff.after_failure, UpstreamOwner.sign_in
 
     async def use(self: Group) -> Any:
         if self._state.failure is not None and self._state.ended is None:
             self._state.failure = None
             self._state.settled = anyio.Event()
-            self._retry.set()
+            self._owner.retry()
         return await connected(self)
 
     def wait_for_use(self: Backoff) -> None:
         self.next = math.inf
 
-    async def with_its_delays(self: Group, need: Any, backoff: Backoff) -> bool:
+    async def with_its_delays(self: UpstreamOwner, need: Any, backoff: Backoff) -> bool:
         replace(wait_for_use, after_failure)
         try:
             return await sign_in(self, need, backoff)

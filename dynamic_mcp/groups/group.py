@@ -1,4 +1,4 @@
-"""One configured server as the client sees it: a group, with one owner task that connects, reconnects and cleans up.
+"""One configured server as the client sees it: a group, with one owner task that connects, reconnects and cleans up (``owner``).
 
 Only ``run`` opens and closes the upstream, so no cancellation can leave one behind. ``state`` says whether a call waits for the
 upstream. No lock is held during a request, so a group that hangs or fails delays only its own callers.
@@ -10,30 +10,19 @@ from collections.abc import Collection, Coroutine, Sequence
 from typing import TypeVar
 
 import anyio
-from anyio.abc import TaskGroup
 
 from dynamic_mcp.config.model import Server
-from dynamic_mcp.errors import (
-    SignInNeeded,
-    StreamEnded,
-    UpstreamError,
-    UpstreamFailed,
-    UpstreamRefused,
-    UpstreamTimeout,
-)
-from dynamic_mcp.groups.backoff import Backoff
-from dynamic_mcp.groups.connection_record import ConnectionRecord
+from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.groups.in_flight import InFlight
 from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.groups.listing import TOOLS, Doubt, Kind, Listing, announces_changes, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.oddities import Oddities
+from dynamic_mcp.groups.owner import UpstreamOwner
 from dynamic_mcp.groups.signing_in import WAITS, SigningIn
-from dynamic_mcp.groups.start import Starter
 from dynamic_mcp.groups.state import GroupState
 from dynamic_mcp.groups.subscriptions import ResourceSubscriptions
 from dynamic_mcp.hooks import CallPolicy, Hooks
-from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.protocol.nulls import valid_result
@@ -59,20 +48,25 @@ class Group:
         self._state = GroupState(server.name)
         self._signing_in = SigningIn(server.name, connector, self._state)
         self._listings = ListingCache(server.name)
-        self._starter = Starter(connector, self._state, self._listings)
         #: the setting that switches a tool off, whether the upstream has the tool or not; "" for an allowed tool
         self.switched_off_by = self._listings.switched_off_by
         self.on_oddity = Oddities(server.name).report
         self._subscriptions = ResourceSubscriptions(
             server.name, self.connected, lambda: self.server.timeouts.resources
         )
+        self._owner = UpstreamOwner(
+            lambda: self.server,
+            connector,
+            hooks,
+            self._state,
+            self._listings,
+            self._signing_in,
+            self._subscriptions,
+            lambda: listener.on_ready(self),
+        )
+        self.set_paused = self._owner.set_paused
         self._successor: Group | None = None
-        #: the upstream that is connected or being connected, until it is closed
-        self._connection: Upstream | None = None
-        self._paused = False
         self.in_flight = InFlight()
-        #: set to end the current delay before the next attempt
-        self._retry = anyio.Event()
         self.define(server)
 
     # For callers
@@ -188,125 +182,20 @@ class Group:
             except UpstreamFailed as error:
                 if self._state.ended is not None:
                     raise self._state.ended.copy() from None
-                error.stderr_tail = self._last_words(error.stderr_tail)
+                error.stderr_tail = self._owner.last_words(error.stderr_tail)
                 raise
 
     # The owner task
 
     async def run(self) -> None:
         """Own the upstream until cancelled: connect it, and connect it again after each failure."""
-        backoff = Backoff()
         try:
-            while True:
-                try:
-                    need = await self._run_connection(backoff)
-                    if need is not None and await self._sign_in(need, backoff):
-                        continue
-                except Exception as error:
-                    # An unexpected error, such as a lack of memory, must not stop the other groups.
-                    backoff.after_failure()
-                    self._fail(report_bug(f"group {self.name}", error))
-                log.info("group %s: next attempt in %.1f s", self.name, backoff.next)
-                with anyio.move_on_after(backoff.next), self._state.backoff(self._retry.set):
-                    await self._retry.wait()
+            await self._owner.run(self)
         finally:
             if self.policy is not None:
                 await self.policy.close()
             await self._signing_in.close()
             await self._connector.close()
-
-    async def _run_connection(self, backoff: Backoff) -> SignInNeeded | None:
-        """Run one connection, from its start to its end; the sign-in that the next one needs, or None."""
-        # A new event for each attempt: ``retry_now`` may come while the failed attempt still cleans up.
-        self._retry = anyio.Event()
-        record = ConnectionRecord(self._hooks.record, self.name)
-        try:
-            async with anyio.create_task_group() as tasks:
-                need = await self._connect_and_serve(tasks, backoff, record)
-                tasks.cancel_scope.cancel()
-            return need
-        finally:
-            self._state.upstream = None
-            self._subscriptions.end()
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                await connection.close()
-            record.closed()
-
-    async def _connect_and_serve(
-        self, tasks: TaskGroup, backoff: Backoff, record: ConnectionRecord
-    ) -> SignInNeeded | None:
-        """Connect, wait for the end of the connection, and set the state of the group to the reason."""
-        try:
-            upstream = await self._connect()
-        except SignInNeeded as need:
-            record.failed(str(need), outcome="sign_in_needed")
-            if not backoff.signed_in:
-                return need
-            backoff.after_failure()
-            self._fail("it refuses the tokens of the sign-in that just succeeded")
-        except UpstreamError as error:
-            record.failed(str(error))
-            backoff.after_failure()
-            # Callers learn of the failure before the clean-up, which may take seconds.
-            tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
-            if not tail and self._connection is not None:
-                tail = self._connection.stderr_tail()
-            self._fail(str(error), tail)
-        except Exception as error:
-            # Before the clean-up, so that callers do not wait for it.
-            record.failed("internal error")
-            backoff.after_failure()
-            self._fail(report_bug(f"group {self.name}", error))
-        else:
-            backoff.connected()
-            record.ready()
-            self._set_ready(upstream, tasks)
-            end = await upstream.wait_lost()
-            record.failed(str(end), outcome="lost")
-            if (isinstance(end, StreamEnded) and backoff.after_end()) or backoff.after_crash():
-                self._listings.clear()
-                self._state.restarting(str(end))
-            else:
-                self._fail(f"it was connected, but {end}", end.stderr_tail)
-        return None
-
-    async def _connect(self) -> Upstream:
-        """Open a connection and list the tools, within the timeout of a start. Raises UpstreamError."""
-        upstream = self._connector.connect(self)
-        self._connection = upstream = self._hooks.connection(upstream, self.server)
-        await self._starter.open(upstream, self.server, lambda: self._last_words(upstream.stderr_tail()))
-        return upstream
-
-    async def _sign_in(self, need: SignInNeeded, backoff: Backoff) -> bool:
-        """Let the user sign in, once a client names the group; ``oauth.signin`` limits the time. False after a failure."""
-        need.stderr_tail = self._last_words(need.stderr_tail)
-        try:
-            if await self._signing_in.wait_until_named(need):
-                await self._signing_in.run(need)
-        except UpstreamError as error:
-            backoff.after_failure()
-            remedy = error.remedy if isinstance(error, UpstreamFailed) else ""
-            self._fail(str(error), need.stderr_tail, remedy)
-            return False
-        backoff.signed_in = True
-        return True
-
-    def _set_ready(self, upstream: Upstream, tasks: TaskGroup) -> None:
-        self._signing_in.is_named = False
-        self._state.ready(upstream)
-        upstream.set_paused(self._paused)
-        self._subscriptions.begin(upstream, tasks)
-        self._listener.on_ready(self)
-        log.info("group %s: ready", self.name)
-
-    def _fail(self, reason: str, stderr_tail: str = "", remedy: str = "") -> None:
-        self._listings.clear()
-        self._state.failed(reason, self._last_words(stderr_tail), remedy)
-
-    def _last_words(self, text: str) -> str:
-        """What may be shown of the last output, or of the text of a refusal."""
-        return text and self.server.transport.hidden().end_of(text)
 
     # For the supervisor
 
@@ -316,12 +205,6 @@ class Group:
         self._listings.set_tools(server.tools)
         self.policy = self._hooks.policy(server, self.policy)
 
-    def set_paused(self, paused: bool) -> None:
-        """Stop reading from the upstream, because the client does not read; with False, read again."""
-        self._paused = paused
-        if self.upstream is not None:
-            self.upstream.set_paused(paused)
-
     async def settled(self) -> None:
         """Wait until the first attempt to connect has succeeded or failed, or the group has ended."""
         await self._state.decided.wait()
@@ -329,7 +212,7 @@ class Group:
     def retry_now(self) -> None:
         """Start the next attempt now, if the last one failed."""
         if self._state.failure is not None:
-            self._retry.set()
+            self._owner.retry()
 
     def remove(self) -> None:
         """Fail all calls, because the configuration no longer has this server."""
