@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from dynamic_mcp.clock import Clock
 from dynamic_mcp.process.activity import processor_seconds
 from dynamic_mcp.process.pipes import unread_bytes
 
@@ -25,13 +26,15 @@ _IDLE = 0.1
 _POLL = 0.5
 
 
-async def wait_stuck(child: Child, *, reads: bool) -> None:
+async def wait_stuck(child: Child, *, reads: bool, clock: Clock = time.monotonic) -> None:
     """Wait until the child hangs. Waits for ever on a system that does not show what a child does.
 
     ``reads`` says whether the child is known to have read its first request.
     """
-    since, used, said, waiting = time.monotonic(), 0.0, -1, 0
+    since, used, said, waiting = clock(), 0.0, -1, 0
     while True:
+        # Before the look at the child, so that the silence includes no time after the look.
+        now = clock()
         seconds = processor_seconds([child.pid])
         unread = unread_bytes(child.stdin)
         if seconds is None or unread is None:
@@ -40,7 +43,7 @@ async def wait_stuck(child: Child, *, reads: bool) -> None:
         written = 0 if child.stderr_tail is None else child.stderr_tail.written
         reads = reads or unread < waiting
         if not reads or unread != waiting or written != said or seconds[child.pid] > used + _IDLE:
-            since, used, said, waiting = time.monotonic(), seconds[child.pid], written, unread
-        elif time.monotonic() >= since + STUCK:
+            since, used, said, waiting = clock(), seconds[child.pid], written, unread
+        elif now >= since + STUCK:
             return
         await anyio.sleep(_POLL)
