@@ -188,7 +188,7 @@ def stops_watching_when_the_file_cannot_be_used() -> None:
     replace(right, wrong)
 
 
-@mutant("RLD-006", also={"RLD-007": "servers that connect again announce their lists"})
+@mutant("RLD-006")
 def connects_everything_again() -> None:
     right = diff.diff
 
@@ -200,7 +200,7 @@ def connects_everything_again() -> None:
     replace(right, wrong)
 
 
-@mutant("RLD-006", also={"RLD-007": "servers that start again announce their lists"})
+@mutant("RLD-006")
 def restarts_at_every_event_of_the_file() -> None:
     changed, right = Watch.changed, diff.diff
     has_looked: set[Watch] = set()
