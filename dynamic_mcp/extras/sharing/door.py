@@ -1,7 +1,8 @@
 """The door of a serving process: a unix socket, through which attached ends and ``status`` come in.
 
-A connection begins with one line, the greeting. After its answer, an attached end sends and gets the lines of its client. Closing the
-connection ends the client. The process ends once the shared servers have outlived the last client.
+A connection begins with one line, the greeting. After its answer, an attached end sends and gets the lines of its client. The end of its
+input gives the client a moment for its last answers, and a closed connection ends it at once (``hangup``). The process ends once the
+shared servers have outlived the last client.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from anyio.abc import TaskStatus
 
 from dynamic_mcp import __version__
 from dynamic_mcp.extras.sharing.election import MAX_LOG
+from dynamic_mcp.extras.sharing.hangup import watch_hangup
 from dynamic_mcp.extras.sharing.place import GREETING, MAX_GREETING, NotServed, Place, check_user
 from dynamic_mcp.extras.sharing.report import report
 from dynamic_mcp.frontend.client import FLUSH_GRACE, ClientLink
@@ -172,6 +174,7 @@ class _Connection(asyncio.Protocol):
         self._is_serving = False
         self._has_ended = False
         self._timer: asyncio.TimerHandle | None = None
+        self._stop_watch: Callable[[], None] = lambda: None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # The transports of uvloop are no subclass.
@@ -233,11 +236,15 @@ class _Connection(asyncio.Protocol):
         self._has_ended = True
         if self._is_serving:
             self.link.finish()
-        # The other direction stays open for the last answers.
-        return self._timer is None
+        if self._timer is not None or self._transport is None:
+            return False
+        # The other direction stays open for the last answers, unless the client is dead.
+        self._stop_watch = watch_hangup(self._transport.get_extra_info("socket").fileno(), self.abort)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_greeting()
+        self._stop_watch()
         self._has_ended = True
         self.link.input_ended()
         self.link.written()
@@ -262,6 +269,7 @@ class _Connection(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection at once."""
         self._end_greeting()
+        self._stop_watch()
         if self._transport is not None:
             self._transport.abort()
 

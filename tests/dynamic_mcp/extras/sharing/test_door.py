@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,16 @@ if sys.platform == "win32":
 from dynamic_mcp.config.model import Config, Server
 from dynamic_mcp.extras.sharing import door as door_module
 from dynamic_mcp.extras.sharing.door import SocketDoor
+from dynamic_mcp.extras.sharing.hangup import watch_hangup
 from dynamic_mcp.extras.sharing.place import MAX_GREETING, Place
 from dynamic_mcp.frontend import clients as clients_module
+from dynamic_mcp.frontend import running
 from dynamic_mcp.frontend.clients import Clients
+from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.hooks import Hooks
+from tests.dynamic_mcp.fakes import FakeGroup, FakeUpstream, server
 from tests.dynamic_mcp.helpers import WITHIN, eventually
 
 GREETING = {"want": "serve", "folder": "/", "pid": 1}
@@ -161,6 +165,53 @@ async def test_client_that_does_not_read_loses_its_connection(monkeypatch: pytes
         reads.send(PING)
         assert (await reads.line())["result"] == {}
         stalls.writer.close()
+
+
+async def call_without_an_answer(door: Door, visitor: Visitor) -> FakeUpstream:
+    """Let the only client call a tool of an upstream, which gets the request."""
+    params = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "c", "version": "1"},
+    }
+    visitor.send({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})
+    assert "result" in await visitor.line()
+    (client,) = door.clients.open_clients.values()
+    upstream = FakeUpstream()
+    upstream.answer = None
+    client.groups["a"] = FakeGroup(server("a"), upstream)
+    call = {"name": CALL, "arguments": {"group": "a", "name": "echo"}}
+    visitor.send({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call})
+    await eventually(lambda: upstream.requests, "the request")
+    return upstream
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems tell of a dead client with the next write")
+@pytest.mark.parametrize("says_the_end_before", [False, True])
+async def test_call_of_a_dead_client_is_cancelled_at_once(
+    says_the_end_before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A client that lives gets its last answers within this time.
+    monkeypatch.setattr(running, "LAST_ANSWERS", 1000.0)
+    monkeypatch.setattr(running, "LAST_PIPED_ANSWERS", 1000.0)
+    has_read_the_end = asyncio.Event()
+
+    def watch(descriptor: int, on_hangup: Callable[[], None]) -> Callable[[], None]:
+        has_read_the_end.set()
+        return watch_hangup(descriptor, on_hangup)
+
+    monkeypatch.setattr(door_module, "watch_hangup", watch)
+    async with open_door() as door:
+        visitor = await door.attach()
+        upstream = await call_without_an_answer(door, visitor)
+        if says_the_end_before:
+            visitor.writer.write_eof()
+            await asyncio.wait_for(has_read_the_end.wait(), WITHIN)
+            await asyncio.sleep(0.05)
+            assert not upstream.cancelled
+        visitor.writer.close()
+        await eventually(lambda: upstream.cancelled, "the cancellation")
+        await eventually(lambda: not door.clients.open_clients, "the end of the client")
 
 
 async def test_door_closes_itself_after_the_last_client() -> None:
