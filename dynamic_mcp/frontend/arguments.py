@@ -167,11 +167,15 @@ def read_get(arguments: Raw, groups: Groups) -> GetArguments:
 
 def find_tool(group: str, name: str, known: Collection[str]) -> str:
     """The tool that ``name`` means: without the group in front, if there is such a tool only then."""
+    if name in known:
+        return name
     return next((one for one in readings(group, name) if one in known), name)
 
 
 def readings(group: str, name: str) -> list[str]:
     """The tools that ``name`` can mean: the name itself, and what follows the group in front."""
+    if not name.startswith(group):
+        return [name]
     prefixes = [f"{group}{separator}" for separator in _SEPARATORS]
     return [name, *(name.removeprefix(prefix) for prefix in prefixes if name.startswith(prefix))]
 

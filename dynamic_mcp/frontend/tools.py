@@ -118,7 +118,10 @@ class Toolbox:
         call.group = group = self._group(parsed.group)
         _refuse_switched_off(group, parsed.name)
         await group.connected()
-        listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)))
+        # The usual case costs no further coroutine.
+        listing = group.certain_listing(TOOLS)
+        if listing is None:
+            listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)))
         name = find_tool(group.name, parsed.name, listing)
         if name not in listing:
             listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)), Doubt.MISSING)
@@ -226,6 +229,8 @@ def _no_tool(group: Group, name: str, tools: Listing) -> str:
 
 def _refuse_switched_off(group: Group, *tools: str) -> None:
     """Raises CallRefused, with the allowed tools, if the configuration switches off all that these names can mean."""
+    if not all(map(group.switched_off_by, tools)):
+        return
     meant = [one for tool in tools for one in readings(group.name, tool)]
     settings = [group.switched_off_by(one) for one in meant]
     if meant and all(settings):

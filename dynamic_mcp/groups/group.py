@@ -104,13 +104,17 @@ class Group:
         assert self._successor is not None
         return await self._successor.connected()
 
+    def certain_listing(self, kind: Kind) -> Listing | None:
+        """The listing of the connected upstream, if it is cached and the upstream has not announced a change."""
+        return self._listings.get(kind)
+
     async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
         """All definitions of one kind, from the cache unless there is a doubt. Raises UpstreamError.
 
         The pages together may take ``timeout`` seconds, by default the timeout of one request of this kind.
         """
         upstream = await self.connected()
-        if doubt is Doubt.NONE and (cached := self._listings.get(kind)) is not None:
+        if doubt is Doubt.NONE and (cached := self.certain_listing(kind)) is not None:
             return cached
         try:
             return await self._listings.obtain(

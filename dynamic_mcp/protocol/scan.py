@@ -116,11 +116,20 @@ class Scan:
             raise Invalid
 
     def _is_in_string(self, blank: bytes, at: int) -> bool:
-        return self._in_string ^ (blank.count(b'"', 0, at) & 1 == 1)
+        # To find one byte takes a thirtieth of the time that counting takes, and most slices of a long text have no quote.
+        if (last := blank.rfind(b'"', 0, at)) < 0:
+            return self._in_string
+        return self._in_string ^ (blank.count(b'"', 0, last + 1) & 1 == 1)
 
     def _take(self, at: int, blank: bytes, in_string: bool, *, is_last: bool = False) -> None:
         """Validate the bytes up to a cut, and add them to the members."""
         text, blank = self._rest[:at], blank[:at]
+        if self._in_string and in_string and b'"' not in blank:
+            # The middle of a long text: nothing around it changes.
+            valid, _ = self._validated(b'"', text, (b'"',))
+            self._keep(valid, 0, len(valid), self._changed if valid is text else len(valid))
+            self._pass(at)
+            return
         beginning, depth, began_in_string = self._beginning(), len(self._open), self._in_string
         lowest = self._follow(blank)
         if not (is_last or self._open):
@@ -137,6 +146,10 @@ class Scan:
         else:
             self._split(valid, blank, depth, same)
         self._in_string = in_string
+        self._pass(at)
+
+    def _pass(self, at: int) -> None:
+        """Go on behind the cut."""
         self._rest = self._rest[at:]
         self._changed = max(0, self._changed - at)
 
