@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.share import answer_to, must_be_right, reached, with_argument
 from conformance.errors import NotApplicable, Violation
+from conformance.workbench.endpoint import INITIALIZE, Endpoint
 from conformance.workbench.several_clients import another_client, clients_of_one_program
+from conformance.workbench.transports.headers import SESSION, session_headers
 from mock_servers.script import Script, hold, on_call, payload, release, reply
 
 if TYPE_CHECKING:
@@ -151,9 +153,9 @@ async def only_a_living_session_is_served(workbench: Workbench) -> None:
         )
     upstream = workbench.stdio("a")
     async with workbench.serving(upstream) as first:
-        url = client.url.replace("{port}", str(first.port))
-        begun = await _post(url, dict(client.headers), _INITIALIZE)
-        session = begun[1].get("Mcp-Session-Id")
+        endpoint = Endpoint(workbench, first)
+        begun = await endpoint.post(INITIALIZE)
+        session = begun.headers.get(SESSION)
         if session is None:
             raise NotApplicable("it gives its sessions no ids")
         for name, id in (
@@ -161,57 +163,20 @@ async def only_a_living_session_is_served(workbench: Workbench) -> None:
             ("that the check made up", "1"),
         ):
             with workbench.case(f"a session {name}"):
-                await _must_be_unknown(workbench, url, {**client.headers, "Mcp-Session-Id": id})
-        own = {**client.headers, "Mcp-Session-Id": session}
-        status = await _delete(url, own)
-        if status == 405:
+                await _must_be_unknown(workbench, endpoint, id)
+        ended = await endpoint.request("DELETE", {SESSION: session})
+        if ended.status == 405:
             workbench.note("it lets no client end a session")
         else:
-            workbench.expect(status < 300, "the program confirms the DELETE of a session", status)
+            workbench.expect(ended.status < 300, "the program confirms the DELETE of a session", str(ended))
             with workbench.case("a session that its client has ended"):
-                await _must_be_unknown(workbench, url, own)
+                await _must_be_unknown(workbench, endpoint, session)
         with workbench.case("the session of another client"):
             result = await first.call("a", "echo", {"x": "still here"})
             workbench.expect(not result.is_error, "it goes on", result.raw)
 
 
-_INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "c", "version": "1"},
-    },
-}
-_LIST = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
-
-
-async def _must_be_unknown(workbench: Workbench, url: str, headers: dict[str, str]) -> None:
-    status, _, body = await _post(url, {**headers, "MCP-Protocol-Version": "2025-11-25"}, _LIST)
-    workbench.expect(
-        status == 404, "404 for a request with the id of this session", f"HTTP {status}: {body[:200]}"
-    )
-
-
-async def _post(url: str, headers: dict[str, str], message: dict[str, Any]) -> tuple[int, Any, str]:
-    """The status, the headers, and the beginning of the body."""
-    import aiohttp  # here, because it takes a tenth of a second, and most programs do not listen
-
-    accepted = {"Accept": "application/json, text/event-stream", **headers}
-    timeout = aiohttp.ClientTimeout(total=10)
-    async with (
-        aiohttp.ClientSession(timeout=timeout) as http,
-        http.post(url, json=message, headers=accepted, allow_redirects=False) as response,
-    ):
-        body = await response.content.read(1000)
-        return response.status, response.headers.copy(), body.decode(errors="replace")
-
-
-async def _delete(url: str, headers: dict[str, str]) -> int:
-    import aiohttp
-
-    timeout = aiohttp.ClientTimeout(total=10)
-    async with aiohttp.ClientSession(timeout=timeout) as http, http.delete(url, headers=headers) as response:
-        return response.status
+async def _must_be_unknown(workbench: Workbench, endpoint: Endpoint, id: str) -> None:
+    headers = session_headers(id, endpoint.revision)
+    reply = await endpoint.post({"id": 2, "method": "tools/list"}, headers)
+    workbench.expect(reply.status == 404, "404 for a request with the id of this session", str(reply))
