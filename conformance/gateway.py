@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from conformance.workbench.deep_json import decode
-from mock_servers.answers import MODERN_VERSION, SUBSCRIPTION_KEY, VERSION_KEY, meta_of
+from mock_servers.answers import LEGACY_VERSIONS, SUBSCRIPTION_KEY, VERSION_KEY, meta_of
 from mock_servers.remote.headers import is_local, mismatch
 from mock_servers.remote.writers import MODERN_STATUS
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 
 SESSION = "Mcp-Session-Id"
+VERSION = "MCP-Protocol-Version"
 _STREAM = "text/event-stream"
 _MAX_LINE = 64 << 20
 
@@ -49,7 +50,7 @@ class Conversation:
     def __init__(self, message: Message) -> None:
         self.id = json.dumps(message.get("id"))
         self.token = json.dumps(meta_of(message).get("progressToken"))
-        self.modern = meta_of(message).get(VERSION_KEY) == MODERN_VERSION
+        self.modern = VERSION_KEY in meta_of(message)
         self.lines: asyncio.Queue[tuple[bytes, Message]] = asyncio.Queue()
 
 
@@ -98,6 +99,8 @@ class Gateway:
         session = request.headers.get(SESSION)
         if request.method == "POST":
             return await self._post(request, session)
+        if not has_known_version(request):
+            return Response(status_code=400)
         if session is None or session != self._session:
             return Response(status_code=404 if session else 405)
         if request.method == "DELETE":
@@ -111,7 +114,9 @@ class Gateway:
         if not message:
             problem = {"code": -32700, "message": "the body is not a JSON-RPC message"}
             return JSONResponse({"jsonrpc": "2.0", "id": None, "error": problem}, 400)
-        modern = meta_of(message).get(VERSION_KEY) == MODERN_VERSION
+        modern = VERSION_KEY in meta_of(message)
+        if not modern and not has_known_version(request):
+            return Response(status_code=400)
         if modern and "method" in message and (wrong := mismatch(request.headers.get, message, [])):
             return JSONResponse({"jsonrpc": "2.0", "id": message.get("id"), "error": wrong.error}, 400)
         if not modern and message.get("method") == "initialize" and session is None:
@@ -195,6 +200,11 @@ class Gateway:
         """Answer a POST at the endpoint of HTTP+SSE."""
         await self.send(await request.body())
         return Response(status_code=202)
+
+
+def has_known_version(request: Request) -> bool:
+    """Whether a request of a session names a revision, or none. The proxy judges the versions of the modern era."""
+    return request.headers.get(VERSION) in (None, *LEGACY_VERSIONS)
 
 
 def envelope(line: bytes) -> Message:

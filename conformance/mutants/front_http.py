@@ -24,6 +24,30 @@ def confirms_notifications_with_200() -> None:
 
 
 @mutant("FRONT-160", listens=True)
+def confirms_notifications_with_a_body() -> None:
+    def wrong(request: Request, response: Response) -> None:
+        if response.status_code == 202:
+            response.body = b"Accepted"
+            response.headers["Content-Length"] = str(len(response.body))
+
+    change_responses(wrong)
+
+
+@mutant("FRONT-160", listens=True)
+def confirms_answers_with_200() -> None:
+    """Only what the client answers to a question, and no notification."""
+    serve = Gateway.serve
+
+    async def wrong(self: Gateway, request: Request) -> Response:
+        response = await serve(self, request)
+        if response.status_code == 202 and b'"method"' not in await request.body():
+            response.status_code = 200
+        return response
+
+    setattr(Gateway, "serve", wrong)  # noqa: B010
+
+
+@mutant("FRONT-160", listens=True)
 def answers_requests_as_plain_text() -> None:
     def wrong(request: Request, response: Response) -> None:
         if response.headers.get("Content-Type") == "application/json":

@@ -127,10 +127,10 @@ class StreamableHttpTransport(ListeningTransport):
         seen = describe(response, body)
         self.note(f"{post.name}: {seen}")
         # The program may refuse a message, but with a status that says so.
-        if response.status != 202 and (response.status < 400 or response.status >= 500):
-            self.deviates(
-                f"202 Accepted for {post.method if 'method' in post.message else 'an answer'}", seen
-            )
+        is_wrong = bool(body) if response.status == 202 else not 400 <= response.status < 500
+        if is_wrong:
+            what = post.method if "method" in post.message else "an answer"
+            self.deviates(f"202 Accepted without a body for {what}", seen)
         for message in messages(body):
             if "jsonrpc" in message and ("error" not in message or response.status < 400):
                 self._inbox.take(json.dumps(message, ensure_ascii=False))

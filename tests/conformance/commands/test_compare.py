@@ -197,7 +197,7 @@ _ROW = re.compile(
 
 
 #: requirements that are newer than the runs of the page
-NOT_COMPARED: frozenset[str] = frozenset()
+NOT_COMPARED: frozenset[str] = frozenset({"FRONT-161", "FRONT-162", "FRONT-163"})
 
 
 def test_the_committed_page_has_the_requirements_of_the_registry() -> None:

@@ -75,6 +75,8 @@ class Handler(BaseHTTPRequestHandler):
         """Confirm a notification or an answer."""
         if FAULT == "never-202":
             self.reply(200, b"")
+        elif FAULT == "202-with-a-body":
+            self.reply(202, b"Accepted")
         elif FAULT == "answers-notifications":
             self.reply(202, b'{"jsonrpc": "2.0", "id": 1001, "result": {}}')
         else:
