@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,6 +17,7 @@ from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
     from conformance.mutants.wire import Changed, Message, Way
+    from dynamic_mcp.clock import Clock
     from dynamic_mcp.process.child import Child
     from dynamic_mcp.protocol.jsonrpc import Malformed
 
@@ -82,7 +84,7 @@ def gives_up_after_an_answer_that_is_no_answer() -> None:
 
 @mutant("STD-038")
 def waits_for_a_child_that_hangs() -> None:
-    async def wrong(child: Child, *, reads: bool) -> None:
+    async def wrong(child: Child, *, reads: bool, clock: Clock = time.monotonic) -> None:
         await anyio.sleep_forever()
 
     replace(stuck.wait_stuck, wrong)
