@@ -180,14 +180,15 @@ def _counts(column: Column) -> tuple[str, ...]:
     homepage = implementation.homepage
     name = inline(implementation.name)
     linked = f"[{name}](<{inline(homepage, None)}>)" if homepage.startswith("https://") else name
-    return (linked, inline(implementation.version), inline(column.started), *map(str, numbers))
+    return (linked, inline(implementation.shown_version), inline(column.started), *map(str, numbers))
 
 
 def _explanation(matrix: Comparison) -> Iterator[str]:
     yield (
         "A MUST that does not hold is `fail`, a SHOULD or MAY is `warn`. A DOC is `fail`, and for a program that is no dynamic-mcp proxy "
         "it is `warn`. `untestable`: what the check needs first did not work. "
-        "`n/a`: the implementation does not have the feature. In bold: not known before.\n\n"
+        "`n/a`: the implementation does not have the feature. `not run`: the run left the check out; those of other proxies leave out what "
+        "is about dynamic-mcp alone. In bold: not known before.\n\n"
     )
     yield "To make the page again:\n\n```sh\n"
     for column in matrix.columns:
@@ -201,7 +202,7 @@ def _findings(column: Column, report: RunReport) -> Iterator[str]:
     found = [result for result in report.results if is_shown(result)]
     absent = [result for result in report.results if result.verdict is Verdict.NOT_APPLICABLE]
     if found or absent:
-        yield f"\n## Findings: {inline(f'{_name(column)} {column.implementation.version}')}\n"
+        yield f"\n## Findings: {inline(f'{_name(column)} {column.implementation.shown_version}')}\n"
     if found:
         yield f"\nOne of them again:\n\n```text\n{_plain(_rerun(column, found[0]))}\n```\n\n"
         yield row(("id", "verdict", "observed")) + row(["---"] * 3)

@@ -7,6 +7,7 @@ the document of an older runner, whose missing fields are empty, and that of a n
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +18,9 @@ from conformance.model.results import Result, RunReport, Summary
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: the version at the end of `pip install name==1.2.3` or `npm install name@1.2.3`
+_PINNED = re.compile(r"(?:==|@)(\d[\w.+-]*)$")
+
 
 class Implementation(msgspec.Struct, frozen=True, kw_only=True):
     """The implementation under test."""
@@ -24,8 +28,17 @@ class Implementation(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     command: tuple[str, ...]
     homepage: str
+    #: what it said in its answer to `initialize`; a relay passes on that of its server
     version: str = ""
     install: str = ""
+
+    @property
+    def shown_version(self) -> str:
+        """The version that the command of the installation names, and the one in `initialize` if it is another."""
+        pinned = _PINNED.search(self.install)
+        if pinned is None or pinned[1] == self.version:
+            return self.version
+        return f"{pinned[1]} (initialize: {self.version})" if self.version else pinned[1]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
