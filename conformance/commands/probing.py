@@ -17,6 +17,7 @@ import anyio
 
 from conformance.errors import ConformanceError, HarnessError, Untestable, UsageError
 from conformance.model.profile import DEFAULT_TOOLS, REVISIONS
+from conformance.model.profile_tables import Names, check_names
 from conformance.workbench.faces import affixes
 from conformance.workbench.listing_forms import LISTS
 from mock_servers.script import Script, tool
@@ -81,7 +82,7 @@ async def find_out(sut: Sut, kind: str, factory: WorkbenchFactory, tell: Callabl
             several = await _shown(proxy, found, upstreams)
             _look_at_variables(found, upstreams)
     if found.face == "flat":
-        found.names = _patterns(alone, several)
+        found.names = _loadable(_patterns(alone, several), found.remarks)
         if sut.profile.single is None and not _has_all(several.get("tools", [])):
             found.remarks.append('the list with two upstreams lacks one of them: is it upstreams = "one"?')
     tell("the revisions")
@@ -182,6 +183,20 @@ def _patterns(alone: Mapping[str, list[str]], several: Mapping[str, list[str]]) 
             found[kind] = both or one
         if both and one and both != one:
             found[f"{kind}_alone"] = one
+    return found
+
+
+def _loadable(patterns: Mapping[str, str], remarks: list[str]) -> dict[str, str]:
+    """The patterns that a profile can have; a remark for each other one. The checks then learn the names from the list."""
+    found = {}
+    for member, pattern in patterns.items():
+        try:
+            pattern.encode()
+            check_names(Names(**{member: pattern}))
+        except (UnicodeEncodeError, UsageError) as problem:
+            remarks.append(f"the names have a form that no pattern describes: {problem}")
+        else:
+            found[member] = pattern
     return found
 
 

@@ -6,8 +6,7 @@ Exit status: 0 written, 2 the command does not work or the file exists, 3 the ha
 from __future__ import annotations
 
 import argparse
-import json
-import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,20 +15,18 @@ import anyio
 
 from conformance.commands.placeholders import URL, first_profile, kind_of, split
 from conformance.commands.probing import Findings, find_out
+from conformance.commands.profile_text import profile_text
 from conformance.engine.execution import workbench_factory
 from conformance.errors import UsageError
 from conformance.model.client_table import ClientTable
-from conformance.model.profile import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS, REVISIONS, Profile
-from conformance.model.profile_tables import COMMAND, SHELL, SingleTable
+from conformance.model.profile import Profile
+from conformance.model.profile_tables import COMMAND, SHELL
 from conformance.model.sut import PLACEHOLDER, make_sut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from conformance.engine.execution import WorkbenchFactory
-
-#: how many times longer than the measured start the profile allows, because checks run beside each other
-_SLOWER = 2.0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,8 +71,8 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
     options = parser().parse_args(words)
     if not command:
         raise UsageError("there is no command: write it after --, for example: profile -- my-proxy {config}")
-    if options.output is not None and options.output.exists():
-        raise UsageError(f"--output: {options.output} exists already; remove it, or name another file")
+    if options.output is not None:
+        _must_be_writable(options.output)
     start, single = split(command, options.single)
     client = ClientTable(transport=options.transport, url=options.url) if options.url else ClientTable()
     if problem := client.problem():
@@ -83,6 +80,10 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
     profile = first_profile(single, 60.0, client)
     kind = options.upstreams if single is None else kind_of(single)
     sut = make_sut(start, profile)
+    name = options.name or sut.name
+    # What no profile can have is an error before the program starts.
+    _must_be_text(name, command)
+    Profile.parse(profile_text(name, start, Findings(face="flat"), single, client), name)
     found = anyio.run(
         find_out,
         sut,
@@ -90,55 +91,41 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
         workbench_factory(open_workbench),
         lambda step: print(f"{step} ...", file=sys.stderr),
     )
-    name = options.name or sut.name
-    text = "\n".join(_lines(name, start, found, single, client)) + "\n"
+    text = profile_text(name, start, found, single, client)
     Profile.parse(text, name)  # what this command writes, `run` reads
     if options.output is None:
         print(text, end="")
     else:
-        options.output.write_text(text, encoding="utf-8")
+        try:
+            options.output.write_text(text, encoding="utf-8")
+        except OSError as problem:
+            print(text, end="")  # the probing has taken its time
+            raise UsageError(
+                f"--output: {options.output}: {problem.strerror or problem}; the profile is on stdout"
+            ) from problem
         print(
             f"profile {options.output}: python -m conformance run --profile {options.output}", file=sys.stderr
         )
     return 0
 
 
-def _lines(
-    name: str, command: Sequence[str], found: Findings, single: SingleTable | None, client: ClientTable
-) -> Iterator[str]:
-    """The profile as TOML."""
-    yield f"# The first answer took {found.first_answer:.1f} s. It declares: {', '.join(sorted(found.capabilities)) or 'nothing'}."
-    for remark in found.remarks:
-        yield f"# Look at this: {remark}"
-    yield f"name = {_toml(name)}"
-    yield f"command = {_toml(list(command))}"
-    allowed = max(DEFAULT_STARTS_WITHIN, math.ceil(found.first_answer * _SLOWER))
-    if allowed > DEFAULT_STARTS_WITHIN:
-        yield f"starts_within = {allowed}"
-    yield f"face = {_toml(found.face)}"
-    for member, pattern in found.names.items():
-        yield f"{member} = {_toml(pattern)}"
-    if found.revisions:
-        yield f"revisions = {_toml([one for one in REVISIONS if one in found.revisions])}"
-    if found.tools and found.tools != dict(DEFAULT_TOOLS):
-        yield from ("", "[tools]", *(f"{role} = {_toml(tool)}" for role, tool in found.tools.items()))
-    if single is not None:
-        kind = kind_of(single)
-        yield from ("", "[single]", f"{kind} = {_toml(list(getattr(single, kind)))}")
-        yield "# Without these lines, the checks of headers, variables and OAuth clients are n/a."
-        yield '# header = ["--header", "{name}: {value}"]'
-        if kind == "command":
-            yield '# env = ["--env", "{name}={value}"]'
-        else:
-            yield '# client = ["--client-id", "{client_id}"]'
-            yield '# oauth = ["--oauth"]'
-    elif found.variables is False:
-        yield from ("", "[config]", "variables = false")
-        yield "# If it does not apply a changed file: reload = false"
-    if client.listens:
-        yield from ("", "[client]", f"transport = {_toml(client.transport)}", f"url = {_toml(client.url)}")
+def _must_be_writable(file: Path) -> None:
+    """Raise `UsageError` for a file that the command cannot make, before the probing takes its time."""
+    if os.path.lexists(file):
+        raise UsageError(f"--output: {file} exists already; remove it, or name another file")
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"--output: there is no folder {folder}; make it, or name another file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"--output: the folder {folder} cannot be written to; name another file")
 
 
-def _toml(value: object) -> str:
-    """A text or a list of texts; JSON without its escapes for other characters is TOML."""
-    return json.dumps(value, ensure_ascii=False)
+def _must_be_text(name: str, command: Sequence[str]) -> None:
+    """Raise `UsageError` for words that are no text, because TOML has only text."""
+    for word in (name, *command):
+        try:
+            word.encode()
+        except UnicodeEncodeError as problem:
+            raise UsageError(
+                f"{word!r} is not UTF-8, so no profile can have it; write the command into a script"
+            ) from problem

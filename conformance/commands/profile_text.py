@@ -1,0 +1,91 @@
+"""The text of a first profile, in TOML.
+
+What a program or a command line gives can have any characters. The text is valid TOML for all of them, because a profile that does not load
+would lose what the command has found.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from conformance.commands.placeholders import kind_of
+from conformance.model.profile import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS, REVISIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from conformance.commands.probing import Findings
+    from conformance.model.client_table import ClientTable
+    from conformance.model.profile_tables import SingleTable
+
+#: how many times longer than the measured start the profile allows, because checks run beside each other
+_SLOWER = 2.0
+_MAX_COMMENT = 300
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def profile_text(
+    name: str, command: Sequence[str], found: Findings, single: SingleTable | None, client: ClientTable
+) -> str:
+    """The profile of a program that showed this."""
+    return "\n".join(_lines(name, command, found, single, client)) + "\n"
+
+
+def _lines(
+    name: str, command: Sequence[str], found: Findings, single: SingleTable | None, client: ClientTable
+) -> Iterator[str]:
+    declared = ", ".join(sorted(found.capabilities)) or "nothing"
+    yield comment(f"The first answer took {found.first_answer:.1f} s. It declares: {declared}.")
+    for remark in found.remarks:
+        yield comment(f"Look at this: {remark}")
+    yield f"name = {value(name)}"
+    yield f"command = {value(list(command))}"
+    allowed = max(DEFAULT_STARTS_WITHIN, math.ceil(found.first_answer * _SLOWER))
+    if allowed > DEFAULT_STARTS_WITHIN:
+        yield f"starts_within = {allowed}"
+    yield f"face = {value(found.face)}"
+    for member, pattern in found.names.items():
+        yield f"{member} = {value(pattern)}"
+    if found.revisions:
+        yield f"revisions = {value([one for one in REVISIONS if one in found.revisions])}"
+    if found.tools and found.tools != dict(DEFAULT_TOOLS):
+        yield from table("tools", found.tools)
+    if single is not None:
+        kind = kind_of(single)
+        yield from table("single", {kind: list(getattr(single, kind))})
+        yield "# Without these lines, the checks of headers, variables and OAuth clients are n/a."
+        yield '# header = ["--header", "{name}: {value}"]'
+        if kind == "command":
+            yield '# env = ["--env", "{name}={value}"]'
+        else:
+            yield '# client = ["--client-id", "{client_id}"]'
+            yield '# oauth = ["--oauth"]'
+    elif found.variables is False:
+        yield from table("config", {"variables": False})
+        yield "# If it does not apply a changed file: reload = false"
+    if client.listens:
+        yield from table("client", {"transport": client.transport, "url": client.url})
+
+
+def table(name: str, members: Mapping[str, Any]) -> Iterator[str]:
+    """A table with a blank line before it."""
+    yield from ("", f"[{name}]")
+    for member, content in members.items():
+        yield f"{member if _BARE.fullmatch(member) else value(member)} = {value(content)}"
+
+
+def comment(text: str) -> str:
+    """The text as one comment line: TOML allows no control characters there."""
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    return f"# {shown if len(shown) <= _MAX_COMMENT else shown[:_MAX_COMMENT] + '…'}"
+
+
+def value(content: Any) -> str:
+    """A text, a number, a truth value or a list as TOML. JSON is TOML, but for DEL, which TOML wants escaped."""
+    text = json.dumps(content, ensure_ascii=False).replace("\x7f", "\\u007F")
+    return text.encode(
+        errors="replace"
+    ).decode()  # half a surrogate pair, which JSON can have and UTF-8 cannot
