@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 import anyio
 
-from conformance.errors import ConformanceError, HarnessError, Untestable, UsageError
+from conformance.commands import relay_evidence
+from conformance.errors import ConformanceError, HarnessError, Untestable, UsageError, Violation
 from conformance.model.profile import DEFAULT_TOOLS, REVISIONS
 from conformance.model.profile_tables import Names, check_names
 from conformance.workbench.faces import affixes
@@ -56,6 +57,8 @@ class Findings:
     names: dict[str, str] = field(default_factory=dict)
     #: whether it expands `${NAME}`; None = it was not seen
     variables: bool | None = None
+    #: whether it passes the answer of its server to `initialize` on as it is; None = only a part of it
+    relay: bool | None = False
     #: what a person has to look at
     remarks: list[str] = field(default_factory=list)
 
@@ -67,12 +70,16 @@ async def find_out(sut: Sut, kind: str, factory: WorkbenchFactory, tell: Callabl
     """
     found = Findings()
     tell("the first answer, with one upstream")
-    async with _opened(sut, factory) as workbench, _served(workbench, kind, 1) as (proxy, upstreams):
+    async with (
+        _opened(sut, factory) as workbench,
+        _served(workbench, kind, 1, greets=True) as (proxy, upstreams),
+    ):
         began = time.monotonic()
         greeting = await proxy.handshake(within=FIRST_ANSWER)
         found.first_answer = time.monotonic() - began
         declared = greeting.member("capabilities")
         found.capabilities = declared if isinstance(declared, dict) else {}
+        lost = relay_evidence.lost_members(greeting.result)
         alone = await _shown(proxy, found, upstreams)
     several: dict[str, list[str]] = {}
     if sut.profile.single is None:
@@ -85,6 +92,7 @@ async def find_out(sut: Sut, kind: str, factory: WorkbenchFactory, tell: Callabl
         found.names = _loadable(_patterns(alone, several), found.remarks)
         if sut.profile.single is None and not _has_all(several.get("tools", [])):
             found.remarks.append('the list with two upstreams lacks one of them: is it upstreams = "one"?')
+        _look_for_a_relay(found, lost, serves_several=_has_all(several.get("tools", [])))
     tell("the revisions")
     for revision in REVISIONS:
         async with _opened(sut, factory) as workbench, _served(workbench, kind, 1) as (proxy, _):
@@ -109,7 +117,7 @@ async def _opened(sut: Sut, factory: WorkbenchFactory) -> AsyncIterator[Workbenc
 
 @asynccontextmanager
 async def _served(
-    workbench: Workbench, kind: str, count: int
+    workbench: Workbench, kind: str, count: int, *, greets: bool = False
 ) -> AsyncIterator[tuple[Proxy, list[MockUpstream]]]:
     upstreams: list[MockUpstream] = []
     for place, name in enumerate(GROUPS[:count]):
@@ -117,6 +125,7 @@ async def _served(
             tools=[tool(f"{TOOL}_{place}")],
             prompts=[{"name": f"{PROMPT}_{place}"}],
             resources=[{"uri": f"{URI}{place}", "name": "a song"}],
+            on=relay_evidence.greeting_rules() if greets else [],
         )
         if kind == "command":
             # Two upstreams have a configuration file, which can have variables.
@@ -150,7 +159,10 @@ async def _shown(proxy: Proxy, found: Findings, upstreams: list[MockUpstream]) -
     shown_names = {"tools": names}
     for method, (member, key) in LISTS.items():
         if method.partition("/")[0] in found.capabilities and "templates" not in method:
-            shown_names[member] = _texts(await proxy.items(method, member), key)
+            try:
+                shown_names[member] = _texts(await proxy.items(method, member), key)
+            except Violation as problem:
+                found.remarks.append(f"it declares {member}, but {problem.expected}: {problem.seen}")
     return shown_names
 
 
@@ -220,6 +232,16 @@ def _pattern(kind: str, shown: list[str], own: str) -> str:
 
 def _has_all(names: list[str]) -> bool:
     return all(any(f"{TOOL}_{place}" in name for name in names) for place in range(len(GROUPS)))
+
+
+def _look_for_a_relay(found: Findings, lost: list[str] | None, *, serves_several: bool) -> None:
+    if lost is None or serves_several:
+        return
+    found.relay = None if lost else True
+    if lost:
+        found.remarks.append(
+            f"its answer to initialize is that of its server, but without {', '.join(lost)}: is it relay = true?"
+        )
 
 
 def _look_at_variables(found: Findings, upstreams: list[MockUpstream]) -> None:

@@ -46,6 +46,13 @@ def _lines(
     allowed = max(DEFAULT_STARTS_WITHIN, math.ceil(found.first_answer * _SLOWER))
     if allowed > DEFAULT_STARTS_WITHIN:
         yield f"starts_within = {allowed}"
+    if found.relay:
+        yield comment(
+            "The answer to initialize is that of its server, with a member that no revision defines."
+        )
+        yield "relay = true"
+    elif found.relay is None:
+        yield "# relay = true"
     yield f"face = {value(found.face)}"
     for member, pattern in found.names.items():
         yield f"{member} = {value(pattern)}"

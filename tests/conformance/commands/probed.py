@@ -1,0 +1,94 @@
+"""Small programs for the tests of `profile`: `probed.py KIND ARG ...`. They speak MCP on stdin and stdout, with the standard library."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from typing import IO, Any
+
+Message = dict[str, Any]
+SPOKEN = "2025-06-18"
+
+
+def write(message: Message) -> None:
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    sys.stdout.flush()
+
+
+class Server:
+    """A server with a command, which gets one request at a time."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        params = {"protocolVersion": SPOKEN, "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+        self.greeting = self.ask("initialize", params)["result"]
+        self._send({"method": "notifications/initialized"})
+
+    def _send(self, message: Message) -> IO[str]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout
+
+    def ask(self, method: str, params: Message) -> Message:
+        """The answer to a request, or an empty object at the end of the server."""
+        answer: Message = json.loads(
+            self._send({"id": 1, "method": method, "params": params}).readline() or "{}"
+        )
+        return answer
+
+
+def serve(greeting: Message, servers: dict[str, Server]) -> None:
+    """Answer a client. With one server, the names are its own; with several, `SERVER.NAME`."""
+    for line in sys.stdin:
+        message = json.loads(line)
+        if "id" not in message:
+            continue
+        answer: Message = {"error": {"code": -32601, "message": "Method not found"}}
+        if message["method"] == "initialize":
+            answer = {"result": {"protocolVersion": SPOKEN, **greeting}}
+        elif message["method"] == "tools/list":
+            tools = [
+                {**one, "name": one["name"] if len(servers) == 1 else f"{name}.{one['name']}"}
+                for name, server in servers.items()
+                for one in server.ask("tools/list", {})["result"]["tools"]
+            ]
+            answer = {"result": {"tools": tools}}
+        write({"id": message["id"], **answer})
+
+
+def relay(command: list[str]) -> None:
+    """Pass each line on as it is."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None and process.stdout is not None
+
+    def back(lines: IO[bytes]) -> None:
+        for line in lines:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+
+    thread = threading.Thread(target=back, args=(process.stdout,))
+    thread.start()
+    for line in sys.stdin.buffer:
+        process.stdin.write(line)
+        process.stdin.flush()
+    process.stdin.close()
+    thread.join()
+
+
+def repeats(command: list[str]) -> None:
+    """A gateway that repeats what the types of an SDK know of its server's answer."""
+    server = Server(command)
+    known = {name: server.greeting[name] for name in ("capabilities", "serverInfo")}
+    serve(known, {"": server})
+
+
+def gateway(command: list[str]) -> None:
+    """A gateway for one server that answers by itself."""
+    serve({"capabilities": {"tools": {}}, "serverInfo": {"name": "g", "version": "1"}}, {"": Server(command)})
+
+
+if __name__ == "__main__":
+    {"relay": relay, "repeats": repeats, "gateway": gateway}[sys.argv[1]](sys.argv[2:])
