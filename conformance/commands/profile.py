@@ -15,6 +15,7 @@ import anyio
 
 from conformance.commands.placeholders import URL, first_profile, kind_of, split
 from conformance.commands.probing import Findings, find_out
+from conformance.commands.probing_kinds import find_kinds
 from conformance.commands.profile_text import profile_text
 from conformance.engine.execution import workbench_factory
 from conformance.errors import UsageError
@@ -26,7 +27,9 @@ from conformance.model.sut import PLACEHOLDER, make_sut
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from conformance.commands.probing_kinds import KindFound
     from conformance.engine.execution import WorkbenchFactory
+    from conformance.model.sut import Sut
 
 
 def parser() -> argparse.ArgumentParser:
@@ -84,14 +87,8 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
     # What no profile can have is an error before the program starts.
     _must_be_text(name, command)
     Profile.parse(profile_text(name, start, Findings(face="flat"), single, client), name)
-    found = anyio.run(
-        find_out,
-        sut,
-        kind,
-        workbench_factory(open_workbench),
-        lambda step: print(f"{step} ...", file=sys.stderr),
-    )
-    text = profile_text(name, start, found, single, client)
+    found, kinds = anyio.run(_probe, sut, kind, workbench_factory(open_workbench))
+    text = profile_text(name, start, found, single, client, kinds)
     Profile.parse(text, name)  # what this command writes, `run` reads
     if options.output is None:
         print(text, end="")
@@ -107,6 +104,14 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
             f"profile {options.output}: python -m conformance run --profile {options.output}", file=sys.stderr
         )
     return 0
+
+
+async def _probe(sut: Sut, kind: str, factory: WorkbenchFactory) -> tuple[Findings, list[KindFound]]:
+    def tell(step: str) -> None:
+        print(f"{step} ...", file=sys.stderr)
+
+    found = await find_out(sut, kind, factory, tell)
+    return found, await find_kinds(sut, kind, found, factory, tell)
 
 
 def _must_be_writable(file: Path) -> None:

@@ -18,20 +18,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from conformance.commands.probing import Findings
+    from conformance.commands.probing_kinds import KindFound
     from conformance.model.client_table import ClientTable
     from conformance.model.profile_tables import SingleTable
 
 #: how many times longer than the measured start the profile allows, because checks run beside each other
 _SLOWER = 2.0
 _MAX_COMMENT = 300
+#: the names of kinds in [entries] that differ
+_ENTRIES = {"command": "stdio"}
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def profile_text(
-    name: str, command: Sequence[str], found: Findings, single: SingleTable | None, client: ClientTable
+    name: str,
+    command: Sequence[str],
+    found: Findings,
+    single: SingleTable | None,
+    client: ClientTable,
+    kinds: Sequence[KindFound] = (),
 ) -> str:
     """The profile of a program that showed this."""
-    return "\n".join(_lines(name, command, found, single, client)) + "\n"
+    return "\n".join([*_lines(name, command, found, single, client), *_kinds(kinds)]) + "\n"
 
 
 def _lines(
@@ -75,6 +83,34 @@ def _lines(
         yield "# If it does not apply a changed file: reload = false"
     if client.listens:
         yield from table("client", {"transport": client.transport, "url": client.url})
+
+
+def _kinds(kinds: Sequence[KindFound]) -> Iterator[str]:
+    """The members that entries need, and the kinds of servers that the program cannot use."""
+    for one in kinds:
+        if one.is_used and one.members:
+            yield from table(f"entries.{_ENTRIES.get(one.kind, one.kind)}", one.members)
+    missing = [one for one in kinds if not one.is_used]
+    if not missing:
+        return
+    yield from ("", "# If it takes such servers in another form, describe it in [config] or [entries].")
+    yield "[absent]"
+    for one in missing:
+        if one.said:
+            yield comment(f"Its last line on stderr: {one.said}")
+        if one.was_reached:
+            yield "# It began to use this server, so the mistake may be one that the checks find."
+        yield from _absent(one.families, one.reason, is_certain=not one.was_reached)
+    remote = [one for one in kinds if one.kind != "command"]
+    if len(remote) == 2 and not any(one.is_used or one.was_reached for one in remote):
+        yield from _absent(
+            ("OAUTH", "TOK"), "it uses no server behind a URL, so it never signs in", is_certain=True
+        )
+
+
+def _absent(families: Sequence[str], reason: str, *, is_certain: bool) -> Iterator[str]:
+    for family in families:
+        yield f"{'' if is_certain else '# '}{family} = {value(reason)}"
 
 
 def table(name: str, members: Mapping[str, Any]) -> Iterator[str]:

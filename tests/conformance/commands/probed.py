@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import threading
 from typing import IO, Any
+from urllib.request import Request, urlopen
 
 Message = dict[str, Any]
 SPOKEN = "2025-06-18"
@@ -90,5 +92,24 @@ def gateway(command: list[str]) -> None:
     serve({"capabilities": {"tools": {}}, "serverInfo": {"name": "g", "version": "1"}}, {"": Server(command)})
 
 
+def with_a_file(words: list[str]) -> None:
+    """A gateway with a configuration file that starts servers with a command. To others it sends one message, if they have `transport`."""
+    with open(words[0], encoding="utf-8") as file:
+        entries: dict[str, Message] = json.load(file)["mcpServers"]
+    own = {"capabilities": {"tools": {}}, "serverInfo": {"name": "g", "version": "1"}}
+    started = {
+        name: Server([entry["command"], *entry.get("args", [])])
+        for name, entry in entries.items()
+        if "command" in entry
+    }
+    for entry in entries.values():
+        if "url" in entry and "transport" in entry:
+            with contextlib.suppress(OSError):
+                urlopen(Request(entry["url"], b"{}", {"Content-Type": "application/json"}), timeout=5).close()
+            sys.stderr.write("one message is enough\n")
+    serve(own, started)
+
+
 if __name__ == "__main__":
-    {"relay": relay, "repeats": repeats, "gateway": gateway}[sys.argv[1]](sys.argv[2:])
+    kinds = {"relay": relay, "repeats": repeats, "gateway": gateway, "file": with_a_file}
+    kinds[sys.argv[1]](sys.argv[2:])

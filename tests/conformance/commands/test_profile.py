@@ -30,6 +30,8 @@ def test_it_knows_the_two_tools_of_a_dynamic_face(capsys: pytest.CaptureFixture[
     profile = Profile.parse(capsys.readouterr().out, "mine")
     assert (profile.face, profile.single) == ("dynamic", None)
     assert profile.config.variables
+    assert not profile.absent
+    assert not profile.entries
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,134 @@
+"""Finds out which kinds of servers a program with a configuration file can use, beyond the kind of the first probe.
+
+For each kind, it starts the program with one scripted server. The journal of the server tells a program that has no such transport from
+one whose transport has a mistake. An entry that the program ignores is tried again with members that some programs require.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from conformance.commands.probing import FIRST_ANSWER, GROUPS, TOOL, UNTIL_LISTED
+from conformance.errors import ConformanceError, HarnessError, Untestable, UsageError
+from conformance.model.profile import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS
+from conformance.workbench.remotes import RemoteMockUpstream
+from mock_servers.script import Script, tool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from conformance.commands.probing import Findings
+    from conformance.engine.execution import WorkbenchFactory
+    from conformance.model.sut import Sut
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.workbench import Workbench
+
+#: by kind: its name, and the families of requirements that a program without it lacks
+KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "command": ("a server with a command", ("STD", "GUARD")),
+    "http": ("a Streamable HTTP server", ("HTTP",)),
+    "sse": ("an HTTP+SSE server", ("SSE",)),
+}
+#: by kind: further members of an entry, as some programs require them
+_FORMS: Mapping[str, tuple[Mapping[str, str], ...]] = {
+    "command": ({}, {"type": "stdio"}),
+    "http": ({}, {"type": "http"}, {"transport": "http"}, {"type": "streamable-http"}),
+    "sse": ({}, {"transport": "sse"}),
+}
+#: seconds for a program that lists its tools to connect to its server
+_CONTACT = 4.0
+
+
+@dataclass
+class KindFound:
+    """What the program did with one server of a kind."""
+
+    kind: str
+    #: the further members of its entry
+    members: Mapping[str, str] = field(default_factory=dict)
+    is_used: bool = False
+    was_reached: bool = False
+    #: why the program cannot use it; empty if it can
+    reason: str = ""
+    #: the last line that the program wrote for people
+    said: str = ""
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        return KINDS[self.kind][1]
+
+
+async def find_kinds(
+    sut: Sut, kind: str, found: Findings, factory: WorkbenchFactory, tell: Callable[[str], None]
+) -> list[KindFound]:
+    """What the program does with a server of each other kind; empty for a program with one server on its command line."""
+    if sut.profile.single is not None:
+        return []
+    starts = max(DEFAULT_STARTS_WITHIN, math.ceil(2 * found.first_answer))
+    profile = replace(
+        sut.profile, face=found.face, tools=found.tools or dict(DEFAULT_TOOLS), starts_within=starts
+    )
+    results = []
+    for other, (name, _) in KINDS.items():
+        if other != kind:
+            tell(f"{name} in the configuration")
+            results.append(await _find_kind(replace(sut, profile=profile), other, factory))
+    return results
+
+
+async def _find_kind(sut: Sut, kind: str, factory: WorkbenchFactory) -> KindFound:
+    tried: list[KindFound] = []
+    for members in _FORMS[kind]:
+        result = await _look(sut, KindFound(kind, members), factory)
+        if result.is_used or result.was_reached:
+            return result
+        tried.append(result)
+    return tried[0]
+
+
+async def _look(sut: Sut, result: KindFound, factory: WorkbenchFactory) -> KindFound:
+    name = KINDS[result.kind][0]
+    workbench: Workbench | None = None
+    did = "did not start with"
+    try:
+        async with factory(sut, "PROFILE", keep=False) as workbench:
+            upstream = await _upstream(workbench, result)
+            async with workbench.proxy(upstream, wire_types=False) as proxy:
+                proxy.may_end_by_itself()
+                await proxy.handshake(within=min(FIRST_ANSWER, sut.profile.starts_within))
+                did = "sent nothing to" if result.kind != "command" else "did not start"
+                try:
+                    await proxy.ready(upstream, within=_CONTACT)
+                except Untestable:
+                    result.was_reached = _was_reached(upstream)
+                    if not result.was_reached:
+                        raise
+                    did = f"did not list the tools of, within {UNTIL_LISTED:g} s,"
+                    await proxy.ready(upstream, within=UNTIL_LISTED)
+                result.is_used = result.was_reached = True
+    except (HarnessError, UsageError):
+        raise
+    except ConformanceError:
+        if not result.is_used:
+            result.reason = f"in a first probe, it {did} {name} in its configuration"
+            written = workbench.evidence.stderr_tail.split("\n") if workbench is not None else []
+            result.said = next((line.strip() for line in reversed(written) if line.strip()), "")
+    return result
+
+
+async def _upstream(workbench: Workbench, result: KindFound) -> MockUpstream:
+    script = Script(tools=[tool(f"{TOOL}_0")])
+    if result.kind == "command":
+        return workbench.stdio(GROUPS[0], script, **result.members)
+    kind = "sse" if result.kind == "sse" else "http"
+    return await workbench.http(GROUPS[0], script, kind=kind, **result.members)
+
+
+def _was_reached(upstream: MockUpstream) -> bool:
+    """Whether the program began to speak to the server as this transport does, or started it."""
+    if not isinstance(upstream, RemoteMockUpstream):
+        return bool(getattr(upstream, "starts", ()))
+    # A client without HTTP+SSE sends a POST to the URL of the stream, and one with nothing else sends a GET to any server.
+    return any(request.method == ("GET" if upstream.kind == "sse" else "POST") for request in upstream.http)
