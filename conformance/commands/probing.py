@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import anyio
 
 from conformance.commands import relay_evidence
+from conformance.commands.greeting import advice, greeting_of
 from conformance.errors import ConformanceError, HarnessError, Untestable, UsageError, Violation
 from conformance.model.profile import DEFAULT_TOOLS, REVISIONS
 from conformance.model.profile_tables import Names, check_names
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 #: seconds for the first answer, and for the tools of an upstream
 FIRST_ANSWER, UNTIL_LISTED = 60.0, 15.0
+#: seconds after which a program that has answered before does not answer, and how many times longer than the first answer it can take
+_NO_ANSWER, _SLOWER = 10.0, 3.0
+#: seconds for the program to end with its stdin
+_LAST_MOMENT = 2.0
 MODERN = REVISIONS[-1]
 #: names that no program has by itself
 GROUPS = ("zebra", "walrus")
@@ -75,7 +80,7 @@ async def find_out(sut: Sut, kind: str, factory: WorkbenchFactory, tell: Callabl
         _served(workbench, kind, 1, greets=True) as (proxy, upstreams),
     ):
         began = time.monotonic()
-        greeting = await proxy.handshake(within=FIRST_ANSWER)
+        greeting = await greeting_of(proxy, FIRST_ANSWER, tell)
         found.first_answer = time.monotonic() - began
         declared = greeting.member("capabilities")
         found.capabilities = declared if isinstance(declared, dict) else {}
@@ -85,7 +90,7 @@ async def find_out(sut: Sut, kind: str, factory: WorkbenchFactory, tell: Callabl
     if sut.profile.single is None:
         tell("the names, with two upstreams")
         async with _opened(sut, factory) as workbench, _served(workbench, kind, 2) as (proxy, upstreams):
-            await proxy.handshake(within=FIRST_ANSWER)
+            await greeting_of(proxy, FIRST_ANSWER, tell)
             several = await _shown(proxy, found, upstreams)
             _look_at_variables(found, upstreams)
     if found.face == "flat":
@@ -94,9 +99,12 @@ async def find_out(sut: Sut, kind: str, factory: WorkbenchFactory, tell: Callabl
             found.remarks.append('the list with two upstreams lacks one of them: is it upstreams = "one"?')
         _look_for_a_relay(found, lost, serves_several=_has_all(several.get("tools", [])))
     tell("the revisions")
+    # A program that has answered once needs no minute for a request that it does not know.
+    within = max(_NO_ANSWER, _SLOWER * found.first_answer)
+    sut = replace(sut, profile=replace(sut.profile, starts_within=within))
     for revision in REVISIONS:
         async with _opened(sut, factory) as workbench, _served(workbench, kind, 1) as (proxy, _):
-            if await _speaks(proxy, revision):
+            if await _speaks(proxy, revision, within):
                 found.revisions.append(revision)
     return found
 
@@ -111,8 +119,9 @@ async def _opened(sut: Sut, factory: WorkbenchFactory) -> AsyncIterator[Workbenc
         raise
     except ConformanceError as problem:
         said = workbench.evidence.stderr_tail.strip() if workbench is not None else ""
-        what = f"the command does not work as a proxy: {problem}; try it with `smoke`"
-        raise UsageError(f"{what}\nstderr of the command:\n{said}" if said else what) from problem
+        parts = [f"the command does not work as a proxy: {problem}"]
+        parts += [f"stderr of the command:\n{said}"] if said else []
+        raise UsageError("\n".join([*parts, advice(sut)])) from problem
 
 
 @asynccontextmanager
@@ -133,7 +142,9 @@ async def _served(
             upstreams.append(workbench.stdio(name, script, args=args))
         else:
             upstreams.append(await workbench.http(name, script, kind="sse" if kind == "sse" else "http"))
-    async with workbench.proxy(*upstreams, env={_VARIABLE: "expanded"}, wire_types=False) as proxy:
+    async with workbench.proxy(
+        *upstreams, env={_VARIABLE: "expanded"}, wire_types=False, exit_within=_LAST_MOMENT
+    ) as proxy:
         proxy.may_end_by_itself()
         yield proxy, upstreams
 
@@ -250,12 +261,12 @@ def _look_at_variables(found: Findings, upstreams: list[MockUpstream]) -> None:
             found.variables = "expanded" in start.args
 
 
-async def _speaks(proxy: Proxy, revision: str) -> bool:
+async def _speaks(proxy: Proxy, revision: str, within: float) -> bool:
     try:
         if revision == MODERN:
-            answer = await proxy.request("server/discover", {}, era="modern", within=FIRST_ANSWER)
+            answer = await proxy.request("server/discover", {}, era="modern", within=within)
             return revision in (answer.member("supportedVersions") or [])
-        greeting = await proxy.handshake(revision, within=FIRST_ANSWER)
+        greeting = await proxy.handshake(revision, within=within)
         return bool(greeting.member("protocolVersion") == revision)
     except ConformanceError:
         return False

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from typing import IO, Any
 from urllib.request import Request, urlopen
 
@@ -110,6 +111,22 @@ def with_a_file(words: list[str]) -> None:
     serve(own, started)
 
 
+def junk(words: list[str]) -> None:
+    """A program that writes the words again and again, and answers nothing."""
+    while True:
+        sys.stdout.write(words[0].encode().decode("unicode_escape"))
+        sys.stdout.flush()
+        time.sleep(0.2)
+
+
+def refuses(words: list[str]) -> None:
+    """A program that answers every line with the same message, and goes on."""
+    for _ in sys.stdin:
+        sys.stdout.write(f"{words[0]}\n")
+        sys.stdout.flush()
+
+
 if __name__ == "__main__":
     kinds = {"relay": relay, "repeats": repeats, "gateway": gateway, "file": with_a_file}
+    kinds |= {"junk": junk, "refuses": refuses}
     kinds[sys.argv[1]](sys.argv[2:])
