@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.errors import UsageError
-from conformance.model.client_table import ClientTable
+from conformance.model.client_table import PORT, ClientTable
+from conformance.model.misspelt import check_fields
 from conformance.model.profile import Profile
-from conformance.model.profile_tables import COMMAND, SHELL, ConfigTable, SingleTable
+from conformance.model.profile_tables import COMMAND, SHELL, URL, ConfigTable, SingleTable, check_single
+from conformance.model.sut import INTERPRETER, PLACEHOLDER, PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-URL = "{url}"
 
 
 def split(command: Sequence[str], given: str | None) -> tuple[list[str], SingleTable | None]:
@@ -21,14 +21,20 @@ def split(command: Sequence[str], given: str | None) -> tuple[list[str], SingleT
     The line of `[single]` begins with the first word that has a placeholder, or with the option before it.
     `given` is the kind of the server, or empty if the command tells it. Raises `UsageError`.
     """
-    places = [
-        place for place, word in enumerate(command) if any(one in word for one in (COMMAND, SHELL, URL))
-    ]
+    check_fields("the command", command[1:], (PLACEHOLDER, PORT, INTERPRETER, *PLACES))
+    places = [place for place, word in enumerate(command) if any(one in word for one in PLACES)]
+    own = [word for word in command if PLACEHOLDER not in word]
     if not places:
         if given is not None:
             raise UsageError(
                 f"--single: the command does not say where the server goes: add {URL}, {COMMAND} or {SHELL}, "
-                f"for example: -- {command[0]} {URL}"
+                f"for example: -- {' '.join((*own, URL))}"
+            )
+        if command and len(own) == len(command):
+            raise UsageError(
+                f"the command does not say where its servers go: add {PLACEHOLDER} for a configuration file, "
+                f"{URL} for the address of one server, {COMMAND} for its words or {SHELL} for one text, "
+                f"for example: -- {' '.join((*own, PLACEHOLDER))}"
             )
         return list(command), None
     first = places[0]
@@ -41,7 +47,9 @@ def split(command: Sequence[str], given: str | None) -> tuple[list[str], SingleT
     kind = given or ("http" if is_url else "command")
     if is_url == (kind == "command"):
         raise UsageError(f"--single {kind}: the command has {URL if is_url else f'{COMMAND} or {SHELL}'}")
-    return list(command[:first]), SingleTable(**{kind: line})
+    single = SingleTable(**{kind: line})
+    check_single(single)
+    return list(command[:first]), single
 
 
 def kind_of(single: SingleTable) -> str:

@@ -90,8 +90,15 @@ class ClientTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None
 
     def check_command(self, command: Iterable[str]) -> None:
-        """Raise `UsageError` if a program that listens cannot know its port."""
-        if self.listens and not any(PORT in word for word in (*command, *self.env.values())):
+        """Raise `UsageError` if a program that listens cannot know its port, or if nothing says where another one listens."""
+        words = [*command]
+        if not self.listens and any(PORT in word for word in words):
+            raise UsageError(
+                f"the command has {PORT}, and nothing says where the program listens: write "
+                f'transport = "http" and url = "http://127.0.0.1:{PORT}/mcp" into [client] of its profile; '
+                "`profile` has --url for that"
+            )
+        if self.listens and not any(PORT in word for word in (*words, *self.env.values())):
             raise UsageError(
                 f"the program cannot know on which port to listen: write {PORT} into its command, or into [client.env] of its profile"
             )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from conformance.errors import UsageError
+from conformance.model.misspelt import check_fields, check_member
 
 #: "dynamic": two tools in front of all others; "flat": each tool of a server is a tool of the program
 Face = Literal["dynamic", "flat"]
@@ -25,10 +26,38 @@ DEFAULT_MARGIN = 300.0
 
 #: in a word of `[single]`: the words of a stdio server, and the same as one string for a shell
 COMMAND, SHELL = "{command}", "{shell}"
+#: in a word of `[single]`: the address of a server behind a URL
+URL = "{url}"
 #: in a line of `[single]`: the words of `header`, `env`, `oauth` and `client`
 OPTIONS = "{options}"
 #: in the command: the words of the one upstream
 UPSTREAM = "{upstream}"
+
+#: the members of a server entry of dynamic-mcp, which the checks set
+_ENTRY_MEMBERS = (
+    *("description", "type", "command", "args", "env", "cwd", "url", "headers", "enabled", "shared"),
+    *(
+        "oauth",
+        "oauth_client_id",
+        "oauth_client_secret",
+        "oauth_scopes",
+        "oauth_private_hosts",
+        "oauth_at_start",
+    ),
+    *("features", "tools", "timeout", "security"),
+)
+#: the parts of `timeout` that a program can have in places of their own
+_TIMEOUTS = tuple(f"timeout.{kind}" for kind in ("tools", "resources", "prompts", "start", "lists"))
+
+#: by line of `[single]`: what its words can stand for; all but `command` need each of them
+_LINE_FIELDS = {
+    "command": (COMMAND, SHELL),
+    "http": (URL,),
+    "sse": (URL,),
+    "header": ("{name}", "{value}"),
+    "env": ("{name}", "{value}"),
+    "client": ("{client_id}",),
+}
 
 _FIELD = re.compile(r"\{[^{}]*\}")
 
@@ -157,6 +186,10 @@ def check_config(config: ConfigTable) -> None:
     ):
         if not all(place.split(".")):
             raise UsageError(f'config.{member}: {place!r} is not a dotted place such as "mcp.servers"')
+    for member in config.drop:
+        check_member("config.drop", member, _ENTRY_MEMBERS)
+    for member in config.rename:
+        check_member("config.rename", member, (*_ENTRY_MEMBERS, *_TIMEOUTS))
     if both := sorted(set(config.drop) & set(config.rename)):
         raise UsageError(
             f"config.drop: {both[0]!r} is in `rename` too; a member is either renamed or dropped"
@@ -167,15 +200,18 @@ def check_single(single: SingleTable) -> None:
     """Raise `UsageError` for a line without the placeholder that it needs, or if no line takes an upstream."""
     if not (single.command or single.http or single.sse):
         raise UsageError("single: needs a line `command`, `http` or `sse`, because it describes one upstream")
+    for member in single.__struct_fields__:
+        line: tuple[str, ...] = getattr(single, member)
+        check_fields(f"single.{member}", line, (OPTIONS, "{port}", *_LINE_FIELDS.get(member, ())))
+        if any("{config}" in word for word in line):
+            raise UsageError(
+                f"single.{member}: remove {{config}}: with [single], there is no configuration file"
+            )
     if single.command and not any(word == COMMAND or SHELL in word for word in single.command):
         raise UsageError(f'single.command: needs a word "{COMMAND}", or "{SHELL}" in one of its words')
-    for member, needed in (
-        ("http", ("{url}",)),
-        ("sse", ("{url}",)),
-        ("header", ("{name}", "{value}")),
-        ("env", ("{name}", "{value}")),
-        ("client", ("{client_id}",)),
-    ):
+    for member, needed in _LINE_FIELDS.items():
+        if member == "command":
+            continue
         words: tuple[str, ...] = getattr(single, member)
         for placeholder in needed if words else ():
             if not any(placeholder in word for word in words):
@@ -186,6 +222,7 @@ def checked_place(place: str) -> str:
     """The token file relative to HOME. Raises `UsageError` for a path outside of it."""
     if place.startswith("/") or ".." in PurePosixPath(place).parts:
         raise UsageError(f"tokens.place: {place!r} is not a path below HOME")
+    check_fields("tokens.place", [place], ("{server}",))
     return place.removeprefix("~/") or DEFAULT_TOKEN_FILE
 
 

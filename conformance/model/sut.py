@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.errors import UsageError
+from conformance.model.client_table import PORT
+from conformance.model.misspelt import check_fields
 from conformance.model.profile import Profile
-from conformance.model.profile_tables import UPSTREAM
+from conformance.model.profile_tables import COMMAND, SHELL, UPSTREAM, URL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +30,15 @@ if TYPE_CHECKING:
 PLACEHOLDER = "{config}"
 #: stands for the Python interpreter of the runner
 INTERPRETER = "{python}"
+#: in a command of `profile` and `smoke`: where the one server goes
+PLACES = (COMMAND, SHELL, URL)
 DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 #: a word that names a script: no option, assignment or URL, and no white space
 _SCRIPT = re.compile(r"[^\s=:]+\.(?:[cm]?[jt]s|py|rb|sh|pl|php|lua|jar|exs?)")
+_INTERPRETER = re.compile(
+    r"(?:python|pypy|node|bun|deno|ruby|perl|php|lua|java|sh|bash|dash|zsh)[\d.]*(?:\.exe)?"
+)
 #: programs whose arguments name files of a container or of another machine, or packages
 _RUNS_ELSEWHERE = frozenset(
     {"bunx", "docker", "kubectl", "nerdctl", "npx", "pipx", "podman", "ssh", "uvx", "wsl"}
@@ -77,13 +84,32 @@ def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut
     _find_script(parts)
     program = _find_program(parts[0], "" if command else profile.install)
     arguments = tuple(_absolute_if_file(part) for part in parts[1:])
-    return Sut(
-        profile.name or Path(program).name, (program, *arguments), profile, _environment_for(arguments)
-    )
+    return Sut(profile.name or _name_of(parts), (program, *arguments), profile, _environment_for(arguments))
+
+
+def _name_of(parts: Sequence[str]) -> str:
+    """The name in reports: that of the program, or of the module or script that an interpreter runs."""
+    program = Path(parts[0]).name
+    if _INTERPRETER.fullmatch(program) is None:
+        return program
+    if "-m" in parts[:-1]:
+        return parts[parts.index("-m") + 1]
+    scripts = (word for word in parts[1:] if _SCRIPT.fullmatch(word) is not None and not word.startswith("-"))
+    return Path(next(scripts, program)).name
 
 
 def _check_placeholders(parts: Sequence[str], profile: Profile) -> None:
+    check_fields("the command", parts[1:], (PLACEHOLDER, PORT, UPSTREAM, INTERPRETER, *PLACES))
     has_config = any(PLACEHOLDER in part for part in parts[1:])
+    place = next((one for one in PLACES if any(one in part for part in parts[1:])), None)
+    if place is not None:
+        raise UsageError(
+            f"the command has {place}, which needs a profile with [single]: "
+            f"`profile -- {' '.join(parts)}` writes one"
+            if profile.single is None
+            else f"the profile has [single], which has the words of the upstream: remove {place} from the command, "
+            f"or write {UPSTREAM} in its place"
+        )
     if profile.single is not None and has_config:
         raise UsageError(
             f"the profile has [single], so there is no configuration file: remove {PLACEHOLDER}, "
@@ -92,7 +118,7 @@ def _check_placeholders(parts: Sequence[str], profile: Profile) -> None:
     if profile.single is None and not has_config:
         raise UsageError(
             f"the command does not say where the configuration file goes: add {PLACEHOLDER}, "
-            f"for example: -- {parts[0]} {PLACEHOLDER}; "
+            f"for example: -- {' '.join((*parts, PLACEHOLDER))}; "
             "for a program that gets one upstream on its command line, write [single] into a profile"
         )
     if any(UPSTREAM in part and part != UPSTREAM for part in parts) or parts.count(UPSTREAM) > 1:
