@@ -120,6 +120,6 @@ def advice(sut: Sut) -> str:
 
 
 _BY_HAND = (
-    "If its configuration file has another form than mcpServers, write a profile by hand: "
-    "[config] describes the form, [client] the port. Then try it with `smoke --profile FILE`."
+    "If its configuration file has another form than mcpServers, describe the form in a file with the table [config], "
+    "and add --draft FILE."
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from conformance.commands.probing import FIRST_ANSWER, GROUPS, TOOL, UNTIL_LISTED
-from conformance.errors import ConformanceError, HarnessError, Untestable, UsageError
+from conformance.errors import ConformanceError, HarnessError, NotApplicable, Untestable, UsageError
 from conformance.model.profile import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS
 from conformance.workbench.remotes import RemoteMockUpstream
 from mock_servers.script import Script, tool
@@ -110,6 +110,8 @@ async def _look(sut: Sut, result: KindFound, factory: WorkbenchFactory) -> KindF
                 result.is_used = result.was_reached = True
     except (HarnessError, UsageError):
         raise
+    except NotApplicable as problem:
+        result.reason = f"its profile has no form of {name}: {problem.reason}"
     except ConformanceError:
         if not result.is_used:
             result.reason = f"in a first probe, it {did} {name} in its configuration"

@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from conformance.commands.draft import TABLES, Draft
 from conformance.commands.placeholders import URL, first_profile, kind_of, split
 from conformance.commands.probing import Findings, find_out
 from conformance.commands.probing_kinds import find_kinds
@@ -43,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     result.add_argument("--output", type=Path, metavar="FILE", help="write there, and not to stdout")
+    result.add_argument(
+        "--draft", type=Path, metavar="FILE", help=f"a profile with what you know: {', '.join(TABLES)}"
+    )
     result.add_argument("--name", metavar="NAME", help="the name in reports (default: that of the program)")
     result.add_argument(
         "--single",
@@ -77,18 +82,28 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
     if options.output is not None:
         _must_be_writable(options.output)
     start, single = split(command, options.single)
-    client = ClientTable(transport=options.transport, url=options.url) if options.url else ClientTable()
+    draft = Draft() if options.draft is None else Draft.read(options.draft)
+    client = draft.profile.client
+    if options.url:
+        if draft.table("client"):
+            raise UsageError("--url: the draft has [client] already; give one of the two")
+        client = ClientTable(transport=options.transport, url=options.url)
     if problem := client.problem():
         raise UsageError(f"--{problem}")
     profile = first_profile(single, 60.0, client)
+    if draft.tables:
+        if single is not None and draft.table("config"):
+            raise UsageError("--draft: [config] is about a configuration file, and the command has none")
+        config = profile.config if single is not None else draft.profile.config
+        profile = replace(draft.profile, **_first(profile), config=config)
     kind = options.upstreams if single is None else kind_of(single)
     sut = make_sut(start, profile)
     name = options.name or sut.name
     # What no profile can have is an error before the program starts.
     _must_be_text(name, command)
-    Profile.parse(profile_text(name, start, Findings(face="flat"), single, client), name)
+    Profile.parse(profile_text(name, start, Findings(face="flat"), single, client, draft=draft), name)
     found, kinds = anyio.run(_probe, sut, kind, workbench_factory(open_workbench))
-    text = profile_text(name, start, found, single, client, kinds)
+    text = profile_text(name, start, found, single, client, kinds, draft)
     Profile.parse(text, name)  # what this command writes, `run` reads
     if options.output is None:
         print(text, end="")
@@ -104,6 +119,12 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
             f"profile {options.output}: python -m conformance run --profile {options.output}", file=sys.stderr
         )
     return 0
+
+
+def _first(profile: Profile) -> dict[str, Any]:
+    """What every first profile supposes, whatever the draft says."""
+    members = ("name", "absent", "starts_within", "face", "single", "upstreams", "client")
+    return {member: getattr(profile, member) for member in members}
 
 
 async def _probe(sut: Sut, kind: str, factory: WorkbenchFactory) -> tuple[Findings, list[KindFound]]:

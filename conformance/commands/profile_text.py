@@ -11,6 +11,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from conformance.commands.draft import Draft
 from conformance.commands.placeholders import kind_of
 from conformance.model.profile import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS, REVISIONS
 
@@ -37,14 +38,15 @@ def profile_text(
     single: SingleTable | None,
     client: ClientTable,
     kinds: Sequence[KindFound] = (),
+    draft: Draft | None = None,
 ) -> str:
-    """The profile of a program that showed this."""
-    return "\n".join([*_lines(name, command, found, single, client), *_kinds(kinds)]) + "\n"
+    """The profile of a program that showed this; the tables of the draft stay as they are."""
+    draft = draft or Draft()
+    lines = [*_shown(name, command, found), *_tables(found, single, client, draft), *_kinds(kinds, draft)]
+    return "\n".join(lines) + "\n"
 
 
-def _lines(
-    name: str, command: Sequence[str], found: Findings, single: SingleTable | None, client: ClientTable
-) -> Iterator[str]:
+def _shown(name: str, command: Sequence[str], found: Findings) -> Iterator[str]:
     declared = ", ".join(sorted(found.capabilities)) or "nothing"
     yield comment(f"The first answer took {found.first_answer:.1f} s. It declares: {declared}.")
     for remark in found.remarks:
@@ -68,6 +70,10 @@ def _lines(
         yield f"revisions = {value([one for one in REVISIONS if one in found.revisions])}"
     if found.tools and found.tools != dict(DEFAULT_TOOLS):
         yield from table("tools", found.tools)
+
+
+def _tables(found: Findings, single: SingleTable | None, client: ClientTable, draft: Draft) -> Iterator[str]:
+    config = {**({"variables": False} if found.variables is False else {}), **draft.table("config")}
     if single is not None:
         kind = kind_of(single)
         yield from table("single", {kind: list(getattr(single, kind))})
@@ -78,18 +84,26 @@ def _lines(
         else:
             yield '# client = ["--client-id", "{client_id}"]'
             yield '# oauth = ["--oauth"]'
-    elif found.variables is False:
-        yield from table("config", {"variables": False})
-        yield "# If it does not apply a changed file: reload = false"
-    if client.listens:
-        yield from table("client", {"transport": client.transport, "url": client.url})
+    elif config:
+        yield from table("config", config)
+        if "reload" not in config:
+            yield "# If it does not apply a changed file: reload = false"
+    place = {"transport": client.transport, "url": client.url} if client.listens else {}
+    if place or draft.table("client"):
+        yield from table("client", {**place, **draft.table("client")})
+    for name in ("log_switch", "settings", "tokens"):
+        if draft.table(name):
+            yield from table(name, draft.table(name))
 
 
-def _kinds(kinds: Sequence[KindFound]) -> Iterator[str]:
+def _kinds(kinds: Sequence[KindFound], draft: Draft) -> Iterator[str]:
     """The members that entries need, and the kinds of servers that the program cannot use."""
+    entries = {kind: dict(members) for kind, members in draft.table("entries").items()}
     for one in kinds:
         if one.is_used and one.members:
-            yield from table(f"entries.{_ENTRIES.get(one.kind, one.kind)}", one.members)
+            entries.setdefault(_ENTRIES.get(one.kind, one.kind), {}).update(one.members)
+    for kind, members in entries.items():
+        yield from table(f"entries.{kind}", members)
     missing = [one for one in kinds if not one.is_used]
     if not missing:
         return
@@ -117,7 +131,11 @@ def table(name: str, members: Mapping[str, Any]) -> Iterator[str]:
     """A table with a blank line before it."""
     yield from ("", f"[{name}]")
     for member, content in members.items():
-        yield f"{member if _BARE.fullmatch(member) else value(member)} = {value(content)}"
+        yield _member(member, content)
+
+
+def _member(name: str, content: Any) -> str:
+    return f"{name if _BARE.fullmatch(name) else value(name)} = {value(content)}"
 
 
 def comment(text: str) -> str:
@@ -127,8 +145,12 @@ def comment(text: str) -> str:
 
 
 def value(content: Any) -> str:
-    """A text, a number, a truth value or a list as TOML. JSON is TOML, but for DEL, which TOML wants escaped."""
-    text = json.dumps(content, ensure_ascii=False).replace("\x7f", "\\u007F")
+    """A text, a number, a truth value, a list or a table as TOML. JSON is TOML, but for DEL, which TOML wants escaped."""
+    if isinstance(content, dict):
+        return f"{{ {', '.join(_member(name, one) for name, one in content.items())} }}"
+    if isinstance(content, list):
+        return f"[{', '.join(map(value, content))}]"
+    text = json.dumps(content, ensure_ascii=False, default=str).replace("\x7f", "\\u007F")
     return text.encode(
         errors="replace"
     ).decode()  # half a surrogate pair, which JSON can have and UTF-8 cannot

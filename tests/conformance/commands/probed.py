@@ -96,12 +96,13 @@ def gateway(command: list[str]) -> None:
 def with_a_file(words: list[str]) -> None:
     """A gateway with a configuration file that starts servers with a command. To others it sends one message, if they have `transport`."""
     with open(words[0], encoding="utf-8") as file:
-        entries: dict[str, Message] = json.load(file)["mcpServers"]
+        content: Message = json.load(file)
+    entries: dict[str, Message] = content[words[1] if len(words) > 1 else "mcpServers"]
     own = {"capabilities": {"tools": {}}, "serverInfo": {"name": "g", "version": "1"}}
     started = {
-        name: Server([entry["command"], *entry.get("args", [])])
+        name: Server([entry.get("program") or entry["command"], *entry.get("args", [])])
         for name, entry in entries.items()
-        if "command" in entry
+        if "url" not in entry
     }
     for entry in entries.values():
         if "url" in entry and "transport" in entry:
