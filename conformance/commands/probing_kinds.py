@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conformance.commands.probing import FIRST_ANSWER, GROUPS, TOOL, UNTIL_LISTED
 from conformance.errors import ConformanceError, HarnessError, NotApplicable, Untestable, UsageError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from conformance.commands.probing import Findings
     from conformance.engine.execution import WorkbenchFactory
+    from conformance.model.profile_tables import Face
     from conformance.model.sut import Sut
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.workbench import Workbench
@@ -67,9 +68,9 @@ async def find_kinds(
     if sut.profile.single is not None:
         return []
     starts = max(DEFAULT_STARTS_WITHIN, math.ceil(2 * found.first_answer))
-    profile = replace(
-        sut.profile, face=found.face, tools=found.tools or dict(DEFAULT_TOOLS), starts_within=starts
-    )
+    face: Face = "dynamic" if found.face == "dynamic" else "flat"
+    tools = found.tools or dict(DEFAULT_TOOLS)
+    profile = replace(sut.profile, face=face, tools=tools, starts_within=starts)
     results = []
     for other, (name, _) in KINDS.items():
         if other != kind:
@@ -122,10 +123,11 @@ async def _look(sut: Sut, result: KindFound, factory: WorkbenchFactory) -> KindF
 
 async def _upstream(workbench: Workbench, result: KindFound) -> MockUpstream:
     script = Script(tools=[tool(f"{TOOL}_0")])
+    members: dict[str, Any] = dict(result.members)
     if result.kind == "command":
-        return workbench.stdio(GROUPS[0], script, **result.members)
-    kind = "sse" if result.kind == "sse" else "http"
-    return await workbench.http(GROUPS[0], script, kind=kind, **result.members)
+        return workbench.stdio(GROUPS[0], script, **members)
+    opened = workbench.sse if result.kind == "sse" else workbench.http
+    return await opened(GROUPS[0], script, **members)
 
 
 def _was_reached(upstream: MockUpstream) -> bool:

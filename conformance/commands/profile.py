@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.commands.draft import TABLES, Draft
-from conformance.commands.placeholders import URL, first_profile, kind_of, split
+from conformance.commands.placeholders import first_profile, kind_of, split
 from conformance.commands.probing import Findings, find_out
 from conformance.commands.probing_kinds import find_kinds
 from conformance.commands.profile_text import profile_text
@@ -23,7 +23,7 @@ from conformance.engine.execution import workbench_factory
 from conformance.errors import UsageError
 from conformance.model.client_table import ClientTable
 from conformance.model.profile import Profile
-from conformance.model.profile_tables import COMMAND, SHELL
+from conformance.model.profile_tables import COMMAND, SHELL, URL
 from conformance.model.sut import PLACEHOLDER, make_sut
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
     else:
         try:
             options.output.write_text(text, encoding="utf-8")
-        except OSError as problem:
+        except OSError as error:
             print(text, end="")  # the probing has taken its time
             raise UsageError(
-                f"--output: {options.output}: {problem.strerror or problem}; the profile is on stdout"
-            ) from problem
+                f"--output: {options.output}: {error.strerror or error}; the profile is on stdout"
+            ) from error
         print(
             f"profile {options.output}: python -m conformance run --profile {options.output}", file=sys.stderr
         )
