@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: seconds for an answer after output that is no message, and between two reports about the wait
 AFTER_NOISE, REPORT = 10.0, 10.0
+#: seconds for a line
+_ONE_LINE = 1.0
 _POLL = 0.1
 _RULE = "MCP on stdio allows only JSON-RPC messages there, one a line; write everything else to stderr"
 
@@ -60,14 +62,17 @@ async def _until_hopeless(proxy: Proxy, within: float, tell: Callable[[str], Non
     """Why no answer can come."""
     began = reported = time.monotonic()
     noisy_since = 0.0
+    is_told = False
     while True:
         await anyio.sleep(_POLL)
         now = time.monotonic()
         if stray := _stray_answer(proxy):
             return f"the answer to initialize needs the id of the request, and it answered {stray}"
-        noise = _noise(proxy)
-        if noise and not noisy_since:
-            noisy_since = reported = now
+        noise = noise_on_stdout(proxy)
+        noisy_since = (noisy_since or now) if noise else 0.0
+        # A message can be on its way, and its line has no end yet.
+        if noise and now - noisy_since > _ONE_LINE and not is_told:
+            is_told = True
             tell(f"stdout has {noise}, which is no message; {AFTER_NOISE:g} s for an answer")
         if noise and now - noisy_since > AFTER_NOISE:
             return f"no answer to initialize, and stdout has {noise}, which is no message. {_RULE}"
@@ -84,8 +89,8 @@ def _stray_answer(proxy: Proxy) -> str:
     return ""
 
 
-def _noise(proxy: Proxy) -> str:
-    """What stdout has that is no message of a server; empty without it."""
+def noise_on_stdout(proxy: Proxy) -> str:
+    """What stdout has that is no message of a server; empty without it, and for a program that listens."""
     if proxy.port is not None:
         return ""  # stdout is for people
     if proxy.junk:
@@ -101,7 +106,7 @@ def _explained(problem: ConformanceError, proxy: Proxy) -> ConformanceError:
     """The error without the time of a wait that has not taken place, and with what stdout had."""
     cause = problem.__cause__
     if isinstance(cause, ImplementationCrashed):
-        noise = _noise(proxy)
+        noise = noise_on_stdout(proxy)
         return (
             Untestable(f"{problem}; stdout has {noise}, which is no message. {_RULE}") if noise else problem
         )
@@ -120,6 +125,6 @@ def advice(sut: Sut) -> str:
 
 
 _BY_HAND = (
-    "If its configuration file has another form than mcpServers, describe the form in a file with the table [config], "
-    "and add --draft FILE."
+    "If its configuration file has another form than mcpServers, or its entries need more members, "
+    "describe that in a file with the tables [config] and [entries], and add --draft FILE."
 )

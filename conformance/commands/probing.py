@@ -16,7 +16,7 @@ from urllib.parse import quote
 import anyio
 
 from conformance.commands import relay_evidence
-from conformance.commands.greeting import advice, greeting_of
+from conformance.commands.greeting import advice, greeting_of, noise_on_stdout
 from conformance.errors import ConformanceError, HarnessError, Untestable, UsageError, Violation
 from conformance.model.profile import DEFAULT_TOOLS, REVISIONS
 from conformance.model.profile_tables import Names, check_names
@@ -84,6 +84,8 @@ async def find_out(sut: Sut, kind: str, factory: WorkbenchFactory, tell: Callabl
         found.first_answer = time.monotonic() - began
         declared = greeting.member("capabilities")
         found.capabilities = declared if isinstance(declared, dict) else {}
+        if noise := noise_on_stdout(proxy):
+            found.remarks.append(f"stdout has {noise}, which is no message, so the checks will fail")
         lost = relay_evidence.lost_members(greeting.result)
         alone = await _shown(proxy, found, upstreams)
     several: dict[str, list[str]] = {}

@@ -1,7 +1,8 @@
 """Finds out which kinds of servers a program with a configuration file can use, beyond the kind of the first probe.
 
 For each kind, it starts the program with one scripted server. The journal of the server tells a program that has no such transport from
-one whose transport has a mistake. An entry that the program ignores is tried again with members that some programs require.
+one whose transport has a mistake. An entry that the program ignores is tried again with members that some programs require. Of
+a dynamic face, it calls the tool that lists the tools of a group.
 """
 
 from __future__ import annotations

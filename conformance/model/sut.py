@@ -79,8 +79,8 @@ def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut
         profile = Profile("") if command else Profile.load(DEFAULT_PROFILE)
     parts = tuple(command) or profile.command or DEFAULT_COMMAND
     parts = tuple(part.replace(INTERPRETER, sys.executable) for part in parts)
-    _check_placeholders(parts, profile)
     profile.client.check_command(parts)
+    _check_placeholders(parts, profile)
     _find_script(parts)
     program = _find_program(parts[0], "" if command else profile.install)
     arguments = tuple(_absolute_if_file(part) for part in parts[1:])
@@ -119,7 +119,8 @@ def _check_placeholders(parts: Sequence[str], profile: Profile) -> None:
         raise UsageError(
             f"the command does not say where the configuration file goes: add {PLACEHOLDER}, "
             f"for example: -- {' '.join((*parts, PLACEHOLDER))}; "
-            "for a program that gets one upstream on its command line, write [single] into a profile"
+            "for a program that gets one upstream on its command line, write [single] into a profile; "
+            f"`profile` writes one from {URL} or {COMMAND}"
         )
     if any(UPSTREAM in part and part != UPSTREAM for part in parts) or parts.count(UPSTREAM) > 1:
         raise UsageError(f"{UPSTREAM} must be one word of the command, because it stands for several words")

@@ -89,7 +89,8 @@ def repeats(command: list[str]) -> None:
 
 
 def gateway(command: list[str]) -> None:
-    """A gateway for one server that answers by itself."""
+    """A gateway for one server that answers by itself, after a line for people."""
+    sys.stdout.write("Welcome!\n")
     serve({"capabilities": {"tools": {}}, "serverInfo": {"name": "g", "version": "1"}}, {"": Server(command)})
 
 

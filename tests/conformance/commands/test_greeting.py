@@ -39,7 +39,7 @@ def test_what_came_instead_of_an_answer_ends_the_wait_and_is_quoted(
     assert time.monotonic() - began < 40
     said = capsys.readouterr().err
     assert all(problem in said for problem in problems), said
-    assert "the table [config], and add --draft FILE" in said
+    assert "the tables [config] and [entries], and add --draft FILE" in said
 
 
 def test_a_refusal_over_http_is_no_matter_of_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,7 @@ def test_a_relay_is_known_by_the_answer_to_initialize(
     assert Profile.parse(shown, "mine").relay is is_relay
     assert ("\n# relay = true\n" in shown) is is_asked
     assert ("without instructions, conformanceProbe" in shown) is is_asked
+    assert ("# Look at this: stdout has 'Welcome!', which is no message" in shown) is ("gateway" in command)
 
 
 def test_an_answer_without_anything_of_the_server_is_no_evidence() -> None:

@@ -34,6 +34,7 @@ def test_an_interpreter_lends_its_name_to_no_report(command: list[str], name: st
     ("command", "profile", "problem"),
     [
         (["sh", RELAY, "{config}", "{port}"], "", "nothing says where the program listens: write transport"),
+        (["sh", RELAY, "--port={port}"], "", "nothing says where the program listens: write transport"),
         (["sh", RELAY], "", f"for example: -- sh {RELAY} {{config}}"),
         (["sh", RELAY, "{cofnig}"], "", "{cofnig} stands for nothing; did you mean {config}?"),
         (["sh", RELAY, "{url}"], "", f"`profile -- sh {RELAY} {{url}}` writes one"),
