@@ -50,11 +50,10 @@ async def greeting_of(proxy: Proxy, within: float, tell: Callable[[str], None]) 
                 problem = raised
         tasks.cancel_scope.cancel()
     if problem is not None:
-        raise _explained(problem, proxy) from problem
+        explained = _explained(problem, proxy)
+        raise explained from (problem if explained is not problem else problem.__cause__)
     if answer is None:
         raise Untestable(reason)
-    if proxy.is_refused:
-        raise Untestable(f"it fails with its one server: {answer.text or 'no reason on stderr'}")
     return answer
 
 
@@ -117,11 +116,11 @@ def _explained(problem: ConformanceError, proxy: Proxy) -> ConformanceError:
 
 def advice(sut: Sut) -> str:
     """What the user can do about a command that does not work, by the way in which it gets its servers and its client."""
-    if sut.profile.client.listens:
-        return f"Look at the path of --url ({sut.profile.client.url}) and at --transport ({sut.profile.client.transport}). {_BY_HAND}"
-    if sut.profile.single is not None:
-        return "Try it with `smoke`, with the same command."
-    return f"Try it with `smoke`, with the same command. {_BY_HAND}"
+    client = sut.profile.client
+    first = "Try it with `smoke`, with the same command."
+    if client.listens:
+        first = f"Look at the path of its URL ({client.url}) and at its transport ({client.transport})."
+    return first if sut.profile.single is not None else f"{first} {_BY_HAND}"
 
 
 _BY_HAND = (

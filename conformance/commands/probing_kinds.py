@@ -7,9 +7,13 @@ a dynamic face, it calls the tool that lists the tools of a group.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from conformance.commands.probing import FIRST_ANSWER, GROUPS, TOOL, UNTIL_LISTED
 from conformance.errors import ConformanceError, HarnessError, NotApplicable, Untestable, UsageError
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from conformance.model.profile_tables import Face
     from conformance.model.sut import Sut
     from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
 #: by kind: its name, and the families of requirements that a program without it lacks
@@ -39,8 +44,9 @@ _FORMS: Mapping[str, tuple[Mapping[str, str], ...]] = {
     "http": ({}, {"type": "http"}, {"transport": "http"}, {"type": "streamable-http"}),
     "sse": ({}, {"transport": "sse"}),
 }
-#: seconds for a program that lists its tools to connect to its server
-_CONTACT = 4.0
+#: seconds for a program that has answered a request for its tools to connect to its server, or so many times its first answer
+_CONTACT, _SLOWER = 4.0, 5.0
+_POLL = 0.2
 
 
 @dataclass
@@ -76,21 +82,22 @@ async def find_kinds(
     for other, (name, _) in KINDS.items():
         if other != kind:
             tell(f"{name} in the configuration")
-            results.append(await _find_kind(replace(sut, profile=profile), other, factory))
+            contact = max(_CONTACT, _SLOWER * found.first_answer)
+            results.append(await _find_kind(replace(sut, profile=profile), other, factory, contact))
     return results
 
 
-async def _find_kind(sut: Sut, kind: str, factory: WorkbenchFactory) -> KindFound:
+async def _find_kind(sut: Sut, kind: str, factory: WorkbenchFactory, contact: float) -> KindFound:
     tried: list[KindFound] = []
     for members in _FORMS[kind]:
-        result = await _look(sut, KindFound(kind, members), factory)
+        result = await _look(sut, KindFound(kind, members), factory, contact)
         if result.is_used or result.was_reached:
             return result
         tried.append(result)
     return tried[0]
 
 
-async def _look(sut: Sut, result: KindFound, factory: WorkbenchFactory) -> KindFound:
+async def _look(sut: Sut, result: KindFound, factory: WorkbenchFactory, contact: float) -> KindFound:
     name = KINDS[result.kind][0]
     workbench: Workbench | None = None
     did = "did not start with"
@@ -101,15 +108,12 @@ async def _look(sut: Sut, result: KindFound, factory: WorkbenchFactory) -> KindF
                 proxy.may_end_by_itself()
                 await proxy.handshake(within=min(FIRST_ANSWER, sut.profile.starts_within))
                 did = "sent nothing to" if result.kind != "command" else "did not start"
-                try:
-                    await proxy.ready(upstream, within=_CONTACT)
-                except Untestable:
-                    result.was_reached = _was_reached(upstream)
-                    if not result.was_reached:
-                        raise
-                    did = f"did not list the tools of, within {UNTIL_LISTED:g} s,"
-                    await proxy.ready(upstream, within=UNTIL_LISTED)
-                result.is_used = result.was_reached = True
+                result.was_reached = await _connects(proxy, upstream, contact)
+                if not result.was_reached:
+                    raise Untestable(f"it {did} {name}")
+                did = f"did not list the tools of, within {UNTIL_LISTED:g} s,"
+                await proxy.ready(upstream, within=UNTIL_LISTED)
+                result.is_used = True
     except (HarnessError, UsageError):
         raise
     except NotApplicable as problem:
@@ -120,6 +124,20 @@ async def _look(sut: Sut, result: KindFound, factory: WorkbenchFactory) -> KindF
             written = workbench.evidence.stderr_tail.split("\n") if workbench is not None else []
             result.said = next((line.strip() for line in reversed(written) if line.strip()), "")
     return result
+
+
+async def _connects(proxy: Proxy, upstream: MockUpstream, contact: float) -> bool:
+    """Whether the program connects to its server. A program that has not answered yet may be about to, so it gets more time."""
+    deadline = time.monotonic() + UNTIL_LISTED
+    answered: float | None = None
+    while time.monotonic() < min(deadline, answered + contact if answered is not None else deadline):
+        with contextlib.suppress(Untestable):
+            await proxy.tools_of(upstream.name, within=max(_POLL, deadline - time.monotonic()))
+        answered = answered or time.monotonic()
+        if _was_reached(upstream):
+            return True
+        await anyio.sleep(_POLL)
+    return _was_reached(upstream)
 
 
 async def _upstream(workbench: Workbench, result: KindFound) -> MockUpstream:

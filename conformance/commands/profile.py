@@ -96,6 +96,8 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
             raise UsageError("--draft: [config] is about a configuration file, and the command has none")
         config = profile.config if single is not None else draft.profile.config
         profile = replace(draft.profile, **_first(profile), config=config)
+    # A check takes a missing answer for one about the upstream, if the program has one and has tried it. Here it is the error.
+    profile = replace(profile, upstreams="several")
     kind = options.upstreams if single is None else kind_of(single)
     sut = make_sut(start, profile)
     name = options.name or sut.name
@@ -123,7 +125,7 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
 
 def _first(profile: Profile) -> dict[str, Any]:
     """What every first profile supposes, whatever the draft says."""
-    members = ("name", "absent", "starts_within", "face", "single", "upstreams", "client")
+    members = ("name", "absent", "starts_within", "face", "single", "client")
     return {member: getattr(profile, member) for member in members}
 
 

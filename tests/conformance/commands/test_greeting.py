@@ -48,9 +48,20 @@ def test_a_refusal_over_http_is_no_matter_of_time(capsys: pytest.CaptureFixture[
     said = capsys.readouterr().err
     assert "it refuses the client: HTTP 501" in said
     assert "within 60 s" not in said
-    assert f"Look at the path of --url ({url}) and at --transport (http)" in said
+    assert f"Look at the path of its URL ({url}) and at its transport (http)" in said
     assert main(["profile", "--url", url, "--transport", "sse", "--", *WEB_SERVER]) == 2
     assert "it refuses the client: HTTP 404" in capsys.readouterr().err
+
+
+def test_a_refusal_counts_also_if_the_program_has_started_its_server(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    script = f'"$@" < /dev/null > /dev/null & exec {sys.executable} -m http.server "$0" --bind 127.0.0.1'
+    url = "http://127.0.0.1:{port}/wrong"
+    assert main(["profile", "--url", url, "--", "sh", "-c", script, "{port}", "{command}"]) == 2
+    said = capsys.readouterr().err
+    assert "it refuses the client: HTTP 501" in said
+    assert "configuration file" not in said
 
 
 def test_a_silent_wait_is_reported(
