@@ -106,14 +106,16 @@ async def _look(sut: Sut, result: KindFound, factory: WorkbenchFactory, contact:
             upstream = await _upstream(workbench, result)
             async with workbench.proxy(upstream, wire_types=False) as proxy:
                 proxy.may_end_by_itself()
-                await proxy.handshake(within=min(FIRST_ANSWER, sut.profile.starts_within))
-                did = "sent nothing to" if result.kind != "command" else "did not start"
-                result.was_reached = await _connects(proxy, upstream, contact)
-                if not result.was_reached:
-                    raise Untestable(f"it {did} {name}")
-                did = f"did not list the tools of, within {UNTIL_LISTED:g} s,"
-                await proxy.ready(upstream, within=UNTIL_LISTED)
-                result.is_used = True
+                try:
+                    await proxy.handshake(within=min(FIRST_ANSWER, sut.profile.starts_within))
+                    did = "sent nothing to" if result.kind != "command" else "did not start"
+                    if not await _connects(proxy, upstream, contact):
+                        raise Untestable(f"it {did} {name}")
+                    did = f"did not list the tools of, within {UNTIL_LISTED:g} s,"
+                    await proxy.ready(upstream, within=UNTIL_LISTED)
+                    result.is_used = True
+                finally:
+                    result.was_reached = _was_reached(upstream)
     except (HarnessError, UsageError):
         raise
     except NotApplicable as problem:
