@@ -22,6 +22,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from dynamic_mcp.config.diff import Diff
 from dynamic_mcp.config.model import Config, Server, StdioTransport
+from dynamic_mcp.frontend.backlog import Backlog, Outlet
 from dynamic_mcp.frontend.exchange import Exchanges
 from dynamic_mcp.frontend.pool import MakeGroup, Pool
 from dynamic_mcp.frontend.relay import Relay
@@ -37,9 +38,6 @@ MAX_CLIENTS = 256
 MAX_POOLS = 8
 #: Seconds for which the shared servers outlive their last client.
 LINGER = 30.0
-#: Bytes that may wait for a client that does not read, and for all of them; a single larger message is allowed.
-MAX_UNREAD = 16 << 20
-MAX_UNREAD_OF_ALL = 64 << 20
 
 #: What no shared server is told of, because the answers of two clients differ.
 _NEVER_SHARED = "roots"
@@ -71,7 +69,7 @@ class Client:
         self,
         clients: Clients,
         send: Callable[[bytes], None],
-        unread: Callable[[], int],
+        outlet: Outlet | None,
         folder: Path | None,
         exchanges: Exchanges | None,
     ) -> None:
@@ -80,8 +78,8 @@ class Client:
         #: where it comes from, for a report
         self.origin = ""
         self.began = time.time()
-        #: bytes that wait until the client reads them
-        self.unread = unread
+        #: the way to it; None if nothing ever waits there
+        self.outlet = outlet
         #: the groups that this client sees, in the order of the configuration; empty before its first message
         self.groups: dict[str, Group] = {}
         #: the shared pool and the own one, as far as there are any
@@ -113,10 +111,9 @@ class Client:
         for pool in self.pools:
             pool.update_paused()
 
-    def is_over_its_bound(self) -> bool:
-        """Whether more waits for this client than may wait, so that its connection has to end."""
-        unread = self.unread()
-        return unread > MAX_UNREAD or (unread > 0 and self._clients.unread() > MAX_UNREAD_OF_ALL)
+    def has_more_waiting(self) -> None:
+        """Note that more waits for this client, which does not read at the moment. A connection can end by that (``backlog``)."""
+        self._clients.backlog.grew()
 
     async def finish(self, gone: Coroutine[Any, Any, None]) -> None:
         """Answer the requests in flight, because no further one comes; see ``Frontend.finish``."""
@@ -165,6 +162,9 @@ class Clients:
         self.hooks = hooks
         self.numbers = count(1)
         self.open_clients: dict[int, Client] = {}
+        self.backlog = Backlog(
+            lambda: [client.outlet for client in self.open_clients.values() if client.outlet is not None]
+        )
         #: shared pools by what they offer to servers
         self.pools: dict[bytes, Pool] = {}
         #: set while there is neither a client nor a shared pool
@@ -183,6 +183,7 @@ class Clients:
                 task_status.started()
                 await anyio.sleep_forever()
         finally:
+            self.backlog.close()
             for timer in self._ends.values():
                 timer.cancel()
 
@@ -190,18 +191,18 @@ class Clients:
         self,
         send: Callable[[bytes], None],
         *,
-        unread: Callable[[], int] = lambda: 0,
+        outlet: Outlet | None = None,
         folder: Path | None = None,
         exchanges: Exchanges | None = None,
     ) -> Client:
         """Add a client. Raises TooManyClients. Only valid while ``run`` runs.
 
-        ``send`` writes one line to it, and ``unread`` tells the bytes that wait for it. ``folder`` is its working directory. Clients
+        ``send`` writes one line to it, and ``outlet`` tells what waits for it. ``folder`` is its working directory. Clients
         without sessions can have ``exchanges`` in common, so that one continues the call of another by its unguessable state.
         """
         if len(self.open_clients) >= MAX_CLIENTS:
             raise TooManyClients(f"the proxy serves {MAX_CLIENTS} clients already")
-        client = Client(self, send, unread, folder, exchanges)
+        client = Client(self, send, outlet, folder, exchanges)
         self.open_clients[client.number] = client
         self.idle.clear()
         return client
@@ -224,10 +225,6 @@ class Clients:
         """End every client."""
         for client in list(self.open_clients.values()):
             await client.close()
-
-    def unread(self) -> int:
-        """Bytes that wait for clients."""
-        return sum(client.unread() for client in self.open_clients.values())
 
     # For ``Client``
 

@@ -68,9 +68,8 @@ class HandshakeEra:
             await deliver(session.client, posted.line, reply)
             _end_cancelled(session, posted)
             # The end of the connection is no cancellation: the client may come back for the answer.
-            await while_there(
-                receive, answer_post(stream, send, fields, self._limits, is_primed=session.is_primed)
-            )
+            answering = answer_post(stream, send, fields, self._limits, is_primed=session.is_primed)
+            await while_there(receive, answering, session.was_cut)
 
     async def get(self, headers: Headers, receive: Receive, send: Send) -> None:
         """Send what a session gets outside of requests, or the rest of a stream. Raises RefusedRequest and ClientGone."""
@@ -86,10 +85,10 @@ class HandshakeEra:
             raise RefusedRequest(429, "the session has too many connections", headers={"Retry-After": "1"})
         fields = {SESSION: session.id}
         with _connected(session):
-            await while_there(
-                receive,
-                send_events(stream, send, fields, self._limits, after=after, is_primed=session.is_primed),
+            sending = send_events(
+                stream, send, fields, self._limits, after=after, is_primed=session.is_primed
             )
+            await while_there(receive, sending, session.was_cut)
 
     async def delete(self, headers: Headers, send: Send) -> None:
         """End a session. Raises RefusedRequest."""

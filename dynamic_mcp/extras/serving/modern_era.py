@@ -25,7 +25,6 @@ from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, Message
 from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
-from dynamic_mcp.tasks import TaskSet
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
@@ -52,7 +51,6 @@ class ModernEra:
         self._clients = clients
         self._limits = limits
         self._exchanges = Exchanges()
-        self._tasks = TaskSet()
         self._open: set[Client] = set()
 
     async def post(self, posted: Posted, headers: Headers, origin: str, receive: Receive, send: Send) -> None:
@@ -63,26 +61,33 @@ class ModernEra:
             # Every request has a connection of its own, so a notification concerns none.
             await respond(send, 202)
             return
-        stream = Stream("", on_change=lambda added: self._on_change(client, stream, added))
+        outlet = _RequestOutlet(self._limits)
         try:
-            client = self._clients.open(stream.put, unread=lambda: stream.unread, exchanges=self._exchanges)
+            client = self._clients.open(outlet.stream.put, outlet=outlet, exchanges=self._exchanges)
         except TooManyClients as error:
             headers_ = {"Retry-After": "1"}
             raise RefusedRequest(
                 503, str(error), INTERNAL_ERROR, id=bytes(message.id), headers=headers_
             ) from None
         client.origin = origin
+        outlet.client = client
         self._open.add(client)
         try:
-            await self._answer(client, message, posted, stream, receive, send)
+            await self._answer(client, message, posted, outlet, receive, send)
         finally:
             self._open.discard(client)
             await client.close()
 
     async def _answer(
-        self, client: Client, message: Message, posted: Posted, stream: Stream, receive: Receive, send: Send
+        self,
+        client: Client,
+        message: Message,
+        posted: Posted,
+        outlet: _RequestOutlet,
+        receive: Receive,
+        send: Send,
     ) -> None:
-        check = AnswerCheck(posted)
+        check, stream = AnswerCheck(posted), outlet.stream
 
         def reply(line: bytes) -> None:
             stream.put(line)
@@ -92,13 +97,12 @@ class ModernEra:
         await deliver(client, posted.line, reply)
         if message.method == LISTEN:
             _note_lists(client, message)
-        await while_there(receive, answer_post(stream, send, {}, self._limits, _status_of))
+        await while_there(receive, answer_post(stream, send, {}, self._limits, _status_of), outlet.was_cut)
 
     async def close(self) -> None:
         """Answer the requests in flight, within some seconds, and end every other one."""
         await asyncio.gather(*(client.finish(anyio.sleep_forever()) for client in self._open))
         self._exchanges.close()
-        await self._tasks.close()
 
     def _check(self, message: Message, posted: Posted, headers: Headers) -> None:
         """Raises RefusedRequest for a message that its headers or the envelope do not allow."""
@@ -115,12 +119,36 @@ class ModernEra:
                 400, text, era.UNSUPPORTED_VERSION, id=bytes(message.id) or jsonrpc.NULL, data=data
             )
 
-    def _on_change(self, client: Client, stream: Stream, added: int) -> None:
-        client.set_paused(stream.unread > self._limits.unread)
-        if added > 0 and client.is_over_its_bound():
-            log.warning("client %d does not read, so its request ends", client.number)
-            stream.clear()
-            self._tasks.start(client.close())
+
+class _RequestOutlet:
+    """The way to the client of one request (``frontend.backlog.Outlet``)."""
+
+    def __init__(self, limits: ServingLimits) -> None:
+        self.stream = Stream("", on_change=self._on_change)
+        #: set once the connection of a client that does not read has to end
+        self.was_cut = asyncio.Event()
+        self.client: Client | None = None
+        self._limits = limits
+
+    def unread(self) -> int:
+        return self.stream.unread
+
+    def stuck(self) -> int:
+        return self.stream.stuck
+
+    def cut(self, reason: str) -> None:
+        assert self.client is not None
+        log.warning("client %d %s, so its request ends", self.client.number, reason)
+        self.stream.clear()
+        self.was_cut.set()
+
+    def _on_change(self, added: int) -> None:
+        if self.client is None:
+            return
+        is_paused = self.stream.unread > self._limits.unread
+        self.client.set_paused(is_paused)
+        if added > 0 and is_paused:
+            self.client.has_more_waiting()
 
 
 def _message_of(posted: Posted) -> Message:

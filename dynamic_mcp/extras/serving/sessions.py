@@ -39,6 +39,8 @@ class ServedSession:
         self.id = secrets.token_urlsafe(_ID_BYTES)
         self.limits = limits
         self.is_over = False
+        #: set once the connections of a client that does not read have to end
+        self.was_cut = asyncio.Event()
         #: HTTP requests that are being answered
         self.connections = 0
         self.last_used = asyncio.get_running_loop().time()
@@ -54,7 +56,7 @@ class ServedSession:
         self._open: dict[str, set[object]] = {}
         self._is_paused = False
         self.general = Stream(_GENERAL, self._history, self._on_change, limits.max_backlog)
-        self.client: Client = clients.open(self.general.put, unread=lambda: self._unread)
+        self.client: Client = clients.open(self.general.put, outlet=self)
         self.client.origin = origin
 
     @property
@@ -121,6 +123,22 @@ class ServedSession:
         await self.client.finish(anyio.sleep_forever())
         await self.close()
 
+    # The way to the client (``frontend.backlog.Outlet``)
+
+    def unread(self) -> int:
+        return 0 if self.is_over else self._unread
+
+    def stuck(self) -> int:
+        return 0 if self.is_over else sum(stream.stuck for stream in (self.general, *self._streams.values()))
+
+    def cut(self, reason: str) -> None:
+        log.warning("client %d %s, so its session ends", self.client.number, reason)
+        self.is_over = True
+        self.was_cut.set()
+        for stream in (self.general, *self._streams.values()):
+            stream.clear()
+        self._tasks.start(self.close())
+
     def _expire(self, name: str) -> None:
         """Drop a stream that no client has resumed to its end; one with a request in flight stays."""
         if name in self._open:
@@ -139,13 +157,11 @@ class ServedSession:
         self._unread += added
         if self.is_over:
             return
-        if added > 0 and self.client.is_over_its_bound():
-            log.warning("client %d does not read, so its session ends", self.client.number)
-            self.is_over = True
-            self._tasks.start(self.close())
-        elif self._is_paused != (self._unread > self.limits.unread):
+        if self._is_paused != (self._unread > self.limits.unread):
             self._is_paused = not self._is_paused
             self.client.set_paused(self._is_paused)
+        if added > 0 and self._is_paused:
+            self.client.has_more_waiting()
 
 
 class Sessions:

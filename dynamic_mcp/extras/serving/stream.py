@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dynamic_mcp.extras.serving.limits import ServingLimits
-from dynamic_mcp.extras.serving.posted import EVENTS, ClientGone
-from dynamic_mcp.extras.serving.refused import respond, start
+from dynamic_mcp.extras.serving.posted import EVENTS, JSON, ClientGone
+from dynamic_mcp.extras.serving.refused import start
+from dynamic_mcp.frontend import backlog
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Send
 
-#: Bytes that go to the library at once.
-_PIECE = 1 << 18
+#: Bytes that go to the library at once. It takes the next ones only when the client has taken most of these.
+_PIECE = 1 << 16
 #: Milliseconds after which a client may come back.
 _RETRY = 1000
 HEADERS = {"Content-Type": EVENTS, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -69,8 +70,10 @@ class Stream:
         ``max_waiting`` bounds what waits while no connection reads.
         """
         self.name = name
-        #: bytes that were not sent
+        #: bytes of the messages that were not sent as a whole
         self.unread = 0
+        #: when the client took a piece last, or when something began to wait for it
+        self._moved = asyncio.get_running_loop().time()
         #: the number of the last sent event
         self.sent = 0
         self.is_over = False
@@ -93,10 +96,21 @@ class Stream:
         """Whether it is over, and has nothing for a client that resumes."""
         return self.is_over and not self._events
 
+    @property
+    def stuck(self) -> int:
+        """The unread bytes if the client has taken nothing for a long time, else 0."""
+        return self.unread if asyncio.get_running_loop().time() - self._moved > backlog.PATIENCE else 0
+
+    def has_moved(self) -> None:
+        """Note that the client has taken a piece."""
+        self._moved = asyncio.get_running_loop().time()
+
     def put(self, line: bytes) -> None:
         """Add a message."""
         if self.is_over:
             return
+        if not self.unread:
+            self.has_moved()
         self._count += 1
         event = StoredEvent(self._count, line.rstrip(b"\n"))
         self._events.append(event)
@@ -113,6 +127,7 @@ class Stream:
     def clear(self) -> None:
         """End, and drop every event."""
         self._events.clear()
+        self.sent = self._count
         self._add_unread(-self.unread)
         self.end()
 
@@ -126,8 +141,8 @@ class Stream:
         oldest = self._events[0].number if self._events else self._count + 1
         return oldest - 1 <= number <= self._count
 
-    async def first(self, patience: float) -> bytes | None:
-        """The first message, taken out of the stream, if it comes in time and is the only one; else None."""
+    async def only(self, patience: float) -> StoredEvent | None:
+        """The first message if it comes in time, and no other one can follow; else None."""
         try:
             async with asyncio.timeout(patience):
                 while not self._events and not self.is_over:
@@ -136,14 +151,18 @@ class Stream:
             return None
         if not self.is_over or len(self._events) != 1 or self._count != 1:
             return None
-        event = self._events.popleft()
-        self._note_sent(event, is_kept=False)
-        return event.line
+        return self._events[0]
+
+    def drop(self, event: StoredEvent) -> None:
+        """Take out a message that is sent without an id, so that nothing can resume it."""
+        if event.number > self.sent:
+            self._note_sent(event, is_kept=False)
 
     async def events(self, after: int | None, ping: float) -> AsyncIterator[StoredEvent | None]:
         """The events after a number, or those that were not sent, until the end; None after each ``ping`` seconds without one."""
         reader, at = object(), self.sent if after is None else after
         self._readers.append(reader)
+        self.has_moved()
         try:
             while True:
                 event = self._next(at) if self._readers[-1] is reader else None
@@ -222,12 +241,22 @@ async def send_events(
             await send({"type": "http.response.body", "body": _PING, "more_body": True})
             continue
         id = b"id: %b-%d\n" % (stream.name.encode(), event.number) if stream.is_resumable else b""
-        parts = [b"event: message\n" + id + b"data: "]
-        parts += [event.line[at : at + _PIECE] for at in range(0, len(event.line), _PIECE)]
-        parts[-1] += b"\n\n"
-        for part in parts:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
+        for piece in _pieces(b"event: message\n" + id + b"data: ", event.line, b"\n\n"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            stream.has_moved()
     await send({"type": "http.response.body", "body": b""})
+
+
+def _pieces(begin: bytes, line: bytes, end: bytes) -> Iterator[bytes]:
+    """A message between two texts, in pieces. A small one is one piece."""
+    last = len(line) - len(line) % _PIECE
+    if not last:
+        yield begin + line + end
+        return
+    yield begin
+    for at in range(0, last, _PIECE):
+        yield line[at : at + _PIECE]
+    yield line[last:] + end
 
 
 async def answer_post(
@@ -240,12 +269,20 @@ async def answer_post(
     is_primed: bool = False,
 ) -> None:
     """Send the answer to a POST: as JSON if it comes soon and alone, else as a stream. ``status_of`` gives the status for an answer."""
-    line = await stream.first(limits.patience)
-    if line is None:
+    event = await stream.only(limits.patience)
+    if event is None:
         # A request that the client cancelled has no answer, so there is nothing to resume.
         await send_events(stream, send, headers, limits, is_primed=is_primed and not stream.is_over)
-    else:
-        await respond(send, status_of(line), line, headers)
+        return
+    fields = {**headers, "Content-Type": JSON, "Content-Length": str(len(event.line))}
+    try:
+        await start(send, status_of(event.line), fields)
+        for piece in _pieces(b"", event.line, b""):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            stream.has_moved()
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        stream.drop(event)
 
 
 async def until_gone(receive: Receive) -> None:
@@ -254,16 +291,17 @@ async def until_gone(receive: Receive) -> None:
         pass
 
 
-async def while_there(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine, but no longer than the client stays. Raises ClientGone if the client goes first."""
+async def while_there(receive: Receive, work: Coroutine[Any, Any, None], cut: asyncio.Event) -> None:
+    """Run a coroutine, but no longer than the client stays, or until its connections are ``cut``. Raises ClientGone in these cases."""
     running = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(until_gone(receive))
+    ends = asyncio.ensure_future(until_gone(receive)), asyncio.ensure_future(cut.wait())
     try:
-        await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((running, *ends), return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
             raise ClientGone
         running.result()
     finally:
         running.cancel()
-        gone.cancel()
-        await asyncio.gather(running, gone, return_exceptions=True)
+        for end in ends:
+            end.cancel()
+        await asyncio.gather(running, *ends, return_exceptions=True)

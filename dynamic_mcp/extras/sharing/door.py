@@ -23,6 +23,7 @@ from dynamic_mcp.extras.sharing.election import MAX_LOG
 from dynamic_mcp.extras.sharing.hangup import watch_hangup
 from dynamic_mcp.extras.sharing.place import GREETING, MAX_GREETING, NotServed, Place, check_user
 from dynamic_mcp.extras.sharing.report import report
+from dynamic_mcp.frontend import backlog
 from dynamic_mcp.frontend.client import FLUSH_GRACE, ClientLink
 from dynamic_mcp.frontend.clients import Client, Clients, TooManyClients
 from dynamic_mcp.log import log
@@ -116,9 +117,7 @@ class SocketDoor:
                 return {**report(self.path, self._clients)}
             case {"want": "serve", "folder": str(folder), "pid": int(pid)}:
                 try:
-                    client = self._clients.open(
-                        connection.send, unread=connection.unread, folder=Path(folder)
-                    )
+                    client = self._clients.open(connection.send, outlet=connection, folder=Path(folder))
                 except TooManyClients as error:
                     return {"refused": str(error)}
                 self._has_client.set()
@@ -175,6 +174,9 @@ class _Connection(asyncio.Protocol):
         self._has_ended = False
         self._timer: asyncio.TimerHandle | None = None
         self._stop_watch: Callable[[], None] = lambda: None
+        #: bytes that were written to the client, those of them that it had taken when last asked, and when it took some
+        self._written = self._taken = 0
+        self._moved = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # The transports of uvloop are no subclass.
@@ -256,15 +258,29 @@ class _Connection(asyncio.Protocol):
         self.link.set_paused(False)
 
     def send(self, line: bytes) -> None:
-        """Write one line to the client. One that does not read loses its connection once too much waits for it."""
+        """Write one line to the client."""
+        if not self.unread():
+            self._moved = asyncio.get_running_loop().time()
+        self._written += len(line)
         self.link.send(line)
-        if self.client is not None and self.client.session.is_stalled and self.client.is_over_its_bound():
-            log.warning("client %d does not read, so its connection ends", self.client.number)
-            self.abort()
+        if self.client is not None and self.client.session.is_stalled:
+            self.client.has_more_waiting()
+
+    # The way to the client (``frontend.backlog.Outlet``)
 
     def unread(self) -> int:
-        """Bytes that wait for the client."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def stuck(self) -> int:
+        now, unread = asyncio.get_running_loop().time(), self.unread()
+        if self._written - unread != self._taken:
+            self._taken, self._moved = self._written - unread, now
+        return unread if now - self._moved > backlog.PATIENCE else 0
+
+    def cut(self, reason: str) -> None:
+        assert self.client is not None
+        log.warning("client %d %s, so its connection ends", self.client.number, reason)
+        self.abort()
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -276,6 +292,8 @@ class _Connection(asyncio.Protocol):
     def _on_pause(self, paused: bool) -> None:
         if self.client is not None:
             self.client.set_paused(paused)
+            if paused:
+                self.client.has_more_waiting()
 
     def _end_greeting(self) -> None:
         if self._timer is not None:

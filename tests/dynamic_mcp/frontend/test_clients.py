@@ -106,10 +106,7 @@ class Person:
 
     def __init__(self, proxy: Proxy, capabilities: dict[str, object], **options: Any) -> None:
         self.got: list[dict[str, Any]] = []
-        self.unread = 0
-        self.client: Client = proxy.clients.open(
-            lambda line: self.got.append(json.loads(line)), unread=lambda: self.unread, **options
-        )
+        self.client: Client = proxy.clients.open(lambda line: self.got.append(json.loads(line)), **options)
         self._capabilities = capabilities
 
     def send(self, **message: object) -> None:
@@ -484,20 +481,14 @@ async def test_client_that_does_not_read_stops_no_other_one() -> None:
         assert is_paused()
         one.client.set_paused(False)
         assert not is_paused()
-        one.unread = clients_module.MAX_UNREAD
-        assert not one.client.is_over_its_bound()
-        one.unread += 1
-        assert one.client.is_over_its_bound()
 
 
 async def test_bounds_of_all_clients_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients_module, "MAX_CLIENTS", 2)
-    monkeypatch.setattr(clients_module, "MAX_UNREAD_OF_ALL", 10)
     monkeypatch.setattr(clients_module, "MAX_POOLS", 1)
     async with running() as proxy:
-        one, two = await proxy.person(), await proxy.person({"elicitation": {}})
-        one.unread = two.unread = 6
-        assert one.client.is_over_its_bound()
+        await proxy.person()
+        await proxy.person({"elicitation": {}})
         await eventually(lambda: len(proxy.servers) == 2, "two servers")
         assert proxy.servers[1].told == {}
         with pytest.raises(TooManyClients):

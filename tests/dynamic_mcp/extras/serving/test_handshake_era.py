@@ -324,25 +324,6 @@ async def test_idle_session_ends_but_not_one_with_a_stream() -> None:
     assert statuses == [404, 200]
 
 
-async def test_client_that_does_not_read_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamic_mcp.frontend.clients.MAX_UNREAD", 4 << 20)
-    big = {"content": [{"type": "text", "text": "x" * (1 << 20)}]}
-    async with serving() as http:
-        deaf, other = await http.session(), await http.session()
-        entering = [
-            asyncio.ensure_future(http.stream("POST", call(id=id), deaf).__aenter__()) for id in range(16)
-        ]
-        for sent in await http.proxy.calls(16):
-            http.proxy.servers[0].answer(sent, big)
-        pong = await http.post(request("ping"), other)
-        await eventually(lambda: len(http.proxy.clients.open_clients) == 1, "the end of the deaf client")
-        gone = await http.post(request("ping"), deaf)
-        for one in entering:
-            one.cancel()
-        await asyncio.gather(*entering, return_exceptions=True)
-    assert (pong.status_code, gone.status_code) == (200, 404)
-
-
 async def test_server_for_one_client_ends_with_its_session() -> None:
     async with serving(server("a", shared=False)) as http:
         one, two = await http.session(), await http.session()

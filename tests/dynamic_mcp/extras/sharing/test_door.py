@@ -23,8 +23,8 @@ from dynamic_mcp.extras.sharing import door as door_module
 from dynamic_mcp.extras.sharing.door import SocketDoor
 from dynamic_mcp.extras.sharing.hangup import watch_hangup
 from dynamic_mcp.extras.sharing.place import MAX_GREETING, Place
+from dynamic_mcp.frontend import backlog, running
 from dynamic_mcp.frontend import clients as clients_module
-from dynamic_mcp.frontend import running
 from dynamic_mcp.frontend.clients import Clients
 from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.groups.group import Group
@@ -153,7 +153,8 @@ async def test_client_beyond_the_bound_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_client_that_does_not_read_loses_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients_module, "MAX_UNREAD", 1 << 18)
+    monkeypatch.setattr(backlog, "MAX_UNREAD", 1 << 18)
+    monkeypatch.setattr(backlog, "PATIENCE", 0.5)
     async with open_door() as door:
         reads, stalls = await door.attach(), await door.attach()
         (client, other) = door.clients.open_clients.values()
@@ -165,6 +166,24 @@ async def test_client_that_does_not_read_loses_its_connection(monkeypatch: pytes
         reads.send(PING)
         assert (await reads.line())["result"] == {}
         stalls.writer.close()
+
+
+@pytest.mark.parametrize("size", [1 << 18, (1 << 18) + 1, 12 << 20])
+async def test_large_message_that_is_read_slowly_ends_no_connection(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "MAX_UNREAD", 1 << 18)
+    monkeypatch.setattr(backlog, "PATIENCE", 0.5)
+    async with open_door() as door:
+        slow = await door.attach()
+        (client,) = door.clients.open_clients.values()
+        for _ in range(2):
+            client.session.client_peer.notify("x", b'"%b"' % (b"x" * size))
+        found = 0
+        while found < 2 * size:
+            found += len(await slow._reader.read(1 << 20))
+            await asyncio.sleep(0.05)
+        assert [*door.clients.open_clients.values()] == [client]
 
 
 async def call_without_an_answer(door: Door, visitor: Visitor) -> FakeUpstream:
