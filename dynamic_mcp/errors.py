@@ -9,7 +9,8 @@
         ├── UpstreamFailed   the upstream does not start, is unreachable, or breaks the protocol
         │   ├── StillStarting its start goes on
         │   ├── UpstreamGone the process or connection ended
-        │   │   └── StreamEnded its event stream ended without a failure
+        │   │   ├── StreamEnded its event stream ended without a failure
+        │   │   └── Unreachable no connection came about
         │   ├── StoreFailed  the storage of its tokens fails
         │   ├── TooLarge     one answer is too large
         │   ├── HttpStatus   it answered with an error status of HTTP
@@ -109,6 +110,10 @@ class UpstreamGone(UpstreamFailed):
 
 class StreamEnded(UpstreamGone):
     """A server behind a URL ended its event stream in good order, as gateways do every few seconds or minutes."""
+
+
+class Unreachable(UpstreamGone):
+    """No connection to a server behind a URL came about, so it got nothing."""
 
 
 class StoreFailed(UpstreamFailed):

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
 import anyio
-import msgspec
 
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone
+from dynamic_mcp.extras.serving.order import Handshake, ended, without_answer
 from dynamic_mcp.extras.serving.outgoing import (
     PostedRequest,
     SessionForgotten,
     StaticToken,
     error_line,
     failure_line,
+    headers_of,
+    refusal_text,
     version_in,
     whole,
 )
@@ -31,7 +33,7 @@ from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.frontend.running import id_key
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc, large
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, one_line
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, one_line
 from dynamic_mcp.protocol.pieces import Large, Line, first_character
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream.flow import EventFlow
@@ -41,8 +43,8 @@ from dynamic_mcp.upstream.http.json_body import json_body
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import SESSION, HttpSession
 
-#: Seconds for the last answers once the client has closed its end, and for the end of the session.
-LAST_ANSWERS, END_SESSION = 1.5, 2.0
+#: Seconds for the end of the session.
+END_SESSION = 2.0
 
 
 class ServedConnection:
@@ -52,6 +54,7 @@ class ServedConnection:
         self._client = client
         self._link = link
         self._memory = SessionMemory()
+        #: replaced by another one with each handshake, because requests of the old one can still be on their way
         self._session = HttpSession()
         self._modern = HttpSession()
         self._modern.version = era.MODERN
@@ -63,6 +66,8 @@ class ServedConnection:
         self._listening: asyncio.Task[None] | None = None
         #: notifications and answers go out one after the other
         self._order = asyncio.Lock()
+        self._handshake = Handshake()
+        self._has_answered = False
 
     def set_paused(self, paused: bool) -> None:
         """Read no streams while the client does not read."""
@@ -73,10 +78,10 @@ class ServedConnection:
         await self._client.start()
         await self._link.open(self._receive, self._receive_large, self._receive_oversized)
         await self._link.wait_ended()
-        if self._posts:
-            await asyncio.wait(
-                [post.task for post in self._posts.values() if post.task], timeout=LAST_ANSWERS
-            )
+        # A request for announcements has no answer before the end.
+        posts = [post for post in self._posts.values() if post.method != "subscriptions/listen"]
+        for post in await without_answer(posts, self._has_answered, self._link.wait_gone()):
+            self._fail(post, UpstreamGone("the client sends nothing more, and the answer took too long"))
         await self._tasks.close()
         if self._session.id is not None:
             with anyio.move_on_after(END_SESSION), suppress(UpstreamFailed):
@@ -123,8 +128,10 @@ class ServedConnection:
         if message is None or (message.method is not None and message.id):
             post = PostedRequest(line, message, is_modern)
             self._posts.setdefault(post.key, post)
-            post.task = self._tasks.start(self._request(post))
+            post.task = self._tasks.start(self._request(post, self._handshake.tasks))
             post.task.add_done_callback(lambda _: self._forget(post))
+            if post.method == "initialize":
+                self._handshake.add(post.task)
             return
         if message.method == "notifications/cancelled":
             cancelled = self._posts.get(cancelled_request(message))
@@ -134,30 +141,43 @@ class ServedConnection:
                     # The end of the connection cancels a modern request.
                     cancelled.task.cancel()
                     return
-        self._tasks.start(self._notify(line, message))
+        task = self._tasks.start(self._notify(line, message, self._handshake.tasks))
+        if message.method == "notifications/initialized":
+            self._handshake.add(task)
 
     def _forget(self, post: PostedRequest) -> None:
         if self._posts.get(post.key) is post:
             del self._posts[post.key]
 
-    async def _notify(self, line: bytes, message: Message) -> None:
+    async def _notify(self, line: bytes, message: Message, handshake: Collection[asyncio.Task[None]]) -> None:
         """Post a message without an answer."""
-        async with self._order, self._renewing:
-            try:
-                await self._client.post(self._headers(message, is_modern=False), line)
-            except UpstreamFailed as error:
-                log.warning("the proxy did not take a message: %s", error)
+        async with self._order:
+            await ended(handshake)
+            async with self._renewing:
+                try:
+                    await self._client.post(headers_of(message, self._session), line)
+                except UpstreamFailed as error:
+                    status = error.status if isinstance(error, HttpStatus) else 0
+                    log.warning("the proxy did not take a message: %s", refusal_text(status) or error)
         if message.method == "notifications/initialized":
             self._listen()
 
-    async def _request(self, post: PostedRequest) -> None:
+    async def _request(self, post: PostedRequest, handshake: Collection[asyncio.Task[None]]) -> None:
         """Post a request, and pass on its answer, or an error in its place."""
+        if not post.is_modern:
+            await ended(handshake)
         try:
-            if not await self._answered(post):
+            if not post.is_cancelled and not await self._answered(post):
                 raise UpstreamGone("the connection to the proxy was lost before the answer came")
         except UpstreamFailed as error:
-            if not post.is_cancelled:
-                self._to_client(failure_line(post.id, error))
+            self._fail(post, error)
+        self._has_answered |= post.method != "initialize"
+
+    def _fail(self, post: PostedRequest, error: UpstreamFailed) -> None:
+        """Answer a request with an error."""
+        if not post.is_cancelled:
+            log.warning("%s has no answer: %s", post.method or "a batch", error)
+            self._to_client(failure_line(post.id, error))
 
     async def _answered(self, post: PostedRequest) -> bool:
         """Whether the answer came. Raises UpstreamFailed."""
@@ -167,11 +187,10 @@ class ServedConnection:
             async with self._renewing:
                 # A new session has to begin first.
                 pass
-        session = self._session.id
         try:
             return await self._exchange(post)
         except SessionForgotten:
-            await self._renew(session)
+            await self._renew(post.session)
         try:
             return await self._exchange(post)
         except SessionForgotten:
@@ -180,11 +199,12 @@ class ServedConnection:
     async def _exchange(self, post: PostedRequest) -> bool:
         """Post a request, and pass on what comes back; whether the answer did. Raises SessionForgotten and UpstreamFailed."""
         if post.method == "initialize":
-            self._session.id = self._session.version = None
-        headers = self._headers(post.message, is_modern=post.is_modern)
+            self._session = HttpSession()
+        session = post.session = self._modern if post.is_modern else self._session
+        headers = headers_of(post.message, session)
         async with self._client.request("POST", headers, post.line) as reply:
             if post.method == "initialize" and reply.status < 400:
-                self._session.id = reply.header(SESSION)
+                session.id = reply.header(SESSION)
             if reply.content_type != "text/event-stream" or reply.status != 200:
                 if reply.status == 404 and SESSION in headers:
                     raise SessionForgotten
@@ -196,14 +216,13 @@ class ServedConnection:
         if post.is_modern or not stream.parser.last_id:
             return False
         try:
-            await stream.resume(self._client, self._session)
+            await stream.resume(self._client, session)
         except UpstreamFailed:
             return False
         return True
 
     async def _take_json(self, reply: HttpReply, post: PostedRequest) -> bool:
-        if reply.status in (401, 403):
-            text = f"the proxy refuses this client (HTTP {reply.status}); --token-file names the token for it"
+        if text := refusal_text(reply.status):
             raise await self._client.refusal(reply, text)
         body = await json_body(reply, MAX_MESSAGE)
         if body and await self._deliver(body, post, is_refusal=reply.status >= 400):
@@ -229,7 +248,7 @@ class ServedConnection:
             # The proxy refused the HTTP request before it read the id.
             is_answer, body = True, jsonrpc.error(post.id, bytes(message.error))
         if is_answer and post.method == "initialize" and message.result:
-            self._session.version = version_in(message.result)
+            post.session.version = version_in(message.result)
         self._to_client(body)
         return is_answer
 
@@ -240,25 +259,24 @@ class ServedConnection:
 
     # The session
 
-    async def _renew(self, old: str | None) -> None:
+    async def _renew(self, old: HttpSession) -> None:
         """Begin a new session like the old one, once for all its requests. Raises UpstreamFailed."""
         async with self._renewing:
-            if self._session.id != old:
+            if self._session is not old:
                 return
             log.warning("the proxy has forgotten the session; a new one begins")
             for line in self._memory.withdrawn():
                 self._link.send(line)
-            version = self._session.version
             try:
                 for line in self._memory.replay():
                     message = jsonrpc.parse(line)
                     if not message.id:
-                        await self._client.post(self._headers(message, is_modern=False), line.rstrip())
+                        await self._client.post(headers_of(message, self._session), line.rstrip())
                     elif not await self._exchange(PostedRequest(line.rstrip(), message, False)):
                         raise UpstreamFailed("the proxy begins no new session")
             except (UpstreamFailed, SessionForgotten) as error:
                 # The next request tries again.
-                self._session.id, self._session.version = old, version
+                self._session = old
                 raise UpstreamFailed(f"the session was lost, and no new one began: {error}") from None
             self._listen()
 
@@ -267,15 +285,31 @@ class ServedConnection:
         if self._listening is not None:
             self._listening.cancel()
 
+        session = self._session
+
         async def forever() -> None:
             try:
                 await listen(
-                    self._client, self._session, lambda last_id: self._stream(self._pass_on, last_id)
+                    self._client,
+                    session,
+                    lambda last_id: self._stream(self._pass_on, last_id),
+                    lambda: self._lost(session),
                 )
             except UpstreamFailed as error:
                 log.warning("the proxy sends nothing outside of requests: %s", error)
 
         self._listening = self._tasks.start(forever())
+
+    def _lost(self, session: HttpSession) -> None:
+        """Begin a new session, so that the client gets its messages although it asks nothing at the moment."""
+
+        async def renew() -> None:
+            try:
+                await self._renew(session)
+            except UpstreamFailed as error:
+                log.warning("%s", error)
+
+        self._tasks.start(renew())
 
     async def _pass_on(self, data: Line) -> bool:
         self._to_client(whole(data))
@@ -285,21 +319,6 @@ class ServedConnection:
         return AnswerStream(
             None, deliver, lambda edge, last: None, self._flow, max_size=MAX_MESSAGE, last_id=last_id
         )
-
-    def _headers(self, message: Message | None, *, is_modern: bool) -> dict[str, str]:
-        session = self._modern if is_modern else self._session
-        if message is None:
-            return {"Content-Type": "application/json", **session.headers()}
-        outgoing = Outgoing(b"", message.method, params=bytes(message.params))
-        try:
-            return session.message_headers(outgoing)
-        except (KeyError, msgspec.DecodeError):
-            # The proxy says what is wrong with the params.
-            return {
-                "Content-Type": "application/json",
-                **session.headers(),
-                "Mcp-Method": message.method or "",
-            }
 
 
 async def connect(url: str, token: str | None, source: int, sink: int) -> int:

@@ -7,15 +7,17 @@ import asyncio
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import SignInNeeded, Unreachable, UpstreamFailed, UpstreamGone
 from dynamic_mcp.frontend.running import id_key
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message
+from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Outgoing
 from dynamic_mcp.protocol.pieces import Large, Line
+from dynamic_mcp.upstream.http.session import HttpSession
 
 _MAY_HAVE_RUN = (
     "If the call reached the proxy, it may have been carried out; repeat it only if that does no harm."
 )
+_DID_NOT_RUN = "So the call was not carried out. The URL is the address that `dynamic-mcp serve` prints"
 
 
 class SessionForgotten(Exception):
@@ -34,6 +36,9 @@ class PostedRequest:
         #: what a cancellation names
         self.key: object = self if message is None else id_key(self.id)
         self.is_cancelled = False
+        self.received = asyncio.get_running_loop().time()
+        #: the one in which it was posted
+        self.session = HttpSession()
         self.task: asyncio.Task[None] | None = None
 
 
@@ -83,5 +88,30 @@ def version_in(result: Raw) -> str | None:
 
 def failure_line(id: bytes, error: UpstreamFailed) -> bytes:
     """The answer to a request that the proxy did not answer."""
-    text = f"{error}. {_MAY_HAVE_RUN}" if isinstance(error, UpstreamGone) else str(error)
+    text = str(error)
+    if isinstance(error, UpstreamGone):
+        text += f". {_DID_NOT_RUN if isinstance(error, Unreachable) else _MAY_HAVE_RUN}"
     return error_line(id, text)
+
+
+def refusal_text(status: int) -> str | None:
+    """What a refusal of this client means; None for other statuses."""
+    if status not in (401, 403):
+        return None
+    return f"the proxy refuses this client (HTTP {status}); --token-file names the token for it"
+
+
+def headers_of(message: Message | None, session: HttpSession) -> dict[str, str]:
+    """The headers of a POST with this message, or with a batch."""
+    if message is None:
+        return {"Content-Type": "application/json", **session.headers()}
+    outgoing = Outgoing(b"", message.method, params=bytes(message.params))
+    try:
+        return session.message_headers(outgoing)
+    except (KeyError, msgspec.DecodeError):
+        # The proxy says what is wrong with the params.
+        return {
+            "Content-Type": "application/json",
+            **session.headers(),
+            "Mcp-Method": message.method or "",
+        }

@@ -115,11 +115,15 @@ class AnswerStream:
 
 
 async def listen(
-    client: HttpClient, session: HttpSession, open_stream: Callable[[str], AnswerStream]
+    client: HttpClient,
+    session: HttpSession,
+    open_stream: Callable[[str], AnswerStream],
+    on_lost: Callable[[], None] | None = None,
 ) -> None:
     """Read the server's own stream while the server offers one.
 
-    MCP 2025-11-25, basic/transports, "Listening for Messages from the Server". ``open_stream`` makes the stream after an event id.
+    MCP 2025-11-25, basic/transports, "Listening for Messages from the Server". ``open_stream`` makes the stream after an event id. With
+    ``on_lost``, which is then called, a reply 404 is the end of the session.
     """
     delay, last_id = RETRY_DELAY, ""
     while True:
@@ -127,6 +131,9 @@ async def listen(
         try:
             async with client.request("GET", session.stream_headers(last_id)) as reply:
                 if reply.content_type != "text/event-stream" or reply.status != 200:
+                    if reply.status == 404 and on_lost is not None:
+                        on_lost()
+                        return
                     if reply.status < 500 and reply.status != 404:
                         # For example 405: this server has no stream of its own.
                         return

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import Unreachable, UpstreamFailed, UpstreamGone
 
 if TYPE_CHECKING:
     import aiohttp
@@ -72,13 +72,19 @@ def resolver(library: Any, admitted: Callable[[list[str]], list[str]]) -> Any:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turns the library's errors into UpstreamGone. The texts of the library contain addresses, which may contain secrets."""
+    """Turns the library's errors into UpstreamGone and Unreachable. The texts of the library have addresses, which may hold secrets."""
     try:
         yield
     except UpstreamFailed:
         raise
     except Exception as error:
-        raise UpstreamGone(_cause_of(error)) from None
+        raise (Unreachable if _is_unsent(error) else UpstreamGone)(_cause_of(error)) from None
+
+
+def _is_unsent(error: Exception) -> bool:
+    import aiohttp
+
+    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 
 def _cause_of(error: Exception) -> str:

@@ -37,6 +37,8 @@ class Stdio:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.got: list[dict[str, Any]] = []
+        #: what the process wrote to stderr
+        self.errors = ""
 
     def send(self, message: object) -> None:
         assert self.process.stdin is not None
@@ -47,6 +49,11 @@ class Stdio:
         async for line in self.process.stdout:
             self.got.append(json.loads(line))
 
+    async def read_errors(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.errors += line.decode()
+
     async def message(self, **members: object) -> dict[str, Any]:
         """The first message with these members."""
 
@@ -55,8 +62,8 @@ class Stdio:
 
         return (await eventually(found, f"a message with {members}"))[0]
 
-    async def handshake(self) -> None:
-        self.send(request("initialize", HELLO, id="hello"))
+    async def handshake(self, version: str = "2025-11-25") -> None:
+        self.send(request("initialize", {**HELLO, "protocolVersion": version}, id="hello"))
         await self.message(id="hello")
         self.send(notification("notifications/initialized"))
         self.send(request("logging/setLevel", {"level": "error"}, id="level"))
@@ -75,7 +82,7 @@ async def connected(url: str, *options: str) -> AsyncIterator[Stdio]:
         limit=1 << 24,
     )
     stdio = Stdio(process)
-    reading = asyncio.ensure_future(stdio.read())
+    reading = asyncio.gather(stdio.read(), stdio.read_errors())
     try:
         yield stdio
         assert process.stdin is not None
@@ -182,7 +189,87 @@ async def test_call_on_its_way_at_the_end_of_the_proxy_says_so() -> None:
         assert "may have been carried out" in error["message"]
         await http.door.close()
         stdio.send(call(id=2))
-        assert "could not be reached" in (await stdio.message(id=2))["error"]["message"]
+        message = (await stdio.message(id=2))["error"]["message"]
+        assert "could not be reached" in message
+        assert "was not carried out" in message
+
+
+@pytest.mark.parametrize("version", ["2025-06-18", "2025-11-25"])
+@pytest.mark.parametrize("patience", [0.01, 30.0])
+async def test_end_of_the_session_fails_its_calls_and_no_other(version: str, patience: float) -> None:
+    async with serving(limits=ServingLimits(patience=patience)) as http, connected(http.url) as stdio:
+        await stdio.handshake(version)
+        for id in range(3):
+            stdio.send(call(id=id))
+        await http.proxy.calls(3)
+        await asyncio.sleep(0.1)
+        await forget_sessions(http)
+        # This one belongs to the next session, where the events have the ids of the old one.
+        stdio.send(call(id="later"))
+        for id in range(3):
+            assert "may have been carried out" in (await stdio.message(id=id))["error"]["message"]
+        (*_, later) = await http.proxy.calls(4)
+        http.proxy.servers[0].answer(later, {"content": []})
+        assert "result" in await stdio.message(id="later")
+        assert len([one for one in stdio.got if one.get("id") in (0, 1, 2, "later")]) == 4
+    assert stdio.errors.count("tools/call has no answer") == 3
+    assert stdio.errors.count("a new one begins") == 1
+
+
+async def test_session_that_ends_without_a_request_begins_again() -> None:
+    async with serving() as http, connected(http.url) as stdio:
+        await stdio.handshake()
+        stdio.send(request("resources/list", id=1))
+        await stdio.message(id=1)
+        await forget_sessions(http)
+        await eventually(lambda: http.proxy.clients.open_clients, "a new session")
+        (client,) = http.proxy.clients.open_clients.values()
+        await eventually(lambda: client.session.level == "error", "the log level")
+        stdio.send(request("resources/list", id=2))
+        await stdio.message(id=2)
+        http.proxy.servers[0].send(method="notifications/message", params={"level": "error", "data": "new"})
+        assert (await stdio.message(method="notifications/message"))["params"]["data"] == "new"
+
+
+@pytest.mark.parametrize("version", ["2025-03-26", "2025-11-25"])
+async def test_messages_right_after_initialize_wait_for_the_session(version: str) -> None:
+    async with serving() as http, connected(http.url) as stdio:
+        stdio.send(request("initialize", {**HELLO, "protocolVersion": version}, id="hello"))
+        stdio.send(notification("notifications/initialized"))
+        stdio.send(request("logging/setLevel", {"level": "error"}, id="level"))
+        for id in (1, 2):
+            stdio.send(call(id=id))
+        # A request that is cancelled before it could go out does not go out.
+        stdio.send(call(id=3))
+        stdio.send(notification("notifications/cancelled", {"requestId": 3}))
+        assert stdio.process.stdin is not None
+        stdio.process.stdin.close()
+        for sent in await http.proxy.calls(2):
+            http.proxy.servers[0].answer(sent, {"content": []})
+        for answered in ("hello", "level", 1, 2):
+            assert "result" in await stdio.message(id=answered)
+        await asyncio.wait_for(stdio.process.wait(), WITHIN)
+        assert len(http.proxy.servers[0].requests("tools/call")) == 2
+    assert stdio.errors == ""
+
+
+async def test_call_without_an_answer_at_the_end_of_input_gets_an_error() -> None:
+    async with serving() as http, connected(http.url) as stdio:
+        await stdio.handshake()
+        stdio.send(call(id=1))
+        await http.proxy.calls(1)
+        assert stdio.process.stdin is not None
+        stdio.process.stdin.close()
+        assert "may have been carried out" in (await stdio.message(id=1))["error"]["message"]
+
+
+async def test_nobody_at_the_address_says_that_the_call_did_not_run() -> None:
+    async with connected("http://127.0.0.1:9/mcp") as stdio:
+        stdio.send(request("initialize", HELLO, id=1))
+        message = (await stdio.message(id=1))["error"]["message"]
+    assert "was not carried out" in message
+    assert "may have been" not in message
+    assert "dynamic-mcp serve" in message
 
 
 @pytest.mark.parametrize("text", ["wrong-token-wrong-token", None])
@@ -196,7 +283,11 @@ async def test_wrong_or_missing_token_is_an_error_that_says_what_to_do(
     async with serving(token="right-token-right-token") as http, connected(http.url, *options) as stdio:
         stdio.send(request("initialize", HELLO, id=1))
         error = (await stdio.message(id=1))["error"]
+        stdio.send(notification("notifications/initialized"))
+        stdio.send(request("ping", id=2))
+        await stdio.message(id=2)
     assert "--token-file" in error["message"]
+    assert "headers" not in stdio.errors
     assert "right-token" not in error["message"]
 
 
