@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,8 @@ from dynamic_mcp.commands.terminal import config_path, fail, say, show
 if TYPE_CHECKING:
     from dynamic_mcp.extras.sharing.shape import Report
 
+#: An address without ``http://``: a host and a port, and the path perhaps.
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d{1,5}(/\S*)?")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -44,8 +47,11 @@ def main(words: Sequence[str]) -> int:
     """Run the command; its exit status: 0 if a proxy serves, 1 if none does."""
     options = parser().parse_args(words)
     problems: list[str] = []
-    if (options.config or "").startswith(("http://", "https://")):
+    named = options.config or ""
+    if named.lower().startswith(("http://", "https://")):
         reports = [_report_at(options.config, options.token_file)]
+    elif _ADDRESS.fullmatch(named) and not os.path.exists(named):
+        fail(f"no file {named}; if a proxy serves at this address, write http://{named}")
     else:
         reports = list(_reports(config_path(options.config, {}), problems))
     if options.json:

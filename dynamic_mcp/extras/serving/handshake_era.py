@@ -14,6 +14,7 @@ from dynamic_mcp.extras.serving.posted import EVENTS, Posted, accepts, cancelled
 from dynamic_mcp.extras.serving.refused import RefusedRequest, respond
 from dynamic_mcp.extras.serving.sessions import ServedSession, Sessions
 from dynamic_mcp.extras.serving.stream import Stream, answer_post, send_events, while_there
+from dynamic_mcp.extras.serving.versions import supported
 from dynamic_mcp.frontend.running import id_key
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
@@ -34,13 +35,20 @@ class HandshakeEra:
 
     async def post(self, posted: Posted, headers: Headers, origin: str, receive: Receive, send: Send) -> None:
         """Answer a POST. Raises RefusedRequest, and ClientGone if the client goes first."""
-        check_version(headers)
+        self._check_version(headers)
         if posted.problems and not posted.is_batch:
             await self._refuse(posted, headers)
         is_new = posted.single is not None and posted.single.method == "initialize" and bool(posted.single.id)
         session = self._sessions.begin(origin) if is_new else self._sessions.of(headers.get(SESSION))
         with _connected(session):
             await self._post(session, posted, receive, send)
+
+    def _check_version(self, headers: Headers) -> None:
+        """Raises RefusedRequest for a version that is no handshake revision."""
+        version = headers.get(VERSION_HEADER)
+        if version is not None and version not in LEGACY_VERSIONS:
+            data = {"supported": supported(self._sessions.clients.config), "requested": version[:40]}
+            raise RefusedRequest(400, "Unsupported protocol version", era.UNSUPPORTED_VERSION, data=data)
 
     async def _refuse(self, posted: Posted, headers: Headers) -> None:
         """Raises RefusedRequest for what is no message. If it looks like an answer, the question of the proxy fails."""
@@ -73,7 +81,7 @@ class HandshakeEra:
 
     async def get(self, headers: Headers, receive: Receive, send: Send) -> None:
         """Send what a session gets outside of requests, or the rest of a stream. Raises RefusedRequest and ClientGone."""
-        check_version(headers)
+        self._check_version(headers)
         if not accepts(headers, EVENTS):
             raise RefusedRequest(406, f"Accept must contain {EVENTS}")
         session = self._sessions.of(headers.get(SESSION))
@@ -92,17 +100,9 @@ class HandshakeEra:
 
     async def delete(self, headers: Headers, send: Send) -> None:
         """End a session. Raises RefusedRequest."""
-        check_version(headers)
+        self._check_version(headers)
         await self._sessions.end(self._sessions.of(headers.get(SESSION)))
         await respond(send, 204)
-
-
-def check_version(headers: Headers) -> None:
-    """Raises RefusedRequest for a version that is no handshake revision."""
-    version = headers.get(VERSION_HEADER)
-    if version is not None and version not in LEGACY_VERSIONS:
-        data = {"supported": [era.MODERN, *reversed(LEGACY_VERSIONS)], "requested": version[:40]}
-        raise RefusedRequest(400, "Unsupported protocol version", era.UNSUPPORTED_VERSION, data=data)
 
 
 def _expected(posted: Posted, session: ServedSession) -> list[object]:

@@ -18,13 +18,13 @@ from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER, check_mirrored
 from dynamic_mcp.extras.serving.posted import Posted
 from dynamic_mcp.extras.serving.refused import MODERN_STATUS, RefusedRequest, respond
 from dynamic_mcp.extras.serving.stream import Stream, answer_post, while_there
+from dynamic_mcp.extras.serving.versions import serves_modern, supported
 from dynamic_mcp.frontend.clients import Client, Clients, TooManyClients
 from dynamic_mcp.frontend.exchange import Exchanges
 from dynamic_mcp.frontend.subscriptions import ListenFilter
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, Message
-from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
@@ -111,10 +111,10 @@ class ModernEra:
             text = f'_meta must hold "{era.PROTOCOL_VERSION}", as the {VERSION_HEADER} header does'
             raise RefusedRequest(400, text, INVALID_PARAMS, id=bytes(message.id))
         check_mirrored(headers, message, meta)
-        if not all(server.shared for server in self._clients.config.servers):
+        if not serves_modern(self._clients.config):
             text = 'a server has "shared": false, and needs a session; begin with initialize'
             requested = era.MODERN if meta is None else meta.version[:40]
-            data = {"supported": [*reversed(LEGACY_VERSIONS)], "requested": requested}
+            data = {"supported": supported(self._clients.config), "requested": requested}
             raise RefusedRequest(
                 400, text, era.UNSUPPORTED_VERSION, id=bytes(message.id) or jsonrpc.NULL, data=data
             )

@@ -168,7 +168,7 @@ class Sessions:
     """All sessions by their ids."""
 
     def __init__(self, clients: Clients, limits: ServingLimits) -> None:
-        self._clients = clients
+        self.clients = clients
         self._limits = limits
         self._tasks = TaskSet()
         self._sessions: dict[str, ServedSession] = {}
@@ -178,7 +178,7 @@ class Sessions:
         try:
             if len(self._sessions) >= self._limits.max_sessions and not self._make_room():
                 raise TooManyClients(f"the proxy has {self._limits.max_sessions} sessions already")
-            session = ServedSession(self._clients, self._limits, self._tasks, origin)
+            session = ServedSession(self.clients, self._limits, self._tasks, origin)
         except TooManyClients as error:
             raise RefusedRequest(503, str(error), INTERNAL_ERROR, headers={"Retry-After": "10"}) from None
         self._sessions[session.id] = session

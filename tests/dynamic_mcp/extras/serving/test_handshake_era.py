@@ -219,6 +219,33 @@ async def test_stream_begins_with_an_empty_event_and_a_time_to_come_back() -> No
     assert event.startswith("event: message\nid: ")
 
 
+@pytest.mark.parametrize("version", ["2025-03-26", "2025-06-18"])
+async def test_stream_of_an_older_client_has_no_event_before_the_first_message(version: str) -> None:
+    async with serving(limits=IMPATIENT) as http:
+        session = await http.session(version)
+        posting = asyncio.ensure_future(http.post(call(), session))
+        (sent,) = await http.proxy.calls(1)
+        await asyncio.sleep(0.1)
+        http.proxy.servers[0].answer(sent, {"content": []})
+        begin, event, *_ = (await posting).text.split("\n\n")
+    assert begin == ": "
+    assert event.startswith("event: message\nid: 2-1\ndata: {")
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+@pytest.mark.parametrize("shared", [True, False])
+async def test_unknown_version_gets_the_revisions_that_it_can_use(method: str, shared: bool) -> None:
+    async with serving(server("a", shared=shared)) as http:
+        session = await http.session()
+        headers = {**session, "Accept": "*/*", "MCP-Protocol-Version": "1999-01-01"}
+        answer = await http.client.request(method, http.url, json=request("ping"), headers=headers)
+        supported = answer.json()["error"]["data"]["supported"]
+        good = [(await http.session(version)) for version in supported if version != "2026-07-28"]
+    assert answer.status_code == 400
+    assert ("2026-07-28" in supported) == shared
+    assert len(good) == 4
+
+
 async def test_unknown_and_forgotten_events_are_400() -> None:
     async with serving(limits=ServingLimits(patience=0.01, max_replay=300)) as http:
         session = await http.session()

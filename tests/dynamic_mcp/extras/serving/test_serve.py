@@ -120,6 +120,32 @@ def test_status_needs_the_token_of_the_proxy_and_an_address(config: Path, tmp_pa
     assert "could not be reached" in gone.stderr
 
 
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:18765", "localhost:8765/mcp", "[::1]:8765", "host-a.example:80/x/mcp"]
+)
+def test_status_of_an_address_without_a_scheme_says_how_to_write_it(address: str) -> None:
+    done = run("status", address)
+    assert done.returncode == 2
+    assert f"http://{address}" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="status needs a POSIX system")
+def test_status_of_a_file_with_a_colon_is_that_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "a:1"
+    file.write_text("{}")
+    done = subprocess.run(
+        [sys.executable, "-m", "dynamic_mcp", "status", "a:1"],
+        cwd=tmp_path,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "for this configuration" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "text"),

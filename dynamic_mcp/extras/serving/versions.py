@@ -1,0 +1,17 @@
+"""The revisions that a proxy over HTTP speaks."""
+
+from __future__ import annotations
+
+from dynamic_mcp.config.model import Config
+from dynamic_mcp.protocol import era
+from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
+
+
+def serves_modern(config: Config) -> bool:
+    """Whether requests without a session have all servers. A server for one client needs a session."""
+    return all(server.shared for server in config.servers)
+
+
+def supported(config: Config) -> list[str]:
+    """The revisions, the newest one first."""
+    return [*([era.MODERN] if serves_modern(config) else []), *reversed(LEGACY_VERSIONS)]
