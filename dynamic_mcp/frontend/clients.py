@@ -256,12 +256,16 @@ class Clients:
 
     def _begin_own(self, client: Client) -> None:
         session = client.session
-        client.own = self._begin(self._own_part(client), session.client_capabilities(), session.client_info)
+        offer, config = session.client_capabilities(), self._own_part(client)
+        # Most sessions use none of these processes.
+        client.own = self._begin(config, offer, session.client_info, starts_when_used=True)
         client.own.join(client)
 
-    def _begin(self, config: Config, offer: bytes, client_info: bytes) -> Pool:
+    def _begin(
+        self, config: Config, offer: bytes, client_info: bytes, *, starts_when_used: bool = False
+    ) -> Pool:
         assert self._tasks is not None
-        pool = Pool(config, self._make, offer, client_info)
+        pool = Pool(config, self._make, offer, client_info, starts_when_used=starts_when_used)
         self._tasks.start_soon(pool.run)
         return pool
 

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from dynamic_mcp.config.diff import diff
-from dynamic_mcp.config.model import Config, Server
+from dynamic_mcp.config.model import Config, Server, StdioTransport
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.relay import Relay, send_level
 from dynamic_mcp.frontend.session import LOG_LEVELS, ClientSession
@@ -47,8 +47,19 @@ class Member(Protocol):
 class Pool:
     """The ``GroupListener`` of its groups."""
 
-    def __init__(self, config: Config, make: MakeGroup, offer: bytes, client_info: bytes) -> None:
-        """``offer`` is what the servers are told of the capabilities of the clients, and ``client_info`` of their name."""
+    def __init__(
+        self,
+        config: Config,
+        make: MakeGroup,
+        offer: bytes,
+        client_info: bytes,
+        *,
+        starts_when_used: bool = False,
+    ) -> None:
+        """``offer`` is what the servers are told of the capabilities of the clients, and ``client_info`` of their name.
+
+        With ``starts_when_used``, no process starts before a client uses its group.
+        """
         self.members: list[Member] = []
         self.groups: dict[str, Group] = {}
         #: when each group was connected last, in seconds of the epoch
@@ -56,6 +67,7 @@ class Pool:
         self._make = make
         self._offer = offer
         self._client_info = client_info
+        self._starts_when_used = starts_when_used
         self._level: str | None = None
         self._tasks = TaskSet()
         self._scope = anyio.CancelScope()
@@ -65,9 +77,13 @@ class Pool:
     def _build(self, config: Config) -> None:
         self._config = config
         self.groups.clear()
-        self._supervisor = Supervisor(
-            config, self.groups, lambda server: self._make(server, self), self._changing
-        )
+        self._supervisor = Supervisor(config, self.groups, self._group_of, self._changing)
+
+    def _group_of(self, server: Server) -> Group:
+        group = self._make(server, self)
+        if self._starts_when_used and isinstance(server.transport, StdioTransport):
+            group.start_when_used()
+        return group
 
     # Life
 

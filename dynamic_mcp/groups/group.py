@@ -6,6 +6,7 @@ upstream. No lock is held during a request, so a group that hangs or fails delay
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Coroutine, Sequence
 from typing import TypeVar
 
@@ -65,6 +66,9 @@ class Group:
             lambda: listener.on_ready(self),
         )
         self.set_paused = self._owner.set_paused
+        #: set once the upstream may start
+        self._may_start = asyncio.Event()
+        self._may_start.set()
         self._successor: Group | None = None
         self.in_flight = InFlight()
         self.define(server)
@@ -98,7 +102,10 @@ class Group:
     async def connected(self) -> Upstream:
         """The connected upstream; waits while the upstream starts. Raises UpstreamFailed with the reason of a failure."""
         # The usual case costs no further coroutine.
-        upstream = self._state.upstream or await self._state.connected()
+        upstream = self._state.upstream
+        if upstream is None:
+            self.begin()
+            upstream = await self._state.connected()
         if upstream is not None:
             return upstream
         assert self._successor is not None
@@ -194,6 +201,7 @@ class Group:
     async def run(self) -> None:
         """Own the upstream until cancelled: connect it, and connect it again after each failure."""
         try:
+            await self._may_start.wait()
             await self._owner.run(self)
         finally:
             if self.policy is not None:
@@ -202,6 +210,14 @@ class Group:
             await self._connector.close()
 
     # For the supervisor
+
+    def start_when_used(self) -> None:
+        """Start no upstream before a client uses the group. For a group that does not run yet."""
+        self._may_start.clear()
+
+    def begin(self) -> None:
+        """Start the upstream, if it has not started."""
+        self._may_start.set()
 
     def define(self, server: Server) -> None:
         """Use another definition of the server, with the same transport."""
@@ -225,6 +241,8 @@ class Group:
     def hand_over(self, successor: Group) -> None:
         """Let another group replace this one: it gets the subscriptions, and every call that waits."""
         self._successor = successor
+        if self._may_start.is_set():
+            successor.begin()
         successor._listings.inherit(self._listings)
         self._state.replaced()
         successor.inherit(self._subscriptions, self.policy)

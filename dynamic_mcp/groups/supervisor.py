@@ -129,6 +129,7 @@ class Supervisor:
     async def _hand_over(self, old: Group, new: Group) -> None:
         running = self._running[old]
         if old.upstream is not None:
+            new.begin()
             await new.settled()
         if self._replacements.get(new.name) is not new:
             return

@@ -15,7 +15,7 @@ from contextlib import suppress
 import anyio
 
 from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone
-from dynamic_mcp.extras.serving.order import Handshake, ended, without_answer
+from dynamic_mcp.extras.serving.order import HandshakeOrder, ended, without_answer
 from dynamic_mcp.extras.serving.outgoing import (
     PostedRequest,
     SessionForgotten,
@@ -66,7 +66,7 @@ class ServedConnection:
         self._listening: asyncio.Task[None] | None = None
         #: notifications and answers go out one after the other
         self._order = asyncio.Lock()
-        self._handshake = Handshake()
+        self._handshake = HandshakeOrder()
         self._has_answered = False
 
     def set_paused(self, paused: bool) -> None:

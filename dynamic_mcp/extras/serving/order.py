@@ -10,7 +10,7 @@ from dynamic_mcp.extras.serving.outgoing import PostedRequest
 from dynamic_mcp.frontend.running import JUST_ASKED, LAST_ANSWERS, LAST_PIPED_ANSWERS
 
 
-class Handshake:
+class HandshakeOrder:
     """The messages of the handshake that are on their way. Those that the client sends after them wait for them."""
 
     def __init__(self) -> None:

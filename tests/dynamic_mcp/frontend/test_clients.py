@@ -426,6 +426,9 @@ async def test_unshared_server_belongs_to_one_client_and_ends_with_it() -> None:
     async with running(server("a"), server("own", shared=False), server("fixed", cwd="/fixed")) as proxy:
         one = await proxy.person({"roots": {}}, folder=Path("/one"))
         two = await proxy.person({"roots": {}}, folder=Path("/two"))
+        for person in (one, two):
+            person.send(id="r", method="resources/list")
+            await person.answer("r")
         await eventually(lambda: len(proxy.servers) == 4, "four servers")
         assert {(each.name, each.folder) for each in proxy.servers} == {
             ("a", "/shared"),
@@ -505,6 +508,20 @@ async def test_reload_moves_a_server_between_shared_and_own() -> None:
         proxy.apply(Config((server("b"),)))
         assert one.client.groups["b"] is two.client.groups["b"]
         assert list(one.client.groups) == ["b"]
+
+
+async def test_own_server_that_was_used_is_replaced_by_its_new_version_and_no_other_starts() -> None:
+    async with running(server("a", shared=False)) as proxy:
+        one, two = await proxy.person(), await proxy.person()
+        one.send(id="r", method="resources/list")
+        await one.answer("r")
+        assert len(proxy.servers) == 1
+        proxy.apply(Config((server("a", shared=False, cwd="/other"),)))
+        await eventually(lambda: [each.closed for each in proxy.servers] == [True, False], "a new version")
+        assert proxy.servers[1].folder == "/other"
+        two.send(id="r", method="resources/list")
+        await two.answer("r")
+        assert [each.folder for each in proxy.servers] == ["/shared", "/other", "/other"]
 
 
 async def test_changed_list_is_announced_to_every_client_that_has_it() -> None:

@@ -351,6 +351,20 @@ async def test_idle_session_ends_but_not_one_with_a_stream() -> None:
     assert statuses == [404, 200]
 
 
+async def test_server_for_one_client_starts_when_its_session_uses_it() -> None:
+    async with serving(server("a", shared=False), server("b", shared=False), server("c")) as http:
+        one, two = await http.session(), await http.session()
+        assert (await http.post(request("tools/list"), one)).json()["result"]["tools"]
+        await eventually(lambda: http.proxy.servers, "the shared server")
+        calling = asyncio.ensure_future(http.post(call("b"), two))
+        (sent,) = await http.proxy.calls(1)
+        assert sorted(each.name for each in http.proxy.servers) == ["b", "c"]
+        next(each for each in http.proxy.servers if each.name == "b").answer(sent, {"content": []})
+        assert (await calling).json()["result"]
+        await http.post(request("resources/list"), one)
+        assert sorted(each.name for each in http.proxy.servers) == ["a", "b", "b", "c"]
+
+
 async def test_server_for_one_client_ends_with_its_session() -> None:
     async with serving(server("a", shared=False)) as http:
         one, two = await http.session(), await http.session()
