@@ -100,6 +100,7 @@ class App:
         check_headers(headers)
         async with self._bodies.reading(headers, receive) as line:
             posted = await parsed(line)
+        del line
         if is_modern(posted, headers):
             await self.modern.post(posted, headers, origin, receive, send)
         else:

@@ -75,6 +75,7 @@ class HandshakeEra:
 
             await deliver(session.client, posted.line, reply)
             _end_cancelled(session, posted)
+            posted.release()
             # The end of the connection is no cancellation: the client may come back for the answer.
             answering = answer_post(stream, send, fields, self._limits, is_primed=session.is_primed)
             await while_there(receive, answering, session.was_cut)

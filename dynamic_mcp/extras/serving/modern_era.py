@@ -72,8 +72,9 @@ class ModernEra:
         client.origin = origin
         outlet.client = client
         self._open.add(client)
+        del message
         try:
-            await self._answer(client, message, posted, outlet, receive, send)
+            await self._answer(client, posted, outlet, receive, send)
         finally:
             self._open.discard(client)
             await client.close()
@@ -81,7 +82,6 @@ class ModernEra:
     async def _answer(
         self,
         client: Client,
-        message: Message,
         posted: Posted,
         outlet: _RequestOutlet,
         receive: Receive,
@@ -95,8 +95,9 @@ class ModernEra:
                 stream.end()
 
         await deliver(client, posted.line, reply)
-        if message.method == LISTEN:
-            _note_lists(client, message)
+        if posted.single is not None and posted.single.method == LISTEN:
+            _note_lists(client, posted.single)
+        posted.release()
         await while_there(receive, answer_post(stream, send, {}, self._limits, _status_of), outlet.was_cut)
 
     async def close(self) -> None:

@@ -39,6 +39,11 @@ class Posted(msgspec.Struct):
     problems: list[Malformed]
     is_batch: bool
 
+    def release(self) -> None:
+        """Drop the bytes, because the core has them. The answer can wait for its client for a long time."""
+        self.line = b""
+        self.messages.clear()
+
     @property
     def requests(self) -> list[Message]:
         """Those that get an answer."""
