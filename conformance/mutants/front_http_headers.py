@@ -9,10 +9,11 @@ from conformance.mutants import mutant, replace
 from conformance.mutants.share_sessions import SERVE
 from dynamic_mcp.extras.serving.app import App
 from dynamic_mcp.extras.serving.gate import Gate
-from dynamic_mcp.extras.serving.handshake_era import HandshakeEra, check_version
+from dynamic_mcp.extras.serving.handshake_era import HandshakeEra
 from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.refused import MODERN_STATUS, RefusedRequest, respond
 from dynamic_mcp.extras.serving.sessions import ServedSession, Sessions
+from dynamic_mcp.extras.serving.versions import check_version
 from dynamic_mcp.protocol import era
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from starlette.datastructures import Headers
     from starlette.types import Receive, Scope, Send
+
+    from dynamic_mcp.config.model import Config
 
 
 def change_origins(wrong: Callable[[Headers], bool]) -> None:
@@ -106,32 +109,32 @@ def refuses_a_foreign_origin_after_the_call() -> None:
 
 @mutant("FRONT-162", profile=SERVE)
 def ignores_the_version_header() -> None:
-    replace(check_version, lambda headers: None)
+    replace(check_version, lambda headers, config: None)
 
 
 @mutant("FRONT-162", profile=SERVE)
 def takes_every_date_as_a_version() -> None:
-    def wrong(headers: Headers) -> None:
+    def wrong(headers: Headers, config: Config) -> None:
         if not re.fullmatch(r"\d{4}-\d\d-\d\d", headers.get(VERSION_HEADER, "2025-03-26")):
-            check_version(headers)
+            check_version(headers, config)
 
     replace(check_version, wrong)
 
 
 @mutant("FRONT-162", profile=SERVE)
 def judges_the_version_of_posts_only() -> None:
-    def wrong(headers: Headers) -> None:
+    def wrong(headers: Headers, config: Config) -> None:
         if "content-type" in headers:
-            check_version(headers)
+            check_version(headers, config)
 
     replace(check_version, wrong)
 
 
 @mutant("FRONT-162", profile=SERVE)
 def an_unknown_version_is_404() -> None:
-    def wrong(headers: Headers) -> None:
+    def wrong(headers: Headers, config: Config) -> None:
         try:
-            check_version(headers)
+            check_version(headers, config)
         except RefusedRequest as refused:
             raise RefusedRequest(404, str(refused)) from None
 

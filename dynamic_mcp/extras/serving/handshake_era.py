@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 
 from dynamic_mcp.extras.serving.delivery import AnswerCheck, deliver
 from dynamic_mcp.extras.serving.limits import ServingLimits
-from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.posted import EVENTS, Posted, accepts, cancelled_request
 from dynamic_mcp.extras.serving.refused import RefusedRequest, respond
 from dynamic_mcp.extras.serving.sessions import ServedSession, Sessions
 from dynamic_mcp.extras.serving.stream import Stream, answer_post, send_events, while_there
-from dynamic_mcp.extras.serving.versions import supported
+from dynamic_mcp.extras.serving.versions import check_version
 from dynamic_mcp.frontend.running import id_key
-from dynamic_mcp.protocol import era
-from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
@@ -35,20 +32,13 @@ class HandshakeEra:
 
     async def post(self, posted: Posted, headers: Headers, origin: str, receive: Receive, send: Send) -> None:
         """Answer a POST. Raises RefusedRequest, and ClientGone if the client goes first."""
-        self._check_version(headers)
+        check_version(headers, self._sessions.clients.config)
         if posted.problems and not posted.is_batch:
             await self._refuse(posted, headers)
         is_new = posted.single is not None and posted.single.method == "initialize" and bool(posted.single.id)
         session = self._sessions.begin(origin) if is_new else self._sessions.of(headers.get(SESSION))
         with _connected(session):
             await self._post(session, posted, receive, send)
-
-    def _check_version(self, headers: Headers) -> None:
-        """Raises RefusedRequest for a version that is no handshake revision."""
-        version = headers.get(VERSION_HEADER)
-        if version is not None and version not in LEGACY_VERSIONS:
-            data = {"supported": supported(self._sessions.clients.config), "requested": version[:40]}
-            raise RefusedRequest(400, "Unsupported protocol version", era.UNSUPPORTED_VERSION, data=data)
 
     async def _refuse(self, posted: Posted, headers: Headers) -> None:
         """Raises RefusedRequest for what is no message. If it looks like an answer, the question of the proxy fails."""
@@ -82,7 +72,7 @@ class HandshakeEra:
 
     async def get(self, headers: Headers, receive: Receive, send: Send) -> None:
         """Send what a session gets outside of requests, or the rest of a stream. Raises RefusedRequest and ClientGone."""
-        self._check_version(headers)
+        check_version(headers, self._sessions.clients.config)
         if not accepts(headers, EVENTS):
             raise RefusedRequest(406, f"Accept must contain {EVENTS}")
         session = self._sessions.of(headers.get(SESSION))
@@ -101,7 +91,7 @@ class HandshakeEra:
 
     async def delete(self, headers: Headers, send: Send) -> None:
         """End a session. Raises RefusedRequest."""
-        self._check_version(headers)
+        check_version(headers, self._sessions.clients.config)
         await self._sessions.end(self._sessions.of(headers.get(SESSION)))
         await respond(send, 204)
 

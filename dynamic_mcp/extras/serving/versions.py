@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from starlette.datastructures import Headers
+
 from dynamic_mcp.config.model import Config
+from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
+from dynamic_mcp.extras.serving.refused import RefusedRequest
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
 
@@ -15,3 +19,11 @@ def serves_modern(config: Config) -> bool:
 def supported(config: Config) -> list[str]:
     """The revisions, the newest one first."""
     return [*([era.MODERN] if serves_modern(config) else []), *reversed(LEGACY_VERSIONS)]
+
+
+def check_version(headers: Headers, config: Config) -> None:
+    """Raises RefusedRequest for a version that is no handshake revision."""
+    version = headers.get(VERSION_HEADER)
+    if version is not None and version not in LEGACY_VERSIONS:
+        data = {"supported": supported(config), "requested": version[:40]}
+        raise RefusedRequest(400, "Unsupported protocol version", era.UNSUPPORTED_VERSION, data=data)
