@@ -100,11 +100,12 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
         _is_introduced(workbench, proxy)
         await proxy.ready(able)
         await _methods_are_as_declared(workbench, proxy)
-        await _changes_are_announced(workbench, proxy)
-        if declares(proxy, "tools", "listChanged"):
-            await proxy.items("tools/list", "tools")
-            before = len(proxy.received)
-            os.replace(workbench.config(able, newcomer), config)
+        await proxy.items("tools/list", "tools")
+        before = len(proxy.received)
+        await _changes_are_announced(workbench, proxy, before)
+        if declares(proxy, "tools", "listChanged") and _shows_changes_of_tools(workbench):
+            if workbench.sut.profile.config.reload:
+                os.replace(workbench.config(able, newcomer), config)
             await _hears(workbench, proxy, "notifications/tools/list_changed", before)
     if "features" in workbench.sut.profile.config.drop:
         return
@@ -116,6 +117,11 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
         for method, (capability, _, params) in PROMISED.items():
             if not declares(proxy, capability):
                 await is_unknown(workbench, proxy, method, params)
+
+
+def _shows_changes_of_tools(workbench: Workbench) -> bool:
+    """Whether the tools of the program change: with those of the upstream on a flat face, or with the configuration."""
+    return workbench.sut.profile.face == "flat" or workbench.sut.profile.config.reload
 
 
 def _is_introduced(workbench: Workbench, proxy: Proxy) -> None:
@@ -156,9 +162,8 @@ def _with_names(params: Any, names: dict[str, str]) -> Any:
     return names.get(params, params)
 
 
-async def _changes_are_announced(workbench: Workbench, proxy: Proxy) -> None:
-    """Earlier requests have set the subscription and the log level."""
-    before = len(proxy.received)
+async def _changes_are_announced(workbench: Workbench, proxy: Proxy, before: int) -> None:
+    """Earlier requests have set the subscription and the log level. The notifications may come before the answer to the call."""
     answer = await proxy.call("able", "announce")
     with workbench.precondition("the upstream announces its changes"):
         workbench.expect(not answer.is_error, "a call of announce works", answer.raw)

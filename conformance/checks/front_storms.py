@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.front_changes import follows_the_last_change
 from conformance.checks.std_messages import is_echoed
 from conformance.errors import NotApplicable
 from conformance.workbench.exposed import declares, exposed_prompt
@@ -28,6 +29,7 @@ from mock_servers.script import (
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -78,7 +80,9 @@ async def storms_reach_the_client_thinned_out(workbench: Workbench) -> None:
         proxy.capabilities = {"elicitation": {}}
         await proxy.handshake()
         await proxy.ready(changes, logs, reports, asks)
-        for judged in (_changes, _logs, _reports, _asks):
+        with workbench.case("changes"):
+            await _changes(workbench, proxy, changes)
+        for judged in (_logs, _reports, _asks):
             with workbench.case(judged.__name__.strip("_")):
                 await judged(workbench, proxy)
         with workbench.case("the refusals"):
@@ -95,19 +99,15 @@ async def storms_reach_the_client_thinned_out(workbench: Workbench) -> None:
             raise NotApplicable("it relays none of these messages")
 
 
-async def _changes(workbench: Workbench, proxy: Proxy) -> None:
+async def _changes(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     if declares(proxy, "prompts"):
         with workbench.precondition("the client lists the prompts before the storm"):
             await proxy.items("prompts/list", "prompts")
-    answer = await _raise_storm(workbench, proxy, "changes")
+    await _raise_storm(workbench, proxy, upstream.name)
     _is_thinned_out(workbench, proxy, CHANGED)
     if declares(proxy, "prompts", "listChanged"):
-        # The storm ends with the change itself, right before the answer; the pause lies long before.
-        await workbench.eventually(
-            lambda: any(heard.t >= answer.t - 0.05 for heard in proxy.transcript.heard(CHANGED)),
-            within=2.0,
-            what="a notification follows the last change",
-        )
+        # The storm ends with the change itself; the pause lies long before.
+        await follows_the_last_change(workbench, proxy, upstream, within=2.0)
         await exposed_prompt(proxy, "changes", "last")
 
 

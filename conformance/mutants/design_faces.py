@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from conformance.mutants import legitimate, replace
+from conformance.mutants import legitimate, replace, wire
 from dynamic_mcp.frontend import tool_surface
 from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.exchange import elicit_by_request, elicit_by_result
@@ -53,6 +53,23 @@ def shows_each_tool_with_its_server_first() -> None:
 def shows_each_tool_under_a_name_of_its_own_making() -> None:
     """The profile does not say how the names are made, so the checks learn them from the list."""
     show_flat(lambda group, tool: f"mcp.{tool}@{group}")
+
+
+@legitimate("FRONT-003", "FRONT-022", profile='face = "flat"\n\n[config]\nreload = false')
+def announces_new_tools_before_the_answer_to_the_call_that_made_them() -> None:
+    """MCP sets no order of a notification and an answer. The design announces no change of the configuration."""
+    show_flat(lambda group, tool: f"{tool}.of.{group}")
+    without_changes = tool_surface.capabilities
+    replace(without_changes, lambda **kinds: {**without_changes(**kinds), "tools": {"listChanged": True}})
+    told = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+
+    def announced(message: wire.Message, way: wire.Way) -> wire.Changed:
+        if message.get("method") == told["method"]:
+            return None
+        is_of_a_call = way.method_of(message) == "tools/call" and "result" in message
+        return [told, message] if is_of_a_call else message
+
+    wire.to_client(announced)
 
 
 def show_flat(name_of: Callable[[str, str], str]) -> None:
