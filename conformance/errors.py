@@ -16,6 +16,13 @@ of a check (see `conformance.engine.blame`).
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: the waits that the message of a `CheckTimeout` names
+MAX_WAITS = 6
 
 #: a bound in time, as a statement of what must hold gives it
 _BOUND = re.compile(r"\d ?(?:ms|s|seconds?|minutes?)\b|\bin time\b")
@@ -46,10 +53,11 @@ class ImplementationCrashed(Violation):
 
 
 class CheckTimeout(ConformanceError, TimeoutError):
-    """The check still ran after its deadline, in seconds."""
+    """The check still ran after its deadline, in seconds. `waits`: what it waited for, the innermost first."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the check did not end within {seconds:g} s")
+    def __init__(self, seconds: float, waits: Sequence[str] = ()) -> None:
+        waited = f"; it waited for: {'; '.join(waits[:MAX_WAITS])}" if waits else ""
+        super().__init__(f"the check did not end within {seconds:g} s{waited}")
         self.seconds = seconds
 
 

@@ -65,11 +65,13 @@ async def instructions_reach_the_client(workbench: Workbench) -> None:
         for upstream, word in zip(told, words.values(), strict=True):
             with workbench.case(f"the {upstream.name} upstream"):
                 await can_call(workbench, proxy, upstream)
-                shown = listing_text(await proxy.tools_of(upstream.name))
-                workbench.expect(word in shown + of_proxy, "its instructions", shown)
-        shown = listing_text(await proxy.tools_of("silent"))
-        foreign = [word for word in words.values() if word in shown]
-        workbench.expect(not foreign, "no instructions of other servers with the tools of a group", shown)
+                listing = await proxy.tools_of(upstream.name)
+                shown = listing_text(listing) + of_proxy
+                workbench.expect(word in shown, "its instructions", f"{of_proxy}\n{listing.raw}")
+        listing = await proxy.tools_of("silent")
+        foreign = [word for word in words.values() if word in listing_text(listing)]
+        what = "no instructions of other servers with the tools of a group"
+        workbench.expect(not foreign, what, listing.raw)
 
 
 @check("FRONT-102")

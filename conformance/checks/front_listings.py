@@ -13,6 +13,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.errors import Violation
+from conformance.workbench.exposed import needs
 from conformance.workbench.listing_forms import listing_text
 from conformance.workbench.memory import bounded_growth
 from mock_servers.hostile import HOSTILE
@@ -102,6 +103,7 @@ async def a_template_never_stops_the_proxy(workbench: Workbench) -> None:
     upstream = workbench.stdio("hostile", HOSTILE["ambiguous-templates"].script())
     other = workbench.stdio("other")
     async with workbench.serving(upstream, other) as proxy:
+        needs(proxy, "resources")
         for uri in ("note:" + "a" * 60, "a" * 4000):
             with workbench.case(f"a URI of {len(uri)} characters"):
                 read = partial(_is_refused, workbench, uri=uri)

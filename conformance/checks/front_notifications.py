@@ -15,6 +15,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
+from conformance.errors import NotApplicable
 from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri, needs
 from conformance.workbench.listing_forms import listing_text
 from conformance.workbench.transcript import increase, part
@@ -233,6 +234,8 @@ async def logging_and_completion_work_if_they_are_declared(workbench: Workbench)
             answer = await succeeds(workbench, proxy, "completion/complete", prompt)
             values = answer.member("completion", "values")
             workbench.expect(values == ["from b"], "the completion of the prompt's owner", answer.raw)
+        if not (declares(proxy, "logging") or declares(proxy, "completions")):
+            raise NotApplicable("it declares neither logging nor completions")
 
 
 def _talkative(name: str) -> Script:

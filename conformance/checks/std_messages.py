@@ -180,7 +180,7 @@ async def the_death_of_a_child_ends_its_calls_promptly(workbench: Workbench) -> 
 
 async def _ends_soon(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     with workbench.case(f"a child that {upstream.name}"):
-        answer = await proxy.call(upstream.name, "echo", within=10.0)
+        answer = await proxy.call(upstream.name, "echo", within=5.0)
     took = answer.t - upstream.first_call.t
     what = f"the call on a child that {upstream.name} is over within 5 s"
     workbench.expect(took <= 5.0, what, f"after {took:.1f} s: {answer.raw}")

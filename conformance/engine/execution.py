@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import anyio
 
 from conformance.engine.blame import blamed
+from conformance.engine.unreached import unless_reached
 from conformance.errors import CheckTimeout, HarnessError, Violation
 from conformance.model.baseline import Baseline
 from conformance.model.evidence import Evidence, encodable
@@ -24,6 +25,7 @@ from conformance.model.profile import DEFAULT_STARTS_WITHIN
 from conformance.model.results import Attempt, Result
 from conformance.model.sut import Sut
 from conformance.model.verdicts import Level, Verdict, decisive, depends_on_time, judge, leaves
+from conformance.workbench.waits import recorded_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -153,15 +155,15 @@ class Execution:
             with anyio.fail_after(deadline + SETUP_AND_TEARDOWN) as outer:
                 async with self.open_workbench(self.sut, check.id, keep=self.keep) as workbench:
                     check_began = time.monotonic()
-                    with anyio.move_on_after(deadline) as inner:
+                    with recorded_waits() as waits, anyio.move_on_after(deadline) as inner:
                         # Kept aside while the workbench closes, so that a failing teardown cannot hide the failure of the check.
                         try:
                             await check.run(workbench)
                         except Exception as error:
-                            failures.append(blamed(error))
+                            failures.append(unless_reached(blamed(error), check.id, workbench))
                     duration = time.monotonic() - check_began
                     if inner.cancelled_caught or (inner.cancel_called and failures):
-                        failures.append(CheckTimeout(deadline))
+                        failures.append(CheckTimeout(deadline, waits))
         except Exception as error:
             if outer.cancelled_caught and isinstance(error, TimeoutError):
                 error = HarnessError(

@@ -66,6 +66,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.level) if self.counts_as is None else f"{self.level} as {self.counts_as}"
 
     @property
+    def is_required(self) -> bool:
+        """Whether the program has to meet the requirement: a MUST, or a DOC that counts as one."""
+        return (self.counts_as or self.level) in (Level.MUST, Level.DOC)
+
+    @property
     def is_rerun(self) -> bool:
         """Whether the check gets a second attempt, alone, because load may have caused an unexpected verdict."""
         return self.depends_on_time and self.known is None
@@ -96,12 +101,15 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return [(label, text) for label, text in parts if text.strip()]
 
     def is_failure(self, *, strict: bool = False) -> bool:
-        """Whether this result fails the run; with `strict` a `warn` does so too."""
+        """Whether this result fails the run. A requirement that is not required does so only with `strict`, whatever its verdict."""
         if self.stale:
             return True
         if self.known is not None:
             return False
-        return self.verdict.is_red or (strict and self.verdict is Verdict.WARN)
+        if self.verdict is Verdict.HARNESS_ERROR:
+            return True
+        is_broken = self.verdict.is_red or self.verdict is Verdict.WARN
+        return is_broken and (self.is_required or strict)
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,7 +47,7 @@ class Verdict(StrEnum):
 
     @property
     def is_red(self) -> bool:
-        """Whether this verdict alone fails a run. A `warn` does so only in strict runs."""
+        """Whether this verdict of a required requirement fails a run (`Result.is_failure`)."""
         return self.severity <= Verdict.UNTESTABLE.severity
 
 

@@ -1,7 +1,8 @@
 """TAP 14, the Test Anything Protocol: one test point for each check, with a YAML block for each failure.
 
-`not ok` is a requirement that does not hold. With the directive TODO it does not fail the run: a known failure, or a `warn` of a run that
-is not strict. `n/a` is SKIP. An incomplete run ends with `Bail out!`, because the plan also counts the checks that did not run.
+`not ok` is a requirement that does not hold. With the directive TODO it does not fail the run: a known failure, or, in a run that is
+not strict, one that is not required. `n/a` is SKIP. An incomplete run ends with `Bail out!`, because the plan also counts the checks that
+did not run.
 Specification: https://testanything.org/tap-version-14-specification.html
 """
 
@@ -56,7 +57,7 @@ def _directive(result: Result, *, strict: bool) -> str:
         return f"SKIP {_escaped(result.message)}"
     if result.known is not None:
         return f"TODO known {result.verdict}: {_escaped(result.known)}"
-    if result.verdict is Verdict.WARN and not strict:
+    if result.verdict is not Verdict.PASS and not result.is_failure(strict=strict):
         return f"TODO {result.verdict}: {result.level_text} is not required"
     return ""
 

@@ -103,7 +103,7 @@ class LiveProgress:
 def print_report(console: Console, report: RunReport) -> None:
     """The table, the blocks and the summary line."""
     console.print(_table(report))
-    shown = [r for r in report.results if r.is_failure(strict=report.strict) or r.verdict is Verdict.WARN]
+    shown = [r for r in report.results if r.is_failure(strict=True) or r.verdict is Verdict.WARN]
     for results in by_cause(shown):
         console.print()
         _print_block(console, results)
@@ -229,7 +229,10 @@ def _print_block(console: Console, results: Sequence[Result]) -> None:
     rows += result.circumstances
     if result.evidence.sandbox:
         rows.append(("kept in", result.evidence.sandbox))
-    console.print(Text.assemble((f"{head} ", "bold"), _verdict(result), f"  {one_line(title)}"))
+    told = [_verdict(result)]
+    if result.verdict.is_red and not any(other.is_failure() for other in results):
+        told.append(Text(" (not required)"))
+    console.print(Text.assemble((f"{head} ", "bold"), *told, f"  {one_line(title)}"))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     # The default would cut a long word, such as JSON without spaces.

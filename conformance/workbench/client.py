@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +28,7 @@ from conformance.workbench.inbox import Answer, Inbox, RequestId
 from conformance.workbench.launched import Launched, describe_end
 from conformance.workbench.timeline import Timeline, shorten
 from conformance.workbench.transports.base import ClientTransport, Failure, StdioClientTransport, needs_stdio
+from conformance.workbench.waits import waiting_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -175,9 +177,10 @@ class McpClient:
 
     async def exchange(self, line: str, id: RequestId, what: str, *, within: float = 5.0) -> Answer:
         """Send exactly this line, a request with this id, and wait for its answer. `what` names the request in messages."""
+        since = time.monotonic()
         arrived, answers = self._inbox.expect(id)
         try:
-            with anyio.move_on_after(extended(within)):
+            with waiting_for(f"an answer to {what}"), anyio.move_on_after(extended(within)):
                 await self._send(line.encode() + b"\n", extended(within))
                 if not self._inbox.ended.is_set():
                     await arrived.wait()
@@ -188,7 +191,7 @@ class McpClient:
             self._inbox.forget(id)
         if answers:
             return answers[0]
-        raise await self._no_answer(what, within, self._transport.failure(id))
+        raise await self._no_answer(what, within, since, self._transport.failure(id))
 
     def _next_id(self) -> int:
         self._last_id += 1
@@ -213,7 +216,9 @@ class McpClient:
         }
         return {"method": method, "params": {**(params or {}), "_meta": meta}}
 
-    async def _no_answer(self, method: str, within: float, failure: Failure | None) -> Violation:
+    async def _no_answer(
+        self, method: str, within: float, since: float, failure: Failure | None
+    ) -> Violation:
         expected = f"an answer to {method} within {within:g} s"
         if self._launched.stdout.overflowed or self._inbox.flooded:
             return Violation(
@@ -227,7 +232,14 @@ class McpClient:
             await self._launched.wait(_LAST_MOMENT)
             return ImplementationCrashed(expected, self.how_it_ended())
         junk = f"; not JSON on stdout: {self.junk[-1]!r}" if self.junk else ""
-        return Violation(expected, f"none{junk}", timed=True)
+        return Violation(expected, f"none{junk}{self._errors_without_an_id(since)}", timed=True)
+
+    def _errors_without_an_id(self, since: float) -> str:
+        """The first error for no request after a time, which can be the answer to a request that the program cannot read."""
+        for heard in self.transcript.heard():
+            if heard.t >= since and "error" in heard.message and heard.message.get("id") is None:
+                return f"; an error without the id of a request: {shorten(json.dumps(heard.message))}"
+        return ""
 
     # Answering
 

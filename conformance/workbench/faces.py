@@ -6,7 +6,6 @@ name that the profile describes or that the list shows. A check uses the same me
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -124,15 +123,16 @@ class FlatFace:
     async def tools_of(self, ask: Ask, group: str, within: float, selection: Json) -> Answer:
         if selection:
             raise NotApplicable("the face of the program is flat: tools/list selects no tools")
-        answer, shown = await self._list(ask, within)
+        answer, shown, raw = await self._list(ask, within)
         if answer.is_error:
             return answer
         result = {"content": [], "structuredContent": {"tools": list(self._own(group, shown))}}
         message = {**answer.message, "result": result}
-        return Answer(message, json.dumps(message, ensure_ascii=False), answer.t)
+        # A reader looks for what the program has sent, and not for the part that is of the group.
+        return Answer(message, raw, answer.t)
 
     async def groups(self, ask: Ask, among: Sequence[str], within: float) -> list[str]:
-        _, shown = await self._list(ask, within)
+        _, shown, _ = await self._list(ask, within)
         return [group for group in among if any(self._own(group, shown))]
 
     async def listing_tool(self, ask: Ask, within: float) -> Json:
@@ -152,12 +152,14 @@ class FlatFace:
         meant = self._made.get(name, set()) if isinstance(name, str) else set()
         return [(group, tool, params.get("arguments", {})) for group, tool in sorted(meant)]
 
-    async def _list(self, ask: Ask, within: float) -> tuple[Answer, list[Json]]:
-        """The last answer to `tools/list`, and the definitions of all its pages."""
+    async def _list(self, ask: Ask, within: float) -> tuple[Answer, list[Json], str]:
+        """The last answer to `tools/list`, the definitions of all its pages, and the pages as the program sent them."""
         found: list[Json] = []
+        pages: list[str] = []
         params: Json = {}
         for _ in range(MAX_PAGES):
             answer = await ask("tools/list", params, within)
+            pages.append(answer.raw)
             page = answer.result.get("tools") if isinstance(answer.result, dict) else None
             found += [tool for tool in page if isinstance(tool, dict)] if isinstance(page, list) else []
             cursor = answer.member("nextCursor")
@@ -165,7 +167,7 @@ class FlatFace:
                 break
             params = {"cursor": cursor}
         self._shown = [tool["name"] for tool in found if isinstance(tool.get("name"), str)]
-        return answer, found
+        return answer, found, "\n".join(pages)
 
     def _own(self, group: str, shown: Iterable[Json]) -> Iterator[Json]:
         """The definitions that are of the group, under their own names."""

@@ -12,6 +12,7 @@ import anyio
 from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.workbench import polling
 from conformance.workbench.timeline import shorten
+from conformance.workbench.waits import waiting_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -94,7 +95,8 @@ class Judgement:
     def case(self, what: str, *, unless_named: bool = False) -> Iterator[None]:
         """Inside the block, a violation names its case, which `what` describes; `unless_named`: if no inner case does."""
         try:
-            yield
+            with waiting_for(f"the case {what!r}"):
+                yield
         except Violation as problem:
             if unless_named and isinstance(problem.__cause__, Violation):
                 raise

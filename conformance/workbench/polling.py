@@ -10,6 +10,7 @@ import anyio
 from conformance.errors import Violation
 from conformance.workbench.deadlines import extended
 from conformance.workbench.timeline import shorten
+from conformance.workbench.waits import waiting_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,8 @@ async def eventually(
             if seen is not None:
                 last = show(seen())
             raise Violation(what, f"after {within:g} s: {last}", timed=True)
-        await anyio.sleep(INTERVAL)
+        with waiting_for(what):
+            await anyio.sleep(INTERVAL)
     return value
 
 

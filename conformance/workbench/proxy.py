@@ -26,6 +26,7 @@ from conformance.workbench.listing_forms import BY_NAME, definitions, listing_te
 from conformance.workbench.names import by_pattern
 from conformance.workbench.refusal import ProgramRefusal, was_tried
 from conformance.workbench.timeline import Timeline, shorten
+from conformance.workbench.waits import waiting_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,7 +191,8 @@ class Proxy(McpClient):
                         last = f"{gap}; the listing: {last}"
                 if time.monotonic() > deadline:
                     raise Untestable(f"group {name} is not ready in {within:g} s: {last}")
-                await anyio.sleep(_POLL)
+                with waiting_for(f"the tools of group {name}"):
+                    await anyio.sleep(_POLL)
 
     async def tools_of(self, group: str, within: float = 15.0, **selection: Any) -> Answer:
         """The answer that lists the tools of a group, right or wrong; `selection` are further arguments."""

@@ -25,7 +25,7 @@ from mock_servers.journal_views import HttpRequest, RemoteJournalView
 from mock_servers.lifecycle import MAX_LIFE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from conformance.workbench.census import Census
@@ -63,11 +63,19 @@ class RemoteMockUpstream(RemoteJournalView, MockUpstream):
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}{target}"
 
+    @property
+    def _seen(self) -> Sequence[object]:
+        return self.http or self.events("connection") or self.events("tls-hello")
+
+    @property
+    def was_contacted(self) -> bool:
+        """Whether anything arrived, even a connection without a request."""
+        return bool(self._seen)
+
     def saw_nothing(self) -> None:
         """Raise `Violation` if anything arrived, even a connection without a request."""
-        seen = self.http or self.events("connection") or self.events("tls-hello")
-        if seen:
-            raise Violation(f"nothing reaches {self.name} at {self.url}", show(seen))
+        if self.was_contacted:
+            raise Violation(f"nothing reaches {self.name} at {self.url}", show(self._seen))
 
     async def stop(self) -> None:
         """End the server; its port refuses connections from then on."""

@@ -34,6 +34,7 @@ from conformance.workbench.outcome import OnStart, StartOutcome, continue_at_onc
 from conformance.workbench.programs import Programs
 from conformance.workbench.proxy import Proxy, RunningProgram
 from conformance.workbench.proxy_set import one_each
+from conformance.workbench.remotes import RemoteMockUpstream
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline
 from conformance.workbench.transports.choice import client_transport
@@ -97,6 +98,13 @@ class Workbench(Judgement, UpstreamFactory):
         return (
             ("legacy",) if profile.relay or profile.speaks(REVISIONS[-1]) is False else ("legacy", "modern")
         )
+
+    @property
+    def contacted_no_remote(self) -> bool:
+        """Whether the servers of the check are all behind a URL, and the implementation connected to none of them so far."""
+        remotes = [upstream for upstream in self.upstreams if isinstance(upstream, RemoteMockUpstream)]
+        is_all = bool(remotes) and len(remotes) == len(self.upstreams)
+        return is_all and not any(remote.was_contacted for remote in remotes)
 
     # The implementation
 

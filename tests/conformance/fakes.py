@@ -26,6 +26,7 @@ class FakeWorkbench:
     stderr: str = ""
     version: str = "1.2.3"
     answered: bool | None = True
+    contacted_no_remote: bool = False
     evidence: Evidence = field(
         default_factory=lambda: Evidence([Event(1.5, "client", "sent", "initialize")], "", "a line on stderr")
     )

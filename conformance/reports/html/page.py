@@ -109,9 +109,9 @@ class PageCell:
             return "bad"
         if self.result.known is not None:
             return "known"
-        if self.result.verdict.is_red:
+        if self.result.is_failure():
             return "bad"
-        return "warn" if self.result.verdict is Verdict.WARN else "good"
+        return "warn" if self.result.is_failure(strict=True) else "good"
 
     @property
     def severity(self) -> int:

@@ -21,11 +21,13 @@ from conformance.engine.execution import (
 )
 from conformance.engine.longest import LONGEST
 from conformance.engine.runner import run
-from conformance.errors import HarnessError, ImplementationCrashed, Untestable, Violation
+from conformance.errors import CheckTimeout, HarnessError, ImplementationCrashed, Untestable, Violation
 from conformance.model.profile import Profile
 from conformance.model.results import NO_ANSWER
 from conformance.model.sut import Sut
 from conformance.model.verdicts import Level, Verdict
+from conformance.workbench.judgement import Judgement
+from conformance.workbench.polling import eventually
 from tests.conformance.fakes import MAY, MUST, SHOULD, FakeFactory, fake_sut, passing, raising
 
 if TYPE_CHECKING:
@@ -98,6 +100,66 @@ async def test_a_check_times_out_at_its_deadline() -> None:
     result = await result_of(make_check(hang, MUST, timeout=0.05))
     assert result.verdict is Verdict.TIMEOUT
     assert "0.05 s" in result.message
+
+
+async def test_a_timeout_names_what_the_check_waited_for() -> None:
+    async def waits(workbench: Any) -> None:
+        async def never() -> None:
+            await eventually(lambda: False, within=60, what="the upstream has the call")
+
+        with Judgement().case("a slow call"):
+            await Judgement().run_cases(never)
+
+    result = await result_of(make_check(waits, MUST, timeout=0.05))
+    assert result.message.endswith(
+        "within 0.05 s; it waited for: the upstream has the call; the case 'never'; the case 'a slow call'"
+    )
+
+
+@pytest.mark.parametrize("requirement_id", [SHOULD, MAY])
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (CheckTimeout(20), Verdict.TIMEOUT),
+        (Untestable("no upstream"), Verdict.UNTESTABLE),
+        (ImplementationCrashed("alive", "SIGSEGV"), Verdict.CRASH),
+    ],
+)
+async def test_what_is_not_required_fails_only_a_strict_run(
+    requirement_id: str, error: Exception, verdict: Verdict
+) -> None:
+    result = await result_of(raising(error, requirement_id))
+    assert result.verdict is verdict
+    assert (result.is_failure(), result.is_failure(strict=True)) == (False, True)
+    required = await result_of(raising(error, MUST))
+    assert required.is_failure()
+
+
+async def test_a_fault_of_the_runner_fails_the_run_at_any_level() -> None:
+    result = await result_of(raising(OSError("a bug"), MAY))
+    assert (result.verdict, result.is_failure()) == (Verdict.HARNESS_ERROR, True)
+
+
+@pytest.mark.parametrize(
+    ("requirement_id", "contacted", "verdict"),
+    [
+        ("HTTP-006", False, Verdict.UNTESTABLE),
+        ("HTTP-006", True, Verdict.FAIL),
+        ("HTTP-014", False, Verdict.FAIL),
+        ("CFG-001", False, Verdict.FAIL),
+    ],
+)
+async def test_a_server_that_was_never_contacted_is_untestable(
+    requirement_id: str, contacted: bool, verdict: Verdict
+) -> None:
+    async def fails(workbench: Any) -> None:
+        workbench.contacted_no_remote = not contacted
+        raise VIOLATION
+
+    result = await result_of(make_check(fails, requirement_id))
+    assert result.verdict is verdict
+    assert "expected: an answer\nseen: silence" in result.message
+    assert ("[absent]" in result.message) == (verdict is Verdict.UNTESTABLE)
 
 
 async def test_the_time_scale_stretches_the_deadline() -> None:

@@ -1,0 +1,42 @@
+"""A check about the talk with a server behind a URL proves nothing if the program never contacts one.
+
+A program without such servers has not broken a rule about them. So the failure of the check becomes `Untestable`. It stays as it is if the
+contact itself is what the requirement demands, and in the families that are about other things.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.errors import ImplementationCrashed, Untestable, Violation
+
+if TYPE_CHECKING:
+    from conformance.workbench.workbench import Workbench
+
+#: families about the talk with servers behind a URL
+_FAMILIES = frozenset({"HTTP", "SSE", "OAUTH", "TOK", "SEC"})
+#: requirements that a program breaks by contacting no server: plain http://, and the exceptions from a proxy
+_DEMAND_CONTACT = frozenset({"HTTP-014", "HTTP-054", "HTTP-055"})
+
+
+def unless_reached(failure: BaseException, requirement_id: str, workbench: Workbench) -> BaseException:
+    """`failure`, or an `Untestable` that it caused, if the program contacted none of the check's servers behind a URL."""
+    family = requirement_id.partition("-")[0]
+    if family not in _FAMILIES or requirement_id in _DEMAND_CONTACT or not _is_only_a_violation(failure):
+        return failure
+    if not workbench.contacted_no_remote:
+        return failure
+    untestable = Untestable(
+        "the program contacted no server behind a URL (if it has none, write HTTP, SSE and OAUTH into [absent] of its profile): "
+        + str(failure if not isinstance(failure, BaseExceptionGroup) else failure.exceptions[0])
+    )
+    # A slow program may contact it later.
+    untestable.timed = True
+    untestable.__cause__ = failure
+    return untestable
+
+
+def _is_only_a_violation(failure: BaseException) -> bool:
+    if isinstance(failure, BaseExceptionGroup):
+        return all(map(_is_only_a_violation, failure.exceptions))
+    return isinstance(failure, Violation | Untestable) and not isinstance(failure, ImplementationCrashed)
