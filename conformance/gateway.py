@@ -40,6 +40,8 @@ Message = dict[str, Any]
 
 SESSION = "Mcp-Session-Id"
 VERSION = "MCP-Protocol-Version"
+#: the revision that has batches
+BATCHES = "2025-03-26"
 _STREAM = "text/event-stream"
 _MAX_LINE = 64 << 20
 
@@ -60,6 +62,10 @@ class Gateway:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._session: str | None = None
+        #: the revision of the session
+        self._version: object = None
+        #: the answers to batches
+        self._batches: asyncio.Queue[bytes] = asyncio.Queue()
         self._open: list[Conversation] = []
         #: what belongs to no request, until a stream takes it
         self._own: asyncio.Queue[tuple[bytes, Message]] = asyncio.Queue()
@@ -71,6 +77,9 @@ class Gateway:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             message = envelope(line)
+            if line.startswith(b"["):
+                self._batches.put_nowait(line.rstrip(b"\n"))
+                continue
             if not message:  # such as the text of --help
                 sys.stdout.buffer.write(line)
                 continue
@@ -112,8 +121,7 @@ class Gateway:
         body = await request.body()
         message = envelope(body)
         if not message:
-            problem = {"code": -32700, "message": "the body is not a JSON-RPC message"}
-            return JSONResponse({"jsonrpc": "2.0", "id": None, "error": problem}, 400)
+            return await self._post_other(body, session)
         modern = VERSION_KEY in meta_of(message)
         if not modern and not has_known_version(request):
             return Response(status_code=400)
@@ -128,6 +136,22 @@ class Gateway:
             return Response(status_code=202)
         headers = {} if session is None else {SESSION: session}
         return await self._converse(request, body, Conversation(message), headers)
+
+    async def _post_other(self, body: bytes, session: str | None) -> Response:
+        """Pass a batch on, in a session of the revision that has them; refuse anything else that is no message."""
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError):
+            return _refusal(-32700, "the body is not JSON")
+        if not (isinstance(value, list) and value and session and self._version == BATCHES):
+            return _refusal(-32600, "the body is not one JSON-RPC message")
+        if session != self._session:
+            return Response(status_code=404)
+        if not any(isinstance(one, dict) and "id" in one and "method" in one for one in value):
+            await self.send(body)
+            return Response(status_code=202)
+        await self.send(body)
+        return Response(await self._batches.get(), 200, {SESSION: session}, "application/json")
 
     async def _converse(
         self, request: Request, body: bytes, conversation: Conversation, headers: dict[str, str]
@@ -144,6 +168,9 @@ class Gateway:
             return Response(status_code=499)
         line, message = first.result()
         if "method" not in message:
+            result = message.get("result")
+            if isinstance(result, dict) and "protocolVersion" in result:
+                self._version = result["protocolVersion"]
             self._open.remove(conversation)
             code = message.get("error", {}).get("code")
             status = MODERN_STATUS.get(code, 200) if conversation.modern else 200
@@ -205,6 +232,10 @@ class Gateway:
 def has_known_version(request: Request) -> bool:
     """Whether a request of a session names a revision, or none. The proxy judges the versions of the modern era."""
     return request.headers.get(VERSION) in (None, *LEGACY_VERSIONS)
+
+
+def _refusal(code: int, message: str) -> Response:
+    return JSONResponse({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}, 400)
 
 
 def envelope(line: bytes) -> Message:

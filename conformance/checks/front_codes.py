@@ -15,6 +15,7 @@ from mock_servers.script import Script
 
 if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
+    from conformance.workbench.transports.bodies import BodyReply
     from conformance.workbench.workbench import Workbench
 
 INVALID_PARAMS, NOT_FOUND = -32602, -32002
@@ -67,7 +68,12 @@ async def malformed_input_does_not_end_the_service(workbench: Workbench) -> None
             await serves(workbench, proxy)
         for number, line in enumerate(MALFORMED):
             with workbench.case(line):
-                await proxy.send_raw(line.encode() + b"\n")
+                if proxy.takes_bodies:
+                    reply = await proxy.post_body(line.encode())
+                    results = [message for message in reply.answers if "error" not in message]
+                    workbench.expect(not results, "no result for malformed input", reply.seen)
+                else:
+                    await proxy.send_raw(line.encode() + b"\n")
                 # The answer to this request comes after what the proxy says about the line.
                 answer = await proxy.request("no/such/method", id=f"unknown-{number}")
                 workbench.expect(answer.code == -32601, "-32601 for an unknown method", answer.raw)
@@ -87,13 +93,28 @@ async def malformed_input_gets_the_codes_of_json_rpc(workbench: Workbench) -> No
             await serves(workbench, proxy)
         for line, (code, identity) in MALFORMED.items():
             with workbench.case(line):
+                if proxy.takes_bodies:
+                    _is_refused(workbench, line, await proxy.post_body(line.encode()), code, identity)
+                    continue
                 answer = await _answer_to_raw(workbench, proxy, line)
                 workbench.expect(part(answer, "error", "code") == code, f"an error with code {code}", answer)
                 workbench.expect(answer.get("id") == identity, f"the id {json.dumps(identity)}", answer)
         with workbench.case("a good request afterwards"):
             await serves(workbench, proxy)
         answers = [message for message in proxy.received if "method" not in message]
-        workbench.expect(len(answers) == len(MALFORMED), "each line gets one answer", answers)
+        count = 0 if proxy.takes_bodies else len(MALFORMED)
+        workbench.expect(len(answers) == count, "each line gets one answer", answers)
+
+
+def _is_refused(workbench: Workbench, line: str, reply: BodyReply, code: int, identity: str | None) -> None:
+    """Over HTTP, the status can be the whole refusal, and an error in the body needs no id."""
+    if reply.refuses:
+        return
+    what = f"an error with code {code}, or a status of 400 or more without an error"
+    workbench.expect(part(reply.error, "code") == code, what, reply.seen)
+    found = reply.answers[0].get("id")
+    is_right = found in (None, identity) or (isinstance(found, str) and json.dumps(found) in line)
+    workbench.expect(is_right, "no id, or that of the line", reply.seen)
 
 
 async def _answer_to_raw(workbench: Workbench, proxy: Proxy, line: str) -> dict[str, Any]:

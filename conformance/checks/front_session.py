@@ -12,7 +12,6 @@ from conformance.checks.http_requests import can_call
 from conformance.checks.std_messages import is_echo
 from conformance.errors import NotApplicable
 from conformance.workbench.client import CLIENT_INFO
-from conformance.workbench.transcript import part
 from mock_servers.script import Script, on_call, sleep, stderr
 
 if TYPE_CHECKING:
@@ -286,62 +285,3 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
 
     await all_come_back(is_listed)
     await all_come_back(is_echoed)
-
-
-@check("FRONT-008", timeout=40)
-async def batches_are_treated_as_the_negotiated_version_says(workbench: Workbench) -> None:
-    async def is_right(version: str) -> None:
-        async with workbench.proxy(workbench.stdio(f"for-{version}")) as proxy:
-            await proxy.handshake(version)
-            negotiated = proxy.greeting.member("protocolVersion") if proxy.greeting else None
-            with workbench.precondition("a handshake version is negotiated"):
-                workbench.expect(negotiated in HANDSHAKE_VERSIONS, "a handshake version", negotiated)
-            with workbench.case(f"under {negotiated}"):
-                await _treats_batches(workbench, proxy, str(negotiated))
-
-    await workbench.run_cases(*(partial(is_right, version) for version in HANDSHAKE_VERSIONS))
-
-
-async def _treats_batches(workbench: Workbench, proxy: Proxy, version: str) -> None:
-    requests = [{"jsonrpc": "2.0", "id": f"b{n}", "method": "tools/list", "params": {}} for n in (1, 2)]
-    notifications = [{"jsonrpc": "2.0", "method": "notifications/unknown"}] * 2
-    if version == "2025-03-26":
-        (answer,) = await _answers_to_batch(workbench, proxy, requests, 1)
-        together = isinstance(answer, list) and all(
-            isinstance(member, dict) and "result" in member for member in answer
-        )
-        workbench.expect(together, "one array of results answers the two requests", answer)
-        ids = [member.get("id") for member in answer]
-        workbench.expect(ids in (["b1", "b2"], ["b2", "b1"]), "the array answers each request once", answer)
-        await _answers_to_batch(workbench, proxy, notifications, 0)
-    elif version > "2025-03-26":
-        # MCP 2024-11-05 says nothing about batches.
-        for batch in (requests, notifications):
-            _is_invalid(workbench, await _answers_to_batch(workbench, proxy, batch, 1))
-    _is_invalid(workbench, await _answers_to_batch(workbench, proxy, [], 1))
-
-
-async def _answers_to_batch(workbench: Workbench, proxy: Proxy, batch: list[Any], count: int) -> list[Any]:
-    """The lines that answer a batch. Waits for `count` of them, and for the answer to an ordinary request
-    after them.
-    """
-    before = len(proxy.stdout_lines)
-
-    def answers() -> list[Any]:
-        lines = [json.loads(line) for line in proxy.stdout_lines[before:]]
-        return [line for line in lines if isinstance(line, list) or "method" not in line]
-
-    text = json.dumps(batch)
-    await proxy.send_raw(text.encode() + b"\n")
-    what = f"{count} answers to {text}"
-    await workbench.eventually(
-        lambda: len(answers()) >= count, within=2.0, what=what, seen=lambda: f"{len(answers())} answers"
-    )
-    await serves(workbench, proxy)
-    workbench.expect(len(answers()) == count + 1, f"{what}, and one to the request after it", answers())
-    return answers()[:count]
-
-
-def _is_invalid(workbench: Workbench, answers: list[Any]) -> None:
-    (answer,) = answers
-    workbench.expect(part(answer, "error", "code") == -32600, "one error with code -32600", answer)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starlette.responses import JSONResponse, Response
+
 from conformance.gateway import Gateway
 from conformance.mutants import mutant
 
@@ -11,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
 
 @mutant("FRONT-160", listens=True)
@@ -65,6 +66,51 @@ def refuses_the_stream_with_404() -> None:
             response.status_code = 404
 
     change_responses(wrong)
+
+
+@mutant(
+    "FRONT-046",
+    listens=True,
+    also={
+        "FRONT-008": "it takes wrong batches too",
+    },
+)
+def takes_bodies_that_are_no_messages() -> None:
+    """It confirms them with 202, as if they were notifications."""
+    replace_post(lambda gateway, body: Response(status_code=202))
+
+
+@mutant(
+    "FRONT-006",
+    listens=True,
+    also={
+        "FRONT-008": "the empty batch has a result too",
+        "FRONT-046": "no error has a code",
+    },
+)
+def answers_malformed_bodies_with_a_result() -> None:
+    replace_post(lambda gateway, body: JSONResponse({"jsonrpc": "2.0", "id": None, "result": {}}))
+
+
+@mutant("FRONT-008", listens=True)
+def refuses_each_batch() -> None:
+    """Also in sessions of 2025-03-26."""
+
+    def wrong(gateway: Gateway, body: bytes) -> Response | None:
+        return Response(status_code=400) if body.startswith(b"[") else None
+
+    replace_post(wrong)
+
+
+def replace_post(answer: Callable[[Gateway, bytes], Response | None]) -> None:
+    """Answer bodies that are no messages in this way; None leaves a body to the gateway."""
+    # Private, because the gateway has no public name for these bodies.
+    right = Gateway._post_other
+
+    async def wrong(self: Gateway, body: bytes, session: str | None) -> Response:
+        return answer(self, body) or await right(self, body, session)
+
+    setattr(Gateway, "_post_other", wrong)  # noqa: B010
 
 
 def change_responses(change: Callable[[Request, Response], None]) -> None:

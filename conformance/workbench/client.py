@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING, Literal
 
 import anyio
 
-from conformance.errors import ImplementationCrashed, Violation
+from conformance.errors import ImplementationCrashed, NotApplicable, Violation
 from conformance.workbench.client_answers import ClientAnswers
 from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer, Inbox, RequestId
 from conformance.workbench.launched import Launched, describe_end
+from conformance.workbench.request_lines import described, line_of
 from conformance.workbench.timeline import Timeline, shorten
 from conformance.workbench.transports.base import ClientTransport, Failure, StdioClientTransport, needs_stdio
+from conformance.workbench.transports.bodies import BodyReply, TakesBodies
 from conformance.workbench.waits import waiting_for
 
 if TYPE_CHECKING:
@@ -152,6 +154,18 @@ class McpClient:
         needs_stdio(self._transport, "stdin for bytes of any kind")
         await self._send(data, within)
 
+    @property
+    def takes_bodies(self) -> bool:
+        """Whether the client can POST a body of any kind: the program listens for Streamable HTTP."""
+        return isinstance(self._transport, TakesBodies)
+
+    async def post_body(self, body: bytes, within: float = 5.0) -> BodyReply:
+        """The response to a POST with exactly this body. Raises `NotApplicable` where no POST has a response of its own."""
+        if not isinstance(self._transport, TakesBodies):
+            raise NotApplicable(f"over {self._transport.name}, no POST has a response of its own")
+        self._timeline.record("client", "in", body.decode(errors="replace"), peer=self._launched.actor)
+        return await self._transport.post_body(body, extended(within))
+
     async def _send(self, data: bytes, within: float) -> None:
         text = data.decode(errors="replace").rstrip("\n")
         self._timeline.record("client", "in", text, peer=self._launched.actor)
@@ -172,8 +186,8 @@ class McpClient:
     ) -> Answer:
         """Send a request, with a new id unless `id` is given, and wait `within` seconds for its answer."""
         request_id = self._next_id() if id is None else id
-        line = _line({"id": request_id, **self._envelope(method, params, era)})
-        return await self.exchange(line, request_id, _described(method, params), within=within)
+        line = line_of({"id": request_id, **self._envelope(method, params, era)})
+        return await self.exchange(line, request_id, described(method, params), within=within)
 
     async def exchange(self, line: str, id: RequestId, what: str, *, within: float = 5.0) -> Answer:
         """Send exactly this line, a request with this id, and wait for its answer. `what` names the request in messages."""
@@ -203,7 +217,7 @@ class McpClient:
 
     async def send(self, message: Json, within: float = 5.0) -> None:
         """Send any message unchanged."""
-        await self._send(_line(message).encode() + b"\n", within)
+        await self._send(line_of(message).encode() + b"\n", within)
 
     def _envelope(self, method: str, params: Json | None, era: Era | None) -> Json:
         if (era or self.era) == "legacy":
@@ -331,17 +345,3 @@ class McpClient:
         if code is None or code >= 0 or self._launched.sent_signals:
             return None
         return None if not self._reads and -code == signal.SIGPIPE else -code
-
-
-def _described(method: str, params: Json | None) -> str:
-    """The method, and the group and names that tell this request from others of the same case."""
-    asked = params or {}
-    arguments = asked.get("arguments")
-    inner = arguments if isinstance(arguments, dict) else {}
-    words = [inner.get("group"), inner.get("name", asked.get("name")), asked.get("uri")]
-    about = " ".join(shorten(word, 60) for word in words if isinstance(word, str))
-    return f"{method} ({about})" if about else method
-
-
-def _line(message: Json) -> str:
-    return json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)

@@ -13,7 +13,11 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
+from conformance.errors import Violation
 from conformance.workbench.timeline import shorten
+from conformance.workbench.transports.bodies import BodyReply
 from conformance.workbench.transports.events import EventDecoder, StreamTooLarge
 from conformance.workbench.transports.headers import (
     JSON,
@@ -113,6 +117,36 @@ class StreamableHttpTransport(ListeningTransport):
                 await (self._read_answer if post.is_request else self._read_confirmation)(post, response)
         except LOST as problem:
             self.fail(post, f"the connection broke: {describe_loss(problem)}", lost=True)
+
+    async def post_body(self, body: bytes, within: float) -> BodyReply:
+        """As in `TakesBodies`."""
+        headers = {"Accept": f"{JSON}, {STREAM}", "Content-Type": JSON}
+        headers |= session_headers(self._session, self._version)
+        await self.prepare()
+        expected = f"a response to the body {shorten(body.decode(errors='replace'), 80)} within {within:g} s"
+        try:
+            with anyio.fail_after(within):
+                async with self.client.post(
+                    self._url, data=body, headers=headers, allow_redirects=False
+                ) as response:
+                    text = await self.body(response)
+                    seen = describe(response, text)
+        except TimeoutError:
+            raise Violation(expected, "the response does not end", timed=True) from None
+        except LOST as problem:
+            raise Violation(expected, f"the connection broke: {describe_loss(problem)}") from problem
+        self.note(f"POST {shorten(body.decode(errors='replace'), 200)}: {seen}")
+        decoder = EventDecoder(MAX_RECEIVED)
+        bodies = (
+            [event.data for event in decoder.feed(text.encode())]
+            if media_type(response) == STREAM
+            else [text]
+        )
+        found = [message for one in bodies for message in messages(one)]
+        for message in found:
+            if "method" in message:
+                self._inbox.take(json.dumps(message, ensure_ascii=False))
+        return BodyReply(response.status, [message for message in found if "method" not in message], seen)
 
     def _learn_session(self, response: aiohttp.ClientResponse) -> None:
         session = response.headers.get(SESSION)

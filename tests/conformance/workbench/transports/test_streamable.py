@@ -99,6 +99,23 @@ async def test_a_cut_stream_is_resumed_after_its_last_event() -> None:
     assert "GET 1-1" in proxy.stderr
 
 
+async def test_a_body_of_any_kind_gets_the_response_of_its_post() -> None:
+    async with bench("none") as workbench, workbench.proxy(**ANY) as proxy:
+        await proxy.handshake()
+        assert proxy.takes_bodies
+        reply = await proxy.post_body(b'{"jsonrpc": "2.0", "id": "own", "method": "some/method"}')
+        assert (reply.status, [one["id"] for one in reply.answers]) == (200, ["own"])
+        assert not reply.refuses
+        assert not proxy.received
+
+
+async def test_a_body_without_a_response_is_a_violation() -> None:
+    async with bench("silent") as workbench, workbench.proxy(**ANY) as proxy:
+        body = b'{"jsonrpc": "2.0", "id": 1, "method": "some/method"}'
+        with pytest.raises(Violation, match=r"within 0.5 s.*\n.*does not end"):
+            await proxy.post_body(body, within=0.5)
+
+
 async def test_an_error_without_an_id_answers_the_request_of_its_post() -> None:
     async with bench("refuses") as workbench, workbench.proxy(**ANY) as proxy:
         await proxy.handshake()
