@@ -1,7 +1,7 @@
-"""A check about the talk with a server behind a URL proves nothing if the program never contacts one.
+"""A check about the talk with a server behind a URL, or about a sign-in, proves nothing if the program begins neither.
 
-A program without such servers has not broken a rule about them. So the failure of the check becomes `Untestable`. It stays as it is if the
-contact itself is what the requirement demands, and in the families that are about other things.
+A program without these features has not broken a rule about them. So the failure of the check becomes `Untestable`. It stays as it is if
+the contact itself is what the requirement demands, and in the families that are about other things.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: families about the talk with servers behind a URL
 _FAMILIES = frozenset({"HTTP", "SSE", "OAUTH", "TOK", "SEC"})
+#: families about a sign-in
+_SIGN_INS = frozenset({"OAUTH", "TOK"})
 #: requirements that a program breaks by contacting no server: plain http://, and the exceptions from a proxy
 _DEMAND_CONTACT = frozenset({"HTTP-014", "HTTP-054", "HTTP-055"})
 
@@ -24,11 +26,14 @@ def unless_reached(failure: BaseException, requirement_id: str, workbench: Workb
     family = requirement_id.partition("-")[0]
     if family not in _FAMILIES or requirement_id in _DEMAND_CONTACT or not _is_only_a_violation(failure):
         return failure
-    if not workbench.contacted_no_remote:
+    if workbench.contacted_no_remote:
+        what = "the program contacted no server behind a URL (if it has none, write HTTP, SSE and OAUTH into [absent] of its profile)"
+    elif family in _SIGN_INS and workbench.began_no_sign_in:
+        what = "the program began no sign-in (if it has none, write OAUTH into [absent] of its profile)"
+    else:
         return failure
     untestable = Untestable(
-        "the program contacted no server behind a URL (if it has none, write HTTP, SSE and OAUTH into [absent] of its profile): "
-        + str(failure if not isinstance(failure, BaseExceptionGroup) else failure.exceptions[0])
+        f"{what}: " + str(failure if not isinstance(failure, BaseExceptionGroup) else failure.exceptions[0])
     )
     # A slow program may contact it later.
     untestable.timed = True

@@ -32,6 +32,7 @@ from conformance.workbench.launched import StdoutListener
 from conformance.workbench.launcher import random_name
 from conformance.workbench.outcome import OnStart, StartOutcome, continue_at_once
 from conformance.workbench.programs import Programs
+from conformance.workbench.protected import ProtectedMockUpstream
 from conformance.workbench.proxy import Proxy, RunningProgram
 from conformance.workbench.proxy_set import one_each
 from conformance.workbench.remotes import RemoteMockUpstream
@@ -105,6 +106,12 @@ class Workbench(Judgement, UpstreamFactory):
         remotes = [upstream for upstream in self.upstreams if isinstance(upstream, RemoteMockUpstream)]
         is_all = bool(remotes) and len(remotes) == len(self.upstreams)
         return is_all and not any(remote.was_contacted for remote in remotes)
+
+    @property
+    def began_no_sign_in(self) -> bool:
+        """Whether the check has servers that require a sign-in, and the implementation only saw their refusals so far."""
+        protected = [upstream for upstream in self.upstreams if isinstance(upstream, ProtectedMockUpstream)]
+        return bool(protected) and not any(one.elsewhere or one.bearers for one in protected)
 
     # The implementation
 

@@ -27,6 +27,7 @@ class FakeWorkbench:
     version: str = "1.2.3"
     answered: bool | None = True
     contacted_no_remote: bool = False
+    began_no_sign_in: bool = False
     evidence: Evidence = field(
         default_factory=lambda: Evidence([Event(1.5, "client", "sent", "initialize")], "", "a line on stderr")
     )

@@ -141,6 +141,17 @@ async def test_a_fault_of_the_runner_fails_the_run_at_any_level() -> None:
 
 
 @pytest.mark.parametrize(
+    ("requirement_id", "verdict"), [("OAUTH-008", Verdict.UNTESTABLE), ("HTTP-006", Verdict.FAIL)]
+)
+async def test_a_sign_in_that_never_began_is_untestable(requirement_id: str, verdict: Verdict) -> None:
+    async def fails(workbench: Any) -> None:
+        workbench.began_no_sign_in = True
+        raise VIOLATION
+
+    assert (await result_of(make_check(fails, requirement_id))).verdict is verdict
+
+
+@pytest.mark.parametrize(
     ("requirement_id", "contacted", "verdict"),
     [
         ("HTTP-006", False, Verdict.UNTESTABLE),
