@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
 
 #: families about the talk with servers behind a URL
-_FAMILIES = frozenset({"HTTP", "SSE", "OAUTH", "TOK", "SEC"})
+_FAMILIES = frozenset({"HTTP", "SSE", "OAUTH", "TOK"})
+#: requirements of other families about such servers alone
+_OTHERS = frozenset({"SEC-005", "SEC-011"})
 #: families about a sign-in
 _SIGN_INS = frozenset({"OAUTH", "TOK"})
 #: requirements that a program breaks by contacting no server: plain http://, and the exceptions from a proxy
@@ -24,7 +26,8 @@ _DEMAND_CONTACT = frozenset({"HTTP-014", "HTTP-054", "HTTP-055"})
 def unless_reached(failure: BaseException, requirement_id: str, workbench: Workbench) -> BaseException:
     """`failure`, or an `Untestable` that it caused, if the program contacted none of the check's servers behind a URL."""
     family = requirement_id.partition("-")[0]
-    if family not in _FAMILIES or requirement_id in _DEMAND_CONTACT or not _is_only_a_violation(failure):
+    is_about_them = family in _FAMILIES or requirement_id in _OTHERS
+    if not is_about_them or requirement_id in _DEMAND_CONTACT or not _is_only_a_violation(failure):
         return failure
     if workbench.contacted_no_remote:
         what = "the program contacted no server behind a URL (if it has none, write HTTP, SSE and OAUTH into [absent] of its profile)"

@@ -102,10 +102,9 @@ class Workbench(Judgement, UpstreamFactory):
 
     @property
     def contacted_no_remote(self) -> bool:
-        """Whether the servers of the check are all behind a URL, and the implementation connected to none of them so far."""
+        """Whether the check has servers behind a URL, and the implementation connected to none of them so far."""
         remotes = [upstream for upstream in self.upstreams if isinstance(upstream, RemoteMockUpstream)]
-        is_all = bool(remotes) and len(remotes) == len(self.upstreams)
-        return is_all and not any(remote.was_contacted for remote in remotes)
+        return bool(remotes) and not any(remote.was_contacted for remote in remotes)
 
     @property
     def began_no_sign_in(self) -> bool:
