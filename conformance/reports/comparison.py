@@ -191,9 +191,9 @@ def _explanation(matrix: Comparison) -> Iterator[str]:
         "is about dynamic-mcp alone. In bold: not known before.\n\n"
     )
     yield "To make the page again:\n\n```sh\n"
-    for column in matrix.columns:
-        if column.implementation.install:
-            yield f"{_plain(column.implementation.install)}\n"
+    for install in dict.fromkeys(column.implementation.install for column in matrix.columns):
+        if install:
+            yield f"{_plain(install)}\n"
     names = " ".join(_plain(column.implementation.name) for column in matrix.columns)
     yield f"python -m conformance compare --markdown docs/implementations.md {names}\n```\n"
 
