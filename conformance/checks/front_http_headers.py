@@ -19,7 +19,7 @@ from mock_servers.answers import VERSION_KEY
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from conformance.workbench.endpoint import Reply
+    from conformance.workbench.endpoint import EndpointReply
     from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.transcript import Json
@@ -40,19 +40,19 @@ NOT_OFFERED = 405
 CANCELLED: Json = {"method": "notifications/cancelled", "params": {"requestId": "no such request"}}
 
 
-class Refusal(NamedTuple):
+class RightRefusal(NamedTuple):
     """How a program may refuse a request."""
 
     name: str
     statuses: range
 
 
-BAD_REQUEST = Refusal("400", range(400, 401))
-FORBIDDEN = Refusal("403", range(403, 404))
-ANY_REFUSAL = Refusal("a refusal", range(400, 500))
+BAD_REQUEST = RightRefusal("400", range(400, 401))
+FORBIDDEN = RightRefusal("403", range(403, 404))
+ANY_REFUSAL = RightRefusal("a refusal", range(400, 500))
 
 
-class Session:
+class ProbedSession:
     """A session of the check, whose requests can have wrong headers."""
 
     def __init__(
@@ -65,12 +65,12 @@ class Session:
         self._proxy = proxy
         self._upstream = upstream
 
-    async def call(self, headers: Mapping[str, str], argument: str = REFUSED) -> Reply:
+    async def call(self, headers: Mapping[str, str], argument: str = REFUSED) -> EndpointReply:
         """Call a tool with exactly these headers."""
         params = self._proxy.call_params(self._upstream.name, "echo", {"x": argument})
         return await self.endpoint.post({"id": 7, "method": "tools/call", "params": params}, headers)
 
-    async def is_served(self, headers: Mapping[str, str]) -> tuple[bool, Reply]:
+    async def is_served(self, headers: Mapping[str, str]) -> tuple[bool, EndpointReply]:
         """Whether a call with these headers has a result, and reaches the upstream; and its reply."""
         before = len(self._came(SERVED))
         reply = await self.call(headers, SERVED)
@@ -85,7 +85,7 @@ class Session:
         is_served, reply = await self.is_served(self.headers)
         self._workbench.expect(is_served, "a call with the right headers succeeds", str(reply))
 
-    async def must_refuse(self, headers: Mapping[str, str], refusal: Refusal) -> None:
+    async def must_refuse(self, headers: Mapping[str, str], refusal: RightRefusal) -> None:
         """Raise `Violation` unless a call, a notification, GET and DELETE with these headers are refused."""
         replies = {
             "a call": await self.call(headers),
@@ -97,11 +97,11 @@ class Session:
             if reply.status != NOT_OFFERED or what not in ("GET", "DELETE"):
                 self.must_be(refusal, what, reply)
 
-    def must_be(self, refusal: Refusal, what: str, reply: Reply) -> None:
+    def must_be(self, refusal: RightRefusal, what: str, reply: EndpointReply) -> None:
         """Raise `Violation` unless the reply to what was sent is such a refusal."""
         self._workbench.expect(reply.status in refusal.statuses, f"{refusal.name} for {what}", str(reply))
 
-    async def modern(self, version: str, headers: Mapping[str, str] | None = None) -> Reply:
+    async def modern(self, version: str, headers: Mapping[str, str] | None = None) -> EndpointReply:
         """List the tools by a request of the modern era that names this version in its body and its headers."""
         meta = {**COMPLETE_META, VERSION_KEY: version}
         message: Json = {"id": 8, "method": "tools/list", "params": {"_meta": meta}}
@@ -120,14 +120,14 @@ class Session:
 
 
 @asynccontextmanager
-async def session_of_its_own(workbench: Workbench) -> AsyncIterator[Session]:
+async def session_of_its_own(workbench: Workbench) -> AsyncIterator[ProbedSession]:
     """A session beside that of the client, in which a call succeeds. Raises `NotApplicable` for other transports."""
     needs_streamable_http(workbench)
     upstream = workbench.stdio("a")
     async with workbench.serving(upstream) as proxy:
         with workbench.precondition("a session of the check"):
             headers = await Endpoint(workbench, proxy).begin()
-            session = Session(workbench, proxy, upstream, headers)
+            session = ProbedSession(workbench, proxy, upstream, headers)
             await session.must_be_served()
         yield session
 

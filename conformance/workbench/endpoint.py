@@ -44,7 +44,7 @@ INITIALIZE: Json = {
 
 
 @dataclass(frozen=True)
-class Reply:
+class EndpointReply:
     """The response to one request."""
 
     status: int
@@ -86,12 +86,14 @@ class Endpoint:
         await self.post({"method": "notifications/initialized"}, session)
         return session
 
-    async def post(self, message: Json, headers: Mapping[str, str] | None = None) -> Reply:
+    async def post(self, message: Json, headers: Mapping[str, str] | None = None) -> EndpointReply:
         """Post a message; `jsonrpc` is added. Raises `Violation` if no response begins."""
         accepted = {"Accept": f"{JSON}, {STREAM}", **(headers or {})}
         return await self.request("POST", accepted, {"jsonrpc": "2.0", **message})
 
-    async def request(self, method: str, headers: Mapping[str, str], message: Json | None = None) -> Reply:
+    async def request(
+        self, method: str, headers: Mapping[str, str], message: Json | None = None
+    ) -> EndpointReply:
         """Send any request, with the headers of the profile.
 
         Raises `Violation` if no response begins, and `ImplementationCrashed` if the program has gone.
@@ -107,7 +109,7 @@ class Endpoint:
                 aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http,
                 http.request(method, self._url, headers=sent, allow_redirects=False, **body) as response,
             ):
-                reply = Reply(response.status, response.headers.copy(), await _body(method, response))
+                reply = EndpointReply(response.status, response.headers.copy(), await _body(method, response))
         except TimeoutError:
             raise Violation(expected, "none", timed=True) from None
         except (aiohttp.ClientError, OSError) as problem:

@@ -41,8 +41,8 @@ SKIPPED = {
     "npm install --global mcp-remote@0.15.1": _INSTALLS,
     "pip install mcp-stdio==0.45.2": _INSTALLS,
     "npm install --global supergateway@4.0.0": _INSTALLS,
-    "python -m conformance compare --markdown docs/implementations.md reference dmcp modular-mcp mcp-hub mcp-proxy mcp-proxy-http mcp-remote"
-    " mcp-stdio supergateway supergateway-http": _PEER,
+    "python -m conformance compare --markdown docs/implementations.md reference dmcp modular-mcp mcp-hub mcp-proxy mcp-proxy-http"
+    " mcp-remote mcp-stdio supergateway supergateway-http": _PEER,
     "python -m conformance smoke -- dmcp {config}": _PEER,
     "python -m conformance run -- dmcp {config}": _PEER,
     "python -m conformance run --only CFG --report json=report.json --report html=report.html -- dmcp {config}": _PEER,

@@ -42,5 +42,5 @@ async def test_reloads_do_not_disturb_an_unchanged_server() -> None:
     assert report.lost == []
     # On a quiet machine there are several thousand.
     assert report.calls > 300
-    # A call that waits for another server's start takes ten seconds; a busy machine alone makes it two.
-    assert report.longest < 5.0
+    # A call that waits for another server's start takes ten seconds. The longest one takes 0.2 s alone, and took 5.4 s beside three tests.
+    assert report.longest < 8.0

@@ -11,7 +11,7 @@ import pytest
 from conformance.errors import ImplementationCrashed, NotApplicable, Violation
 from conformance.model.client_table import ClientTable
 from conformance.workbench import endpoint as module
-from conformance.workbench.endpoint import Endpoint, Reply, needs_streamable_http
+from conformance.workbench.endpoint import Endpoint, EndpointReply, needs_streamable_http
 from tests.conformance.workbench.transports.test_streamable import ANY, TABLE, bench
 
 if TYPE_CHECKING:
@@ -94,6 +94,6 @@ async def test_it_is_about_streamable_http() -> None:
 
 
 def test_only_a_result_counts() -> None:
-    assert Reply(200, {}, '{"id": 1, "result" : {}}').has_result
-    assert not Reply(400, {}, '{"id": 1, "result": {}}').has_result
-    assert not Reply(200, {}, '{"error": {"message": "no \\"result\\": here"}}').has_result
+    assert EndpointReply(200, {}, '{"id": 1, "result" : {}}').has_result
+    assert not EndpointReply(400, {}, '{"id": 1, "result": {}}').has_result
+    assert not EndpointReply(200, {}, '{"error": {"message": "no \\"result\\": here"}}').has_result
