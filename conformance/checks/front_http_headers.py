@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from conformance.workbench.transcript import Json
     from conformance.workbench.workbench import Workbench
 
-#: other hosts, two of which begin as names of this machine do; `.example` belongs to nobody (RFC 2606, section 3)
+#: other hosts, two of which begin as names of this machine do; `.example` is reserved (RFC 2606, section 3)
 FOREIGN = ("attacker.example", "localhost.attacker.example", "127.0.0.1.attacker.example")
 #: the first revision that names the status of a refused origin
 FIRST_WITH_403 = "2025-11-25"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,19 @@ def change_origins(wrong: Callable[[Headers], bool]) -> None:
             right(self, headers)
 
     replace(right, check)
+
+
+def refuse_with(status: int, right: Callable[..., None]) -> None:
+    """Refuse the same requests as the reference, with another status."""
+
+    @functools.wraps(right)
+    def wrong(*arguments: Any) -> None:
+        try:
+            right(*arguments)
+        except RefusedRequest as refused:
+            raise RefusedRequest(status, str(refused)) from None
+
+    replace(right, wrong)
 
 
 @mutant("FRONT-161", profile=SERVE)
@@ -75,15 +89,7 @@ def judges_no_origin_of_the_modern_era() -> None:
 
 @mutant("FRONT-161", profile=SERVE)
 def a_foreign_origin_is_400() -> None:
-    right = Gate.check
-
-    def wrong(self: Gate, headers: Headers) -> None:
-        try:
-            right(self, headers)
-        except RefusedRequest as refused:
-            raise RefusedRequest(400, str(refused)) from None
-
-    replace(right, wrong)
+    refuse_with(400, Gate.check)
 
 
 @mutant("FRONT-161", profile=SERVE)
@@ -132,13 +138,7 @@ def judges_the_version_of_posts_only() -> None:
 
 @mutant("FRONT-162", profile=SERVE)
 def an_unknown_version_is_404() -> None:
-    def wrong(headers: Headers, config: Config) -> None:
-        try:
-            check_version(headers, config)
-        except RefusedRequest as refused:
-            raise RefusedRequest(404, str(refused)) from None
-
-    replace(check_version, wrong)
+    refuse_with(404, check_version)
 
 
 @mutant("FRONT-162", profile=SERVE)

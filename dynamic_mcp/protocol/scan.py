@@ -130,7 +130,7 @@ class Scan:
             self._keep(valid, 0, len(valid), self._changed if valid is text else len(valid))
             self._pass(at)
             return
-        beginning, depth, began_in_string = self._beginning(), len(self._open), self._in_string
+        beginning, depth = self._beginning(), len(self._open)
         lowest = self._follow(blank)
         if not (is_last or self._open):
             raise Invalid
@@ -141,7 +141,7 @@ class Scan:
         same = self._changed if valid is text else len(valid)
         if len(valid) != at:
             blank = _without_escapes(valid)
-        if depth and (lowest > 1 or (began_in_string and b'"' not in blank)):
+        if lowest > 1:
             self._keep(valid, 0, len(valid), same)
         else:
             self._split(valid, blank, depth, same)

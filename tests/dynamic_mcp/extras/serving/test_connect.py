@@ -263,7 +263,7 @@ async def test_call_without_an_answer_at_the_end_of_input_gets_an_error() -> Non
         assert "may have been carried out" in (await stdio.message(id=1))["error"]["message"]
 
 
-async def test_nobody_at_the_address_says_that_the_call_did_not_run() -> None:
+async def test_address_without_a_program_says_that_the_call_did_not_run() -> None:
     async with connected("http://127.0.0.1:9/mcp") as stdio:
         stdio.send(request("initialize", HELLO, id=1))
         message = (await stdio.message(id=1))["error"]["message"]
