@@ -3,6 +3,10 @@
 ``python -m conformance.mutants.observation run FILE WORD...`` is the reference with the WORDs as its arguments. When one of its functions
 runs for the first time, it appends the function's name to FILE, at once, so that SIGKILL loses none.
 ``python -m conformance.mutants.observation changes [NAME...]`` prints the functions that each mutant and design changes, as JSON.
+``python -m conformance.mutants.observation messages FOLDER`` prints, for each file of recorded messages in the FOLDER, the mutants that
+would alter one of them.
+
+A mutant that changes messages on the wire stands for itself in these lists, as `message:NAME`.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import HarnessError
+from conformance.mutants import recording, replace
 from conformance.mutants.loading import load_designs, load_mutants
 
 if TYPE_CHECKING:
@@ -27,6 +32,9 @@ if TYPE_CHECKING:
 
 _PACKAGE = "dynamic_mcp"
 _CONTAINERS = (dict, list, set)
+#: what the filter of messages replaces
+_FILTERED = frozenset({"frontend/client.py:take_over_stdio", "process/child.py:Child.__init__"})
+_MESSAGE = "message:"
 
 
 def main() -> None:
@@ -34,13 +42,16 @@ def main() -> None:
     what, *words = sys.argv[1:]
     if what == "run":
         observe(*words)
-    else:
+    elif what == "changes":
         print(json.dumps(changes(words)))
+    else:
+        print(json.dumps(message_changes(Path(words[0]))))
 
 
 def observe(file: str, *words: str) -> None:
     """Be the reference, and write down which of its functions run."""
-    sink = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    recording.record(file)
+    sink = recording.opened(file)
     root = _root()
     seen: set[CodeType] = set()
 
@@ -62,7 +73,35 @@ def changes(names: Sequence[str]) -> dict[str, list[str] | None]:
     """What `changed_by` says of these mutants and legitimate designs, or of all without a name."""
     programs: dict[str, Mutant | Legitimate] = {**load_mutants(), **load_designs()}
     before = Snapshot()
-    return {name: in_child(partial(changed_by, programs[name].apply, before)) for name in names or programs}
+    return {
+        name: in_child(partial(changed_by, name, programs[name].apply, before)) for name in names or programs
+    }
+
+
+def message_changes(folder: Path) -> dict[str, list[str]]:
+    """The changes on the wire that would alter a message of a recording in the folder, by the name of the recording."""
+    files = {file.name: recording.read(file) for file in sorted(folder.glob(f"*{recording.SUFFIX}"))}
+    found: dict[str, list[str]] = {name: [] for name in files}
+    programs: dict[str, Mutant | Legitimate] = {**load_mutants(), **load_designs()}
+    for name, one in programs.items():
+        for file in in_child(partial(_altered, one.apply, files)) or ():
+            found[file].append(f"{_MESSAGE}{name}")
+    return found
+
+
+def _altered(apply: Callable[[], None], files: dict[str, list[recording.Passed] | None]) -> list[str]:
+    apply()
+    if not recording.changes_messages():
+        return []
+    _apply_changes_on_the_wire_only()
+    return [name for name, passed in files.items() if passed is None or recording.altered(apply, passed)]
+
+
+def _apply_changes_on_the_wire_only() -> None:
+    """Let further calls of `apply` in this process replace no function, because the first call has."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("conformance.mutants") and vars(module).get("replace") is replace:
+            vars(module)["replace"] = lambda original, mistake: None
 
 
 def in_child(work: Callable[[], list[str] | None]) -> list[str] | None:
@@ -96,8 +135,8 @@ class Snapshot:
         }
 
 
-def changed_by(apply: Callable[[], None], before: Snapshot) -> list[str] | None:
-    """The functions of the reference that a mutant changes; None if it may change anything.
+def changed_by(name: str, apply: Callable[[], None], before: Snapshot) -> list[str] | None:
+    """What a mutant changes: functions of the reference, and messages on the wire. None means that it may be anything.
 
     A constant that is replaced changes the functions that read it. A library's function that is replaced, or a change that no module or
     class shows, may be seen anywhere. The change stays.
@@ -126,6 +165,10 @@ def changed_by(apply: Callable[[], None], before: Snapshot) -> list[str] | None:
             names.add(place[-1])
     if names:
         found.update(_name_of(code, root) for code in _codes(root) if names.intersection(code.co_names))
+    if found & _FILTERED and recording.changes_messages():
+        found = found - _FILTERED | {f"{_MESSAGE}{name}"}
+    elif found <= _FILTERED:
+        return None  # what it does with the filter is not to be seen here
     return sorted(found) or None
 
 

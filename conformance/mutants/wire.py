@@ -101,13 +101,18 @@ class Way:
                     return
             self._direction.at_end()
 
-    def _take(self, line: bytes) -> None:
+    def changed(self, line: bytes) -> list[Message | bytes]:
+        """What the changes of this direction make of a line, which counts as passed."""
         with _changing:
             passed = self._direction.changed(line, self)
             for one in passed:
                 message = decoded(one) if isinstance(one, bytes) else one
                 if message is not None:
                     self._note(message)
+        return passed
+
+    def _take(self, line: bytes) -> None:
+        passed = self.changed(line)
         self.send(*(one if isinstance(one, bytes) else msgspec.json.encode(one) + b"\n" for one in passed))
 
     def _note(self, message: Message) -> None:
@@ -128,7 +133,7 @@ class Direction:
         #: called when the sender of a connection closed it, before that passes
         self.at_end: Callable[[], object] = lambda: None
         self._install = install
-        self._changes: list[Callable[[bytes, Way], list[Message | bytes]]] = []
+        self.changes: list[Callable[[bytes, Way], list[Message | bytes]]] = []
 
     def __call__(self, *changes: Change) -> None:
         """Let each change alter, drop or add messages. Lines that are not a JSON object pass."""
@@ -162,7 +167,7 @@ class Direction:
     def changed(self, line: bytes, way: Way) -> list[Message | bytes]:
         """What the changes make of a line."""
         passed: list[Message | bytes] = [line]
-        for change in self._changes:
+        for change in self.changes:
             passed = [
                 new
                 for one in passed
@@ -172,7 +177,7 @@ class Direction:
 
     def _add(self, change: Callable[[bytes, Way], list[Message | bytes]]) -> None:
         self._install()
-        self._changes.append(change)
+        self.changes.append(change)
 
 
 def decoded(line: bytes) -> Message | None:

@@ -12,7 +12,7 @@ import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import msgspec
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from conformance.mutation.plan import Trial
     from conformance.workbench.workbench import Workbench
 
+_T = TypeVar("_T")
 _MODULE = "conformance.mutants.observation"
 
 
@@ -56,12 +57,25 @@ def can_tell(trial: Trial, changed: frozenset[str] | None, observed: dict[str, f
 
 def changed_functions() -> dict[str, frozenset[str] | None]:
     """The functions of the reference that each mutant and each design changes. Raises `HarnessError`."""
+    return _told("changes", dict[str, frozenset[str] | None])
+
+
+def _changed_messages(folder: Path) -> dict[str, frozenset[str]]:
+    """The changes on the wire that would alter a message that was recorded, by the id of the check. Raises `HarnessError`."""
+    found: dict[str, frozenset[str]] = {}
+    for file, names in _told("messages", dict[str, frozenset[str]], str(folder)).items():
+        check = file.partition(".")[0]
+        found[check] = found.get(check, frozenset()) | names
+    return found
+
+
+def _told(what: str, kind: type[_T], *words: str) -> _T:
     done = subprocess.run(
-        [sys.executable, "-m", _MODULE, "changes"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", _MODULE, what, *words], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise HarnessError(f"the changes of the mutants could not be listed: {done.stderr.strip()[-500:]}")
-    return msgspec.json.decode(done.stdout, type=dict[str, frozenset[str] | None])
+        raise HarnessError(f"the {what} of the mutants could not be listed: {done.stderr.strip()[-500:]}")
+    return msgspec.json.decode(done.stdout, type=kind)
 
 
 async def functions_run(
@@ -81,8 +95,10 @@ async def functions_run(
 
         execution = Execution(make_sut(), open_workbench=observing)
         await schedule([(execution, check) for check in checks], jobs)
+        messages = await anyio.to_thread.run_sync(_changed_messages, folder)
         return {
             id_: frozenset((folder / id_).read_text(encoding="utf-8").splitlines())
+            | messages.get(id_, frozenset())
             for id_, result in execution.results.items()
             if result.verdict is Verdict.PASS and (folder / id_).exists()
         }

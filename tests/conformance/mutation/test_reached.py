@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ import pytest
 
 from conformance.checks.loading import load_checks
 from conformance.mutants.loading import load_mutants
+from conformance.mutants.recording import Passed, read
 from conformance.mutation.plan import ProgramKind, Trial
 from conformance.mutation.reached import can_tell, functions_run
 from tests.conformance.fakes import MUST, passing
@@ -64,16 +66,68 @@ def test_the_changes_of_mutants_are_the_functions_that_they_replace() -> None:
     assert json.loads(done.stdout) == {
         "goes-wherever-it-is-led": ["oauth/reach.py:NetworkReach.addresses"],
         "kills-before-a-handler-can-end": ["process/child.py:Child.terminate"],
-        "drops-the-dialect-of-schemas": ["process/child.py:Child.__init__"],
+        "drops-the-dialect-of-schemas": ["message:drops-the-dialect-of-schemas"],
         "follows-redirects": None,
     }
     assert set(names) < load_mutants().keys()
 
 
 def test_a_check_is_observed_while_it_runs() -> None:
-    """A check of a stdio upstream runs the code of children, and none of sign-ins."""
+    """A check of a stdio upstream runs the code of children, and none of sign-ins. It sends no ping."""
     checks = load_checks()
     found = anyio.run(functions_run, [checks["STD-001"], checks["CFG-001"]], 2)
     assert "process/child.py:Child.__init__" in found["STD-001"]
     assert not any(name.startswith("oauth/authorization.py") for name in found["STD-001"])
     assert "config/load.py:load" in found["CFG-001"]
+    assert "message:answers-with-a-constant-version" in found["STD-001"]
+    assert "message:does-not-know-ping" not in found["STD-001"]
+
+
+# Runs the changes of one mutant on messages, in a process of its own, because they replace parts of the filter.
+ALTERED = """
+import json, sys
+from conformance.mutants import recording
+from conformance.mutants.loading import load_mutant
+passed = [recording.Passed(direction, 0, json.dumps(message).encode() + b"\\n") for direction, message in json.loads(sys.argv[2])]
+print(recording.altered(load_mutant(sys.argv[1]).apply, passed))
+"""
+LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+PING = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+ANSWER = {"jsonrpc": "2.0", "id": 2, "result": {}}
+
+
+UNKNOWN = {"jsonrpc": "2.0", "method": "notifications/unknown"}
+ONE_BY_ONE = "serves-one-request-after-the-other"
+
+
+@pytest.mark.parametrize(
+    ("mutant", "passed", "is_altered"),
+    [
+        ("does-not-know-ping", [("from_client", PING), ("to_client", ANSWER)], True),
+        ("does-not-know-ping", [("from_client", LIST), ("to_client", {**ANSWER, "id": 1})], False),
+        # The answer belongs to another request.
+        ("does-not-know-ping", [("from_client", {**PING, "id": 1}), ("to_client", ANSWER)], False),
+        # A change that holds a message back, and one that sends another one.
+        (ONE_BY_ONE, [("from_client", LIST), ("from_client", PING)], True),
+        (ONE_BY_ONE, [("from_client", PING), ("to_client", ANSWER), ("from_client", LIST)], False),
+        ("answers-unknown-notifications", [("from_client", UNKNOWN)], True),
+        # Writes each message anew, with the same members.
+        ("sends-missing-arguments-as-null", [("from_client", LIST), ("to_upstream", LIST)], False),
+    ],
+)
+def test_a_change_on_the_wire_is_tried_on_the_messages_of_a_check(
+    mutant: str, passed: object, is_altered: bool
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ALTERED, mutant, json.dumps(passed)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(is_altered)
+
+
+def test_a_recording_that_was_cut_short_ends_with_its_last_whole_message(tmp_path: Path) -> None:
+    file = tmp_path / "STD-001.1.messages"
+    file.write_bytes(b'to_client 0 3\n{}\nto_client 0 9\n{"id')
+    assert read(file) == [Passed("to_client", 0, b"{}\n")]
