@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace, wire
 from conformance.mutants.wire import is_modern
-from dynamic_mcp.frontend import bridge, exchange
+from dynamic_mcp.frontend import bridge, questions
 
 if TYPE_CHECKING:
     from conformance.mutants.wire import Changed, Message, Way
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @mutant("FRONT-031")
 def shows_a_legacy_client_questions_as_the_result() -> None:
     """An `input_required` result looks like the final success."""
-    replace(exchange.questions_of, lambda result: None)
+    replace(questions.questions_of, lambda result: None)
 
 
 @mutant("FRONT-031")

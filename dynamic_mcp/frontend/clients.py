@@ -167,6 +167,8 @@ class Clients:
         )
         #: shared pools by what they offer to servers
         self.pools: dict[bytes, Pool] = {}
+        #: the calls of clients without sessions
+        self.exchanges = Exchanges()
         #: set while there is neither a client nor a shared pool
         self.idle = asyncio.Event()
         self.idle.set()
@@ -184,6 +186,7 @@ class Clients:
                 await anyio.sleep_forever()
         finally:
             self.backlog.close()
+            self.exchanges.close()
             for timer in self._ends.values():
                 timer.cancel()
 
@@ -193,16 +196,16 @@ class Clients:
         *,
         outlet: Outlet | None = None,
         folder: Path | None = None,
-        exchanges: Exchanges | None = None,
+        has_session: bool = True,
     ) -> Client:
         """Add a client. Raises TooManyClients. Only valid while ``run`` runs.
 
-        ``send`` writes one line to it, and ``outlet`` tells what waits for it. ``folder`` is its working directory. Clients
-        without sessions can have ``exchanges`` in common, so that one continues the call of another by its unguessable state.
+        ``send`` writes one line to it, and ``outlet`` tells what waits for it. ``folder`` is its working directory. A client
+        without a session can continue the call of another one by its unguessable state.
         """
         if len(self.open_clients) >= MAX_CLIENTS:
             raise TooManyClients(f"the proxy serves {MAX_CLIENTS} clients already")
-        client = Client(self, send, outlet, folder, exchanges)
+        client = Client(self, send, outlet, folder, None if has_session else self.exchanges)
         self.open_clients[client.number] = client
         self.idle.clear()
         return client
@@ -250,8 +253,7 @@ class Clients:
             client.own.end()
         for offer, pool in self.pools.items():
             if not pool.members and offer not in self._ends and self._linger < float("inf"):
-                timer = asyncio.get_running_loop().call_later(self._linger, self._end, offer)
-                self._ends[offer] = timer
+                self._end_later(offer)
         self._note_idle()
 
     def _begin_own(self, client: Client) -> None:
@@ -269,8 +271,15 @@ class Clients:
         self._tasks.start_soon(pool.run)
         return pool
 
+    def _end_later(self, offer: bytes) -> None:
+        self._ends[offer] = asyncio.get_running_loop().call_later(self._linger, self._end, offer)
+
     def _end(self, offer: bytes) -> None:
         del self._ends[offer]
+        if self.exchanges.wait_for(self.pools[offer].groups.values()):
+            # The user may take longer than that to answer.
+            self._end_later(offer)
+            return
         self.pools.pop(offer).end()
         self._note_idle()
 

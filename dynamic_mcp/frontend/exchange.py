@@ -12,17 +12,18 @@ client can answer any upstream:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
+from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
 from dynamic_mcp.frontend import bridge
 from dynamic_mcp.frontend.attribution import attributed_refusal, attributed_result
 from dynamic_mcp.frontend.call import Call
+from dynamic_mcp.frontend.questions import Question, ask_client, questions_of
 from dynamic_mcp.frontend.session import (
     REQUIRED_CAPABILITIES,
     USER_TIMEOUT,
@@ -32,87 +33,17 @@ from dynamic_mcp.frontend.session import (
     shows_pages,
 )
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 from dynamic_mcp.protocol.pending import ASKS_THE_USER, MAX_ASKING
-from dynamic_mcp.wording import cut
 
-#: Rounds of questions in one call, and questions in one round.
+#: Rounds of questions in one call.
 MAX_ROUNDS = 20
-MAX_QUESTIONS = 64
-#: Bytes of the questions in one round. Each question becomes objects and a task.
-MAX_QUESTIONS_SIZE = 8 << 20
 
 #: Answers one request of the client: the result, as JSON. Raises Refusal and UpstreamError.
 Handler = Callable[[Call], Coroutine[Any, Any, bytes]]
 
-_INPUT_REQUIRED = b'"input_required"'
 #: The beginning of each ``requestState`` of the proxy; every other state belongs to an upstream.
 _STATE_PREFIX = "dynamic-mcp:"
-
-
-class Question(msgspec.Struct):
-    """One request that the client has to answer."""
-
-    method: str
-    params: Raw = Raw(b"{}")
-
-
-class Questions(msgspec.Struct):
-    """An ``input_required`` result."""
-
-    requests: dict[str, Question] = msgspec.field(name="inputRequests", default_factory=dict)
-    state: Raw = msgspec.field(name="requestState", default=Raw(b""))
-
-
-class _Type(msgspec.Struct):
-    kind: str | None = msgspec.field(name="resultType", default=None)
-
-
-def questions_of(result: bytes) -> Questions | None:
-    """The questions in a result of a modern upstream; None for a final result. Raises UpstreamFailed if they are invalid."""
-    if _INPUT_REQUIRED not in result:
-        return None
-    try:
-        if msgspec.json.decode(result, type=_Type).kind != "input_required":
-            return None
-        if len(result) > MAX_QUESTIONS_SIZE:
-            raise UpstreamFailed(f"its questions are larger than {jsonrpc.format_size(MAX_QUESTIONS_SIZE)}")
-        questions = msgspec.json.decode(result, type=Questions)
-    except msgspec.DecodeError:
-        raise UpstreamFailed("its question to the user cannot be read") from None
-    if len(questions.requests) > MAX_QUESTIONS:
-        raise UpstreamFailed(
-            f"it asks {len(questions.requests)} questions at once; the proxy passes on at most {MAX_QUESTIONS}"
-        )
-    return questions
-
-
-async def ask_client(
-    questions: Questions, can: Callable[[str], bool], ask: Callable[[str, bytes], Awaitable[bytes]]
-) -> Raw:
-    """Send all questions to a legacy client at once; the ``inputResponses`` for the second call.
-
-    ``can`` says whether the client has a capability. Raises UpstreamFailed if the client cannot answer, or refuses to.
-    """
-    for question in questions.requests.values():
-        if not can(REQUIRED_CAPABILITIES.get(question.method, "")):
-            raise UpstreamFailed(f"the tool needs {cut(question.method)}, which this client does not support")
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            answers = {
-                key: tasks.create_task(_answer_to(ask, question))
-                for key, question in questions.requests.items()
-            }
-    except* UpstreamError:
-        # The first refusal has cancelled the other questions.
-        raise UpstreamFailed("the client did not answer the tool's request") from None
-    by_key = {key: Raw(task.result()) for key, task in answers.items()}
-    return Raw(msgspec.json.encode(by_key))
-
-
-async def _answer_to(ask: Callable[[str, bytes], Awaitable[bytes]], question: Question) -> bytes:
-    return await ask(question.method, bytes(question.params))
 
 
 class Exchange:
@@ -141,10 +72,14 @@ class Exchange:
         """Whether the upstream works on one of these calls for this exchange."""
         return self._call in calls
 
+    def is_about(self, groups: Collection[Group]) -> bool:
+        """Whether the call is made to one of these groups, or waits for it."""
+        return self._call.group in groups or self._call.awaited in groups
+
     def can_show_page(self, group: Group) -> bool:
         """Whether this call waits for the group, and its client can show a page to its user."""
         return (
-            group in (self._call.group, self._call.awaited)
+            self.is_about((group,))
             and not self._work.done()
             and shows_pages(self._call.incoming.capabilities)
         )
@@ -262,6 +197,10 @@ class Exchanges:
     def find_for_page(self, group: Group) -> Exchange | None:
         """A call that waits for the group, and whose client can show a page to its user."""
         return next((exchange for exchange in self._running if exchange.can_show_page(group)), None)
+
+    def wait_for(self, groups: Collection[Group]) -> bool:
+        """Whether a call to one of these groups waits for a second call."""
+        return any(exchange.is_about(groups) for exchange, _ in self._waiting.values())
 
     def close(self) -> None:
         """Cancel the calls that wait for a second call."""

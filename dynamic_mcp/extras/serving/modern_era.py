@@ -20,7 +20,6 @@ from dynamic_mcp.extras.serving.refused import MODERN_STATUS, RefusedRequest, re
 from dynamic_mcp.extras.serving.stream import Stream, answer_post, while_there
 from dynamic_mcp.extras.serving.versions import serves_modern, supported
 from dynamic_mcp.frontend.clients import Client, Clients, TooManyClients
-from dynamic_mcp.frontend.exchange import Exchanges
 from dynamic_mcp.frontend.subscriptions import ListenFilter
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
@@ -50,7 +49,6 @@ class ModernEra:
     def __init__(self, clients: Clients, limits: ServingLimits) -> None:
         self._clients = clients
         self._limits = limits
-        self._exchanges = Exchanges()
         self._open: set[Client] = set()
 
     async def post(self, posted: Posted, headers: Headers, origin: str, receive: Receive, send: Send) -> None:
@@ -63,7 +61,7 @@ class ModernEra:
             return
         outlet = _RequestOutlet(self._limits)
         try:
-            client = self._clients.open(outlet.stream.put, outlet=outlet, exchanges=self._exchanges)
+            client = self._clients.open(outlet.stream.put, outlet=outlet, has_session=False)
         except TooManyClients as error:
             headers_ = {"Retry-After": "1"}
             raise RefusedRequest(
@@ -103,7 +101,7 @@ class ModernEra:
     async def close(self) -> None:
         """Answer the requests in flight, within some seconds, and end every other one."""
         await asyncio.gather(*(client.finish(anyio.sleep_forever()) for client in self._open))
-        self._exchanges.close()
+        self._clients.exchanges.close()
 
     def _check(self, message: Message, posted: Posted, headers: Headers) -> None:
         """Raises RefusedRequest for a message that its headers or the envelope do not allow."""

@@ -18,7 +18,6 @@ from dynamic_mcp.config.model import Config, Features, Server, StdioTransport, T
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.frontend import clients as clients_module
 from dynamic_mcp.frontend.clients import Client, Clients, TooManyClients
-from dynamic_mcp.frontend.exchange import Exchanges
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.hooks import Hooks
@@ -383,10 +382,9 @@ async def test_clients_without_sessions_continue_a_call_by_its_state() -> None:
         params = {"name": "call_dynamic_tool", "arguments": arguments, "_meta": meta, **more}
         person.send(id=1, method="tools/call", params=params)
 
-    exchanges = Exchanges()
     async with running() as proxy:
         # Each request comes from a client of its own, with the same id.
-        posts = [Person(proxy, {}, exchanges=exchanges) for _ in range(4)]
+        posts = [Person(proxy, {}, has_session=False) for _ in range(4)]
         call(posts[0])
         await proxy.calls(1)
         call(posts[1])
@@ -410,7 +408,30 @@ async def test_clients_without_sessions_continue_a_call_by_its_state() -> None:
         assert (await asking)["result"] == {"own": 2}
         shared.answer(first, {"content": [], "is": "done"})
         assert (await posts[3].answer(1))["result"]["is"] == "done"
-    exchanges.close()
+
+
+async def test_servers_stay_while_the_user_of_a_client_without_a_session_thinks() -> None:
+    meta = {**REQUEST_META, "io.modelcontextprotocol/clientCapabilities": SAMPLING}
+    params = {"name": "call_dynamic_tool", "arguments": {"group": "a", "name": "act"}, "_meta": meta}
+    async with running(linger=0.05) as proxy:
+        post = Person(proxy, {}, has_session=False)
+        post.send(id=1, method="tools/call", params=params)
+        (request,) = await proxy.calls(1)
+        (shared,) = proxy.servers
+        asking = asyncio.create_task(shared.asks("q", "hello"))
+        result = (await post.answer(1))["result"]
+        await post.client.close()
+        await asyncio.sleep(0.2)  # four times as long as servers outlive their last client
+        assert not shared.closed
+        (key,) = result["inputRequests"]
+        more = {"inputResponses": {key: {}}, "requestState": result["requestState"]}
+        post = Person(proxy, {}, has_session=False)
+        post.send(id=2, method="tools/call", params={**params, **more})
+        await asking
+        shared.answer(request, {"content": []})
+        assert "result" in await post.answer(2)
+        await post.client.close()
+        await eventually(lambda: shared.closed, "the end of the server")
 
 
 async def test_clients_with_other_capabilities_do_not_share_a_server() -> None:

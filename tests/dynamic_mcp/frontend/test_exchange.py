@@ -9,7 +9,8 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
 from dynamic_mcp.frontend.call import Call, Incoming
-from dynamic_mcp.frontend.exchange import Exchange, Exchanges, Question, Questions, ask_client
+from dynamic_mcp.frontend.exchange import Exchange, Exchanges
+from dynamic_mcp.frontend.questions import Question, Questions, ask_client
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol.jsonrpc import Refusal
 from tests.dynamic_mcp.fakes import FakeGroup, server
