@@ -19,6 +19,7 @@ from dynamic_mcp.extras.serving.limits import LIMITS, ServingLimits
 from dynamic_mcp.extras.sharing.report import report
 from dynamic_mcp.frontend.clients import Clients
 from dynamic_mcp.tasks import TaskSet
+from dynamic_mcp.upstream.http.library import notice_dead_peers
 
 #: Connections that wait for the loop.
 _BACKLOG = 128
@@ -113,6 +114,9 @@ def _listening(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises ConfigError."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror or error}") from None
+    # The connections that it accepts do the same.
+    notice_dead_peers(listening)
+    return listening

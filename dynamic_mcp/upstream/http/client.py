@@ -31,6 +31,7 @@ from dynamic_mcp.upstream.http.cookies import Cookies
 from dynamic_mcp.upstream.http.library import (
     CONNECT_TIMEOUT,
     check_codings,
+    open_socket,
     resolver,
     response_class,
     translated_errors,
@@ -125,7 +126,9 @@ class HttpClient:
         # A proxy resolves the name itself.
         resolving = None if self._proxy is not None else resolver(library, self._credentials.admitted)
         self._session = library.ClientSession(
-            connector=library.TCPConnector(limit=0, ssl=trust, resolver=resolving),
+            connector=library.TCPConnector(
+                limit=0, ssl=trust, resolver=resolving, socket_factory=open_socket
+            ),
             cookie_jar=library.DummyCookieJar(),
             timeout=library.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
             read_bufsize=_READ_BUFFER,

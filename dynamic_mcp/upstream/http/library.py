@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Seconds to make one connection.
 CONNECT_TIMEOUT = 10.0
+#: Seconds until a silent connection to a peer that is gone without a sign ends.
+DEAD_AFTER = 80
 #: Interim replies (1xx) before the reply to one request.
 MAX_INTERIM = 100
 #: The content codings that aiohttp can decompress; brotli and zstd only if their libraries are installed.
@@ -68,6 +70,28 @@ def resolver(library: Any, admitted: Callable[[list[str]], list[str]]) -> Any:
             return [place for place in found if place["host"] in kept]
 
     return AdmittingResolver()
+
+
+def open_socket(place: tuple[Any, ...]) -> socket.socket:
+    """A socket for an entry of ``getaddrinfo``."""
+    family, kind, protocol = place[:3]
+    opened = socket.socket(family, kind, protocol)
+    notice_dead_peers(opened)
+    return opened
+
+
+def notice_dead_peers(connection: socket.socket) -> None:
+    """End a connection that waits while its peer or the network is gone, after ``DEAD_AFTER`` seconds (RFC 9293, 3.8.4).
+
+    The streams of MCP may say nothing for hours. Without this, one that lost its network stays silent for ever.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # macOS has another name for it.
+    idle = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)
+    if idle is not None:
+        connection.setsockopt(socket.IPPROTO_TCP, idle, DEAD_AFTER // 2)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, DEAD_AFTER // 8)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
 
 @contextmanager

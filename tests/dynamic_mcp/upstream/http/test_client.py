@@ -8,10 +8,12 @@ import os
 import resource
 import socket
 import ssl
+import sys
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,8 +24,9 @@ from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.secret import Secret
+from dynamic_mcp.upstream.http import client as client_module
 from dynamic_mcp.upstream.http.client import HttpClient, _merged
-from dynamic_mcp.upstream.http.library import MAX_INTERIM
+from dynamic_mcp.upstream.http.library import DEAD_AFTER, MAX_INTERIM, notice_dead_peers, open_socket
 from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.upstream.http.scripted_server import Request, site
 
@@ -277,6 +280,34 @@ async def test_unread_body_closes_the_connection(tmp_path: Path) -> None:
             pass
         async with asyncio.timeout(WITHIN):
             await seen.wait()
+
+
+async def test_connections_notice_a_peer_that_is_gone_without_a_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[socket.socket] = []
+
+    def remembered(place: tuple[Any, ...]) -> socket.socket:
+        opened.append(open_socket(place))
+        return opened[-1]
+
+    monkeypatch.setattr(client_module, "open_socket", remembered)
+    async with site(say_hello) as server, connected_client(tmp_path, server.url) as client:
+        async with client.request("GET", {}) as reply:
+            assert await reply.body(1000) == b"hello"
+        (connection,) = opened
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other names for the options")
+def test_a_dead_peer_is_noticed_in_the_time_that_is_promised() -> None:
+    with socket.socket() as connection:
+        notice_dead_peers(connection)
+        idle, interval, probes = (
+            connection.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
+    assert idle + interval * probes == DEAD_AFTER
 
 
 async def cause(tmp_path: Path, url: str, headers: Mapping[str, str] | None = None) -> str:
