@@ -37,6 +37,9 @@ EDGE = 4096
 #: The messages of one batch. Each one takes memory and an answer of its own.
 MAX_BATCH = 1000
 
+#: Bytes of a line that is found faster by itself.
+_LONG_LINE = 1 << 10
+
 #: Called twice for an oversized message: with its beginning when it passes the bound, and with its end (``True``) when it ends.
 OnOversized = Callable[[bytes, bool], None]
 
@@ -44,13 +47,18 @@ OnOversized = Callable[[bytes, bool], None]
 def split_lines(chunk: bytes) -> tuple[list[bytes], bytes]:
     """The lines that end in ``chunk``, and what follows them.
 
-    ``rpartition`` searches with instructions of the processor. ``split`` tests each byte, which takes thirty times as long; almost
-    every chunk of a large result holds one line end or none.
+    ``rpartition`` and ``find`` search with instructions of the processor. ``split`` tests each byte, which takes thirty times as long for
+    a long line, and less time for short ones.
     """
     before, end, rest = chunk.rpartition(b"\n")
     if not end:
         return [], rest
-    return before.split(b"\n") if b"\n" in before else [before], rest
+    lines, start = [], 0
+    while (at := before.find(b"\n", start)) >= start + _LONG_LINE:
+        lines.append(before[start:at])
+        start = at + 1
+    before = before[start:]
+    return lines + ([before] if at < 0 else before.split(b"\n")), rest
 
 
 class LineSplitter:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.protocol.jsonrpc import NULL, decode_members
+from dynamic_mcp.protocol.outline import without_long_texts
 from dynamic_mcp.protocol.pieces import LARGE
 
 #: Objects and arrays inside each other that are searched.
@@ -65,6 +66,8 @@ _CONTAINERS = frozenset({"annotations", "arguments", "content", "contents", "ico
 #: The list that a result has to have, by method.
 _LISTS = {"tools/call": "content", "resources/read": "contents", "prompts/get": "messages"}
 _IS_LIST = re.compile(rb'"content"\s*:\s*\[')
+#: takes half the time of ``in`` for a long text
+_HAS_NULL = re.compile(NULL).search
 
 _decode_entries = msgspec.json.Decoder(list[Raw]).decode
 
@@ -74,7 +77,8 @@ def valid_result(method: str, result: bytes) -> bytes:
     name = _LISTS.get(method)
     if name is None or len(result) > LARGE:
         return result
-    if NULL not in result and (method != "tools/call" or _IS_LIST.search(result)):
+    outline = without_long_texts(result)
+    if _HAS_NULL(outline) is None and (method != "tools/call" or _IS_LIST.search(outline)):
         return result
     members = decode_members(result)
     listed = members.get(name)

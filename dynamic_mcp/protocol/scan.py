@@ -24,7 +24,8 @@ SLICE = 1 << 15
 #: The longest stretch without a place to cut, for example a number.
 MAX_UNCUT = 1 << 20
 
-_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+#: Others hide neither a quote nor the end of a string, and to replace them takes twice the time.
+_ESCAPE = re.compile(rb'\\[\\"]')
 _HIGH = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _BEGUN = rb"\\(?:u[0-9a-fA-F]{0,3})?"
 #: an escape at the end that the next slice continues; a high surrogate belongs to the low one after it
@@ -262,7 +263,7 @@ def one_line(text: bytes) -> bytes:
 
 
 def _without_escapes(text: bytes) -> bytes:
-    """A text of the same length in which no quote, comma or bracket is escaped."""
+    """A text of the same length in which no quote is escaped."""
     return _ESCAPE.sub(b"__", text) if b"\\" in text else text
 
 

@@ -31,7 +31,9 @@ from tests.dynamic_mcp.jsontexts import json_tokens, number_texts, string_texts
 MIB = 1 << 20
 
 streams = st.lists(
-    st.sampled_from([b"\n", b"\r\n", b" ", b"\t", b"\r", b"{}", b"long " * 50, b"\x85", b"\0"])
+    st.sampled_from(
+        [b"\n", b"\r\n", b" ", b"\t", b"\r", b"{}", b"long " * 50, b"long " * 500, b"\x85", b"\0"]
+    )
     | st.binary(max_size=5)
 ).map(b"".join)
 
