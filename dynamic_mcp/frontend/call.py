@@ -6,7 +6,7 @@ What the client wrote stays the same bytes, except what belongs to one hop: the 
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -26,6 +26,8 @@ from dynamic_mcp.wording import explain
 _MIN_SPENT = 0.05
 
 _T = TypeVar("_T")
+
+_ABSENT = Raw(b"")
 
 
 class Incoming(msgspec.Struct):
@@ -68,8 +70,8 @@ class Call:
     def __init__(self, incoming: Incoming) -> None:
         """Raises Refusal if ``params`` or its ``_meta`` is not an object."""
         self.incoming = incoming
-        #: loop time
-        self.received = asyncio.get_running_loop().time()
+        #: monotonic time: ``get_running_loop`` takes a system call each time
+        self.received = time.monotonic()
         self.has_begun = False
         #: whether the call gets an error, because the proxy ends
         self.is_given_up = False
@@ -84,14 +86,14 @@ class Call:
         #: the members of params; their values are the client's bytes
         self.members = _object(incoming.params, "params")
         #: the answers to an earlier ``input_required``, and its state
-        self.inputs = self.members.pop("inputResponses", Raw(b""))
-        self.state = self.members.pop("requestState", Raw(b""))
-        meta = _object(self.members.pop("_meta", Raw(b"")), "_meta")
+        self.inputs = self.members.pop("inputResponses", _ABSENT)
+        self.state = self.members.pop("requestState", _ABSENT)
+        meta = _object(self.members.pop("_meta", _ABSENT), "_meta")
         token = meta.pop("progressToken", None)
         #: the progress for the client, if it wants any
         self.progress = None if token is None else CallProgress(incoming.send, token)
         self._meta = {name: raw for name, raw in meta.items() if name not in era.HOP_KEYS}
-        #: loop time at which the clock of the call began; ``options`` notes the seconds before the request
+        #: monotonic time at which the clock of the call began; ``options`` notes the seconds before the request
         self._began: float | None = None
         self.spent = 0.0
         #: seconds that questions to the client took, which do not count
@@ -117,14 +119,19 @@ class Call:
         raw = self.members.get("group", NULL)
         return None if bytes(raw) == NULL else decode(self.incoming.method, Raw(raw), str, "group")
 
-    def params(self, members: dict[str, Raw]) -> bytes:
-        """Params for the upstream: ``members``, with the answers, the state and the metadata of the call."""
-        others = {"inputResponses": self.inputs, "requestState": self.state, "_meta": self._meta}
-        return msgspec.json.encode(members | {name: value for name, value in others.items() if value})
+    def params(self, members: dict[str, object]) -> bytes:
+        """Params for the upstream: ``members``, which it changes, with the answers, the state and the metadata of the call."""
+        if self.inputs:
+            members["inputResponses"] = self.inputs
+        if self.state:
+            members["requestState"] = self.state
+        if self._meta:
+            members["_meta"] = self._meta
+        return msgspec.json.encode(members)
 
     def seconds_left(self, timeout: float) -> float:
         """What is left of ``timeout`` seconds for everything that this call needs. The first use starts the clock."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if self._began is None:
             self._began = now
         return max(timeout - (now - self._began - self.asked), 0.0)

@@ -12,6 +12,7 @@ client can answer any upstream:
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -228,7 +229,6 @@ def elicit_by_request(handler: Handler, session: ClientSession) -> Handler:
     """A handler for a legacy client: it sends questions as requests, and makes the call again with the answers."""
 
     async def run(call: Call) -> bytes:
-        loop = asyncio.get_running_loop()
         for _ in range(MAX_ROUNDS):
             try:
                 result = await handler(call)
@@ -241,14 +241,14 @@ def elicit_by_request(handler: Handler, session: ClientSession) -> Handler:
             if questions is None:
                 return bridge.legacy_result(result)
             assert call.group is not None
-            began, ask = loop.time(), partial(session.ask, call.group, reply=call.incoming.send)
+            began, ask = time.monotonic(), partial(session.ask, call.group, reply=call.incoming.send)
             try:
                 async with asyncio.timeout(MAX_ASKING - call.asked):
                     call.inputs = await ask_client(questions, session.has_capability, ask)
             except TimeoutError:
                 raise UpstreamFailed(f"its questions took more than {MAX_ASKING:g} s") from None
             if any(question.method in ASKS_THE_USER for question in questions.requests.values()):
-                call.asked += loop.time() - began
+                call.asked += time.monotonic() - began
             call.state = questions.state
         raise UpstreamFailed(f"it asked more than {MAX_ROUNDS} times")
 

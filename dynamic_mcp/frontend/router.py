@@ -84,7 +84,8 @@ class Router:
         """Handle one line from the client."""
         reply = reply or self._send
         try:
-            if first_character(line) == b"[":
+            # Almost every line begins with a brace, so this asks nothing else about it.
+            if line[:1] != b"{" and first_character(line) == b"[":
                 self._receive_batch(line, reply)
             else:
                 self._receive_one(line, reply)
@@ -241,8 +242,8 @@ class Router:
         except Refusal as refusal:
             self._hooks.record("refused", outcome="refused", method=incoming.method, code=refusal.code)
             incoming.answer(error_line(incoming, refusal.error))
-        if incoming.method != "ping":
-            self._session.set_ready(incoming.capabilities, incoming.client_info)
+            if incoming.method != "ping":
+                self._session.set_ready(incoming.capabilities, incoming.client_info)
 
     def _route_legacy(self, incoming: Incoming) -> None:
         match incoming.method:

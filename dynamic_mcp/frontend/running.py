@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Refusal
-from dynamic_mcp.protocol.large import beside_the_loop
+from dynamic_mcp.protocol.large import SLOW_COPY, beside_the_loop
 
 #: Seconds for the calls in flight once the client has closed its end of stdin. The official SDKs wait 2 s and then send SIGTERM.
 LAST_ANSWERS = 1.5
@@ -40,6 +41,8 @@ class RunningCalls:
     def __init__(self, relay: Relay, hooks: Hooks) -> None:
         self._relay = relay
         self._hooks = hooks
+        # To ask for the loop takes a system call each time.
+        self._loop = asyncio.get_running_loop()
         self._running: dict[object, tuple[asyncio.Task[None], Call]] = {}
         self._has_answered = False
 
@@ -52,7 +55,7 @@ class RunningCalls:
         call.owner = self._relay
         context = None if incoming.span is None else incoming.span.context
         # This table owns the task. A set of tasks (``tasks``) or a task group would cost each call more.
-        task = asyncio.get_running_loop().create_task(self._run(call, handler, key), context=context)
+        task = self._loop.create_task(self._run(call, handler, key), context=context)
         self._running[key] = task, call
 
     def cancel(self, id: Raw) -> None:
@@ -62,8 +65,7 @@ class RunningCalls:
 
     async def finish(self, gone: Coroutine[Any, Any, None]) -> None:
         """Wait for the calls in flight, for a few seconds at most, and no longer than ``gone``. The others get an error."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = time.monotonic()
         leaving = asyncio.ensure_future(gone)
         older = [
             key
@@ -74,7 +76,7 @@ class RunningCalls:
             if tasks := [self._running[key][0] for key in keys if key in self._running]:
                 # The end of this wait does not cancel the calls.
                 answered = asyncio.ensure_future(asyncio.wait(tasks))
-                left = max(now + seconds - loop.time(), 0.0)
+                left = max(now + seconds - time.monotonic(), 0.0)
                 await asyncio.wait([answered, leaving], timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 answered.cancel()
                 for key in keys:
@@ -129,6 +131,8 @@ class RunningCalls:
         incoming = call.incoming
         try:
             result = await handler(call)
+            if len(result) < SLOW_COPY:
+                return result_line(incoming, result)
             return await beside_the_loop(len(result), partial(result_line, incoming, result))
         except Refusal as refusal:
             if not call.is_watched:

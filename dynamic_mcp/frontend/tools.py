@@ -7,9 +7,10 @@ Results and definitions of an upstream's tools are the bytes that the upstream s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -63,14 +64,17 @@ class Toolbox:
         refuse_cursor(params)
         return tool_surface.tool_list(self.definitions)
 
-    async def run(self, call: Call) -> bytes:
-        """The result of a call of one of the two tools. Raises UpstreamError, and Refusal for what is no call of them."""
+    def run(self, call: Call) -> Coroutine[Any, Any, bytes]:
+        """The result of a call of one of the two tools. Raises UpstreamError, and Refusal for what is no call of them.
+
+        It returns the coroutine of the tool, because one more around it would cost every call.
+        """
         name = call.read("name", str)
         arguments = call.members.get("arguments") or Raw(b"{}")
         if name == CALL:
-            return await self._watched_call(arguments, call)
+            return self._watched_call(arguments, call)
         if name == GET:
-            return await self._get(arguments, call)
+            return self._get(arguments, call)
         raise Refusal(INVALID_PARAMS, f"Unknown tool: {cut(name)}. This server has {GET} and {CALL}.")
 
     async def _get(self, arguments: Raw, call: Call) -> bytes:
@@ -116,9 +120,11 @@ class Toolbox:
     async def _call(self, parsed: CallArguments, call: Call) -> bytes:
         """Find the tool and call it. Raises CallRefused and UpstreamError."""
         call.group = group = self._group(parsed.group)
-        _refuse_switched_off(group, parsed.name)
-        await group.connected()
+        if group.switched_off_by(parsed.name):
+            _refuse_switched_off(group, parsed.name)
         # The usual case costs no further coroutine.
+        if group.upstream is None:
+            await group.connected()
         listing = group.certain_listing(TOOLS)
         if listing is None:
             listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)))
@@ -130,7 +136,7 @@ class Toolbox:
             raise CallRefused(_no_tool(group, name, listing) + parsed.about_others())
         definition = listing[name]
         args = parsed.for_tool(name, definition)
-        params = call.params({"name": Raw(msgspec.json.encode(name)), "arguments": Raw(args)})
+        params = call.params({"name": name, "arguments": Raw(args)})
         options = call.options(group.timeout(TOOLS))
         try:
             if group.policy is None:

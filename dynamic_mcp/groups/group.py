@@ -95,9 +95,9 @@ class Group:
 
     def try_again(self) -> None:
         """A client names this group: start the sign-in, or the next attempt if the last one failed, but not just now."""
-        if self.upstream is None:
+        if self._state.upstream is None:
             self._signing_in.is_named = True
-        self._state.try_again()
+            self._state.try_again()
 
     async def connected(self) -> Upstream:
         """The connected upstream; waits while the upstream starts. Raises UpstreamFailed with the reason of a failure."""
@@ -155,14 +155,20 @@ class Group:
 
     async def request(self, method: str, params: bytes, options: Options, kind: Kind = TOOLS) -> bytes:
         """Send a request of this kind to the upstream and return its result. Raises UpstreamError."""
-        upstream = await self.connected()
+        # The usual case costs no further coroutine.
+        upstream = self._state.upstream or await self.connected()
         try:
-            try:
-                result = await self._tracked(upstream.request(method, params, options))
-            except UpstreamRefused as refusal:
-                if refusal.code != era.HEADER_MISMATCH or not await self._has_other_tools():
-                    raise
-                result = await self._tracked(upstream.request(method, params, options))
+            # As ``_tracked``, which would cost every call a further coroutine.
+            with self.in_flight:
+                try:
+                    result = await upstream.request(method, params, options)
+                except UpstreamRefused as refusal:
+                    if refusal.code != era.HEADER_MISMATCH or not await self._has_other_tools():
+                        raise
+                    with self.in_flight:
+                        result = await upstream.request(method, params, options)
+        except UpstreamFailed as error:
+            raise self._as_shown(error) from None
         except UpstreamTimeout as error:
             raise self._explained(error, kind) from None
         if method == "tools/call":
@@ -186,15 +192,19 @@ class Group:
         return self._subscriptions if self._successor is None else self._successor.subscriptions
 
     async def _tracked(self, request: Coroutine[object, object, _T]) -> _T:
-        """Make a request that ``finish_calls`` waits for. If the group has ended meanwhile, raises the reason of its end."""
+        """Make a request that ``finish_calls`` waits for."""
         with self.in_flight:
             try:
                 return await request
             except UpstreamFailed as error:
-                if self._state.ended is not None:
-                    raise self._state.ended.copy() from None
-                error.stderr_tail = self._owner.last_words(error.stderr_tail)
-                raise
+                raise self._as_shown(error) from None
+
+    def _as_shown(self, error: UpstreamFailed) -> UpstreamFailed:
+        """The failure of a request as callers see it: the reason of the end, if the group has ended meanwhile."""
+        if self._state.ended is not None:
+            return self._state.ended.copy()
+        error.stderr_tail = self._owner.last_words(error.stderr_tail)
+        return error
 
     # The owner task
 

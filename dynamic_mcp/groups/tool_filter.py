@@ -23,6 +23,7 @@ class ToolFilter:
         """``reported`` holds the patterns that were reported as unused; the filters of a group share it."""
         self._group = group
         self._rules = rules
+        self._allows_all = rules == ToolRules()
         self._reported = set[_Pattern]() if reported is None else reported
         self._allow = None if rules.allow is None else _matcher(rules.allow)
         self._deny = _matcher(rules.deny)
@@ -35,6 +36,8 @@ class ToolFilter:
 
     def switched_off_by(self, tool: str) -> str:
         """The setting that switches a tool off, which need not exist; "" for an allowed tool."""
+        if self._allows_all:
+            return ""
         if tool in self._rules.deny or self._deny.fullmatch(tool):
             return "tools.deny"
         allow = self._rules.allow
@@ -48,6 +51,8 @@ class ToolFilter:
 
     def allowed(self, listing: Listing) -> Listing:
         """The allowed part of a listing; the same object each time for the same listing."""
+        if self._allows_all:
+            return listing
         if not self._is_ready(listing):
             for _ in self._apply(listing):
                 pass
@@ -63,7 +68,7 @@ class ToolFilter:
 
     def _is_ready(self, listing: Listing) -> bool:
         is_last = self._last is not None and self._last[0] is listing
-        return is_last or self._rules == ToolRules()
+        return is_last or self._allows_all
 
     def _apply(self, listing: Listing) -> Iterator[None]:
         """Find the allowed part in small pieces. Warns once about each pattern without a tool, because it may be misspelt."""

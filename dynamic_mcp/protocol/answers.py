@@ -29,6 +29,9 @@ _WHOLE = re.compile(rb'("?)(-?\d{1,20})(?:\.0+)?\1')
 
 def whole_number(raw: bytes) -> int | None:
     """The whole number that JSON spells, for example 7, 7.0 or "7"; None for anything else."""
+    if raw.isdigit() and len(raw) < 20:
+        # Almost every id is one, and takes half the time without the search.
+        return int(raw)
     found = _WHOLE.fullmatch(raw)
     return None if found is None else int(found[2])
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import anyio
 from msgspec import Raw
@@ -101,7 +102,8 @@ class StdioUpstream:
         peer.notify(handshake.INITIALIZED)
         return agreed
 
-    async def request(self, method: str, params: bytes, options: Options) -> bytes:
+    def request(self, method: str, params: bytes, options: Options) -> Coroutine[Any, Any, bytes]:
+        # The coroutine of the peer, because one more around it would cost every call.
         running = self._connected()
         if running.watch.is_deaf:
             raise UpstreamGone("the server process closed its input")
@@ -113,7 +115,7 @@ class StdioUpstream:
         if self.modern:
             info = options.client_info or self._events.client_info()
             params = handshake.with_request_meta(params, options.capabilities, options.log_level, info)
-        return await running.peer.request(
+        return running.peer.request(
             method, params, options.timeout, options.on_progress, options.on_id, options.caller
         )
 
