@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamic_mcp.frontend import links as bounds
+from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.links import Links
+from tests.dynamic_mcp.frontend.test_bounds import call_of
 
 
 def result(*uris: str, indent: int | None = None) -> bytes:
@@ -24,6 +26,19 @@ async def test_finds_links_of_every_form() -> None:
     await links.note("a", result("x://\u00fc", 'x://"quoted"', indent=2))
     for uri in ("x://embedded", "x://\u00fc", 'x://"quoted"'):
         assert links.giver(uri) == "a"
+
+
+@pytest.mark.parametrize("size", [20_000, 5 << 20])
+@pytest.mark.parametrize("char", ["x", '"'])
+async def test_finds_a_link_beside_a_long_text(size: int, char: str) -> None:
+    links, call = Links({"files"}), call_of()
+    content = [{"type": "text", "text": char * size}, {"type": "resource_link", "uri": "x://1", "name": "x"}]
+
+    async def answer(call: Call) -> bytes:
+        return json.dumps({"content": content}).encode()
+
+    assert json.loads(await links.noting(answer)(call))["content"] == content
+    assert links.giver("x://1") == "files"
 
 
 @given(st.text())

@@ -13,6 +13,8 @@ from dynamic_mcp.protocol.nulls import valid_result, without_nulls
 from dynamic_mcp.protocol.numbers import with_valid_numbers
 from dynamic_mcp.protocol.pieces import Large
 
+LONG_TEXT = "null" * 5000
+
 
 @pytest.mark.parametrize("error", [b'{"code":1,"message":""}', b'{ "message":"m","x":[1.0], "code":-32000}'])
 def test_valid_errors_keep_their_bytes(error: bytes) -> None:
@@ -116,6 +118,16 @@ def test_nulls_of_the_server_stay() -> None:
             '{"content":[{"type":"text","text":"x","annotations":null}],"isError":null}',
             {"content": [{"type": "text", "text": "x"}]},
         ),
+        pytest.param(
+            f'{{"content":[{{"text":"{LONG_TEXT}","type":"text","annotations":null}}]}}',
+            {"content": [{"text": LONG_TEXT, "type": "text"}]},
+            id="a null beside a long text",
+        ),
+        pytest.param(
+            f'{{"content":"{LONG_TEXT}"}}',
+            {"content": [{"type": "text", "text": LONG_TEXT}]},
+            id="a long text in place of a list",
+        ),
         ('{"structuredContent":{"a":null}}', {"structuredContent": {"a": None}}),
     ],
 )
@@ -124,6 +136,7 @@ def test_results_of_tools_become_valid(result: str, expected: object) -> None:
 
 
 def test_valid_results_keep_their_bytes() -> None:
-    for result in (b'{"content": [ ] }', b'{"content":[{"type":"text","text":"null"}]}'):
+    long = b'{"content":[{"type":"text","text":"%b"}]}' % LONG_TEXT.encode()
+    for result in (b'{"content": [ ] }', b'{"content":[{"type":"text","text":"null"}]}', long):
         assert valid_result("tools/call", result) == result
     assert json.loads(valid_result("resources/read", b'{"contents":null}')) == {"contents": []}
