@@ -24,9 +24,9 @@ from dynamic_mcp.protocol.pieces import Large
 PERFORMANCE = Path(__file__).parents[2] / "docs/performance.md"
 SIZES = {"small": 10, "64 KB": 1 << 16, "1 MB": 1 << 20}
 #: The counts may differ from the table by these factors. Python 3.12 counts fewer functions.
-MORE, LESS = 1.03, 0.8
+MORE, LESS = 1.05, 0.8
 #: Calls of a run. The least count is that of a call without other work in between, such as a look at the configuration.
-CALLS = 40
+CALLS = 60
 #: The most time that the proxy may spend on the bytes of a result, in multiples of the time in which the decoder reads them; about 2.
 MOST_PASSES = 4.0
 
