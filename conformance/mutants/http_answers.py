@@ -107,15 +107,9 @@ def takes_a_page_for_the_answer() -> None:
     wire_http.change_replies(wrong)
 
 
-@mutant(
-    "HTTP-016",
-    also={
-        "HTTP-015": "older servers refuse the probe with one",
-        "HTTP-023": "the refusal of a version is one",
-    },
-)
+@mutant("HTTP-016", also={"HTTP-015": "older servers refuse the probe with one, and initialize too"})
 def drops_the_group_at_a_bad_answer() -> None:
-    """Every later request to this server fails."""
+    """Every later request of this connection fails."""
 
     def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
         is_known = reply.content_type in ("application/json", EVENT_STREAM)

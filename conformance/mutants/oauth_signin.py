@@ -241,23 +241,7 @@ def asks_for_what_is_missing_only() -> None:
     replace(right, wrong)
 
 
-@mutant(
-    "OAUTH-028",
-    also=dict.fromkeys(
-        (
-            "OAUTH-002",
-            "OAUTH-005",
-            "OAUTH-009",
-            "OAUTH-015",
-            "OAUTH-021",
-            "OAUTH-025",
-            "OAUTH-026",
-            "OAUTH-032",
-            "OAUTH-035",
-        ),
-        "it has several sign-ins at once",
-    ),
-)
+@mutant("OAUTH-028")
 def keeps_one_verifier_for_the_process() -> None:
     right = pkce.new_pkce
     made: list[Pkce] = []

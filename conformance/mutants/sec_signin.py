@@ -15,6 +15,7 @@ import msgspec
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import address, browser, metadata, store
+from dynamic_mcp.oauth.binding import Binding
 from dynamic_mcp.oauth.callback import Callback
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 
 @mutant("SEC-003")
 def makes_one_file_name_of_similar_names() -> None:
+    take_the_tokens_of_other_names()
     replace(store.file_name, lambda server: re.sub(r"[^\w-]", "_", server)[:320])
 
 
 @mutant("SEC-003")
 def cuts_long_names() -> None:
+    take_the_tokens_of_other_names()
     right = store.file_name
     replace(right, lambda server: right(server[:100]))
 
@@ -37,15 +40,18 @@ def cuts_long_names() -> None:
 @mutant("SEC-003")
 def reads_the_file_that_a_name_leads_to() -> None:
     """dmcp 1.5.0 behaves like this, and writes there too: it wrote $HOME/evil.json."""
-    right = FileStore.load
+    right, fits = FileStore.load, Binding.fits
+    found: list[Tokens] = []
 
     def wrong(self: FileStore) -> Tokens | None:
         path = self.path.parent / f"{unquote(self.path.stem)}.json"
         if self.path.exists() or "\0" in str(path) or len(path.name) > 255 or not path.exists():
             return right(self)
-        return msgspec.json.decode(path.read_bytes(), type=Tokens)
+        found.append(msgspec.json.decode(path.read_bytes(), type=Tokens))
+        return found[-1]
 
     replace(right, wrong)
+    replace(fits, lambda self, tokens: any(tokens is one for one in found) or fits(self, tokens))
 
 
 @mutant(
@@ -150,3 +156,16 @@ def refuses_plain_text_on_loopback_too() -> None:
         return url
 
     replace(metadata.secure, wrong)
+
+
+def take_the_tokens_of_other_names() -> None:
+    """A file with the tokens of another name counts as a file of this one."""
+    for right in (Binding.fits, Binding.may_fit):
+        replace(right, _or_of_another_name(right))
+
+
+def _or_of_another_name(right: Callable[[Binding, Tokens], bool]) -> Callable[[Binding, Tokens], bool]:
+    def wrong(self: Binding, tokens: Tokens) -> bool:
+        return tokens.server not in (None, self.server) or right(self, tokens)
+
+    return wrong
