@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from mock_servers.script import Script, compute, sleep
+from tests.soak.direct import HELLO, Direct, request
 from tests.wire import Wire
 
 #: servers of each session, and sessions at once
@@ -20,28 +20,12 @@ SCRIPT = Script(startup=[compute(0.1), sleep(0.2), compute(0.1)])
 #: the maximum time with the proxy, in times without it, and seconds that the sessions themselves need
 MOST, OWN = 1.3, 5.0
 WITHIN = 120.0
-HELLO = {
-    "protocolVersion": "2025-11-25",
-    "capabilities": {},
-    "clientInfo": {"name": "soak", "version": "1"},
-}
-
-
-def request(id: int, method: str, params: dict[str, Any]) -> bytes:
-    return json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).encode() + b"\n"
 
 
 async def start_directly(entry: dict[str, Any]) -> None:
     """Start one server as a client without a proxy does, until its tools are known."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(entry["command"], *entry["args"], stdin=pipe, stdout=pipe)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    for id, method, params in ((1, "initialize", HELLO), (2, "tools/list", {})):
-        process.stdin.write(request(id, method, params))
-        assert b'"result"' in await process.stdout.readline()
-    process.stdin.close()
-    await process.wait()
+    async with Direct(entry) as server:
+        await server.ask("tools/list", {})
 
 
 def use_all(session: Wire) -> None:

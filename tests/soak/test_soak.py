@@ -40,7 +40,8 @@ async def test_reloads_do_not_disturb_an_unchanged_server() -> None:
     async with open_workbench(make_sut(), "RELOADS", keep=False) as workbench:
         await reloads.reload_repeatedly(workbench, report, seed=random.randrange(1 << 32))
     assert report.lost == []
-    # On a quiet machine there are several thousand.
-    assert report.calls > 300
-    # A call that waits for another server's start takes ten seconds. The longest one takes 0.2 s alone, and took 5.4 s beside three tests.
-    assert report.longest < 8.0
+    # On a quiet machine there are several thousand, and beside sixty busy processes 300.
+    assert report.calls > 100
+    assert report.direct > report.calls / 10
+    # Up to 4 on a quiet machine and 14 beside a hundred starts. A delay of half a second adds 50 to 90 on a quiet one.
+    assert report.most_meanwhile < 40, report
