@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     also={
         "FRONT-012": "a failure that the upstream reports changes too",
         **dict.fromkeys(("FRONT-015", "FRONT-110"), "a wrong address is reported in the same way"),
-        **dict.fromkeys(("FRONT-094", "FRONT-115"), "wrong arguments are reported in the same way"),
+        "FRONT-115": "wrong arguments are reported in the same way",
         "FRONT-016": "the call to the failed group looks like a success that no upstream gave",
         **dict.fromkeys(("HTTP-016", "HTTP-030"), "the client gets no error for a bad reply"),
         "FRONT-031": "an input request without a translation is reported in the same way",
