@@ -3,8 +3,8 @@
 ``python -m conformance.mutants.observation run FILE WORD...`` is the reference with the WORDs as its arguments. When one of its functions
 runs for the first time, it appends the function's name to FILE, at once, so that SIGKILL loses none.
 ``python -m conformance.mutants.observation changes [NAME...]`` prints the functions that each mutant and design changes, as JSON.
-``python -m conformance.mutants.observation messages FOLDER`` prints, for each file of recorded messages in the FOLDER, the mutants that
-would alter one of them.
+``python -m conformance.mutants.observation messages FOLDER NAME...`` prints, for each file of recorded messages in the FOLDER, those of the
+mutants that would alter one of them.
 
 A mutant that changes messages on the wire stands for itself in these lists, as `message:NAME`.
 """
@@ -45,7 +45,7 @@ def main() -> None:
     elif what == "changes":
         print(json.dumps(changes(words)))
     else:
-        print(json.dumps(message_changes(Path(words[0]))))
+        print(json.dumps(message_changes(Path(words[0]), words[1:])))
 
 
 def observe(file: str, *words: str) -> None:
@@ -78,13 +78,13 @@ def changes(names: Sequence[str]) -> dict[str, list[str] | None]:
     }
 
 
-def message_changes(folder: Path) -> dict[str, list[str]]:
-    """The changes on the wire that would alter a message of a recording in the folder, by the name of the recording."""
+def message_changes(folder: Path, names: Sequence[str]) -> dict[str, list[str]]:
+    """The mutants that would alter a message of a recording in the folder, by the name of the recording."""
     files = {file.name: recording.read(file) for file in sorted(folder.glob(f"*{recording.SUFFIX}"))}
     found: dict[str, list[str]] = {name: [] for name in files}
     programs: dict[str, Mutant | Legitimate] = {**load_mutants(), **load_designs()}
-    for name, one in programs.items():
-        for file in in_child(partial(_altered, one.apply, files)) or ():
+    for name in names:
+        for file in in_child(partial(_altered, programs[name].apply, files)) or ():
             found[file].append(f"{_MESSAGE}{name}")
     return found
 

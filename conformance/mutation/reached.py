@@ -41,7 +41,8 @@ def telling(
 ) -> list[Trial]:
     """The trials that can tell something; those that a program declares are always among them."""
     changes = changed_functions()
-    observed = anyio.run(functions_run, _observable(trials, changes), jobs, open_workbench)
+    on_the_wire = [name for name, what in changes.items() if what is not None and _message_of(name) in what]
+    observed = anyio.run(functions_run, _observable(trials, changes), jobs, on_the_wire, open_workbench)
     return [trial for trial in trials if can_tell(trial, changes.get(trial.program), observed)]
 
 
@@ -60,10 +61,14 @@ def changed_functions() -> dict[str, frozenset[str] | None]:
     return _told("changes", dict[str, frozenset[str] | None])
 
 
-def _changed_messages(folder: Path) -> dict[str, frozenset[str]]:
+def _message_of(mutant: str) -> str:
+    return f"message:{mutant}"
+
+
+def _changed_messages(folder: Path, mutants: Sequence[str]) -> dict[str, frozenset[str]]:
     """The changes on the wire that would alter a message that was recorded, by the id of the check. Raises `HarnessError`."""
     found: dict[str, frozenset[str]] = {}
-    for file, names in _told("messages", dict[str, frozenset[str]], str(folder)).items():
+    for file, names in _told("messages", dict[str, frozenset[str]], str(folder), *mutants).items():
         check = file.partition(".")[0]
         found[check] = found.get(check, frozenset()) | names
     return found
@@ -79,9 +84,15 @@ def _told(what: str, kind: type[_T], *words: str) -> _T:
 
 
 async def functions_run(
-    checks: Iterable[Check], jobs: int, open_workbench: WorkbenchFactory | None = None
+    checks: Iterable[Check],
+    jobs: int,
+    on_the_wire: Sequence[str] = (),
+    open_workbench: WorkbenchFactory | None = None,
 ) -> dict[str, frozenset[str]]:
-    """Run the checks on the reference: the functions that each check runs, by the id of the check, if the check passes."""
+    """Run the checks on the reference: what each check runs, by the id of the check, if the check passes.
+
+    That is the names of functions. For the mutants `on_the_wire` it is also `message:NAME` if the mutant would alter a message.
+    """
     with tempfile.TemporaryDirectory(prefix="conformance-observed-") as name:
         folder = Path(name)
         opener = workbench_factory(open_workbench)
@@ -95,7 +106,7 @@ async def functions_run(
 
         execution = Execution(make_sut(), open_workbench=observing)
         await schedule([(execution, check) for check in checks], jobs)
-        messages = await anyio.to_thread.run_sync(_changed_messages, folder)
+        messages = await anyio.to_thread.run_sync(_changed_messages, folder, on_the_wire)
         return {
             id_: frozenset((folder / id_).read_text(encoding="utf-8").splitlines())
             | messages.get(id_, frozenset())

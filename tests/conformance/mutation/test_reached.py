@@ -75,7 +75,8 @@ def test_the_changes_of_mutants_are_the_functions_that_they_replace() -> None:
 def test_a_check_is_observed_while_it_runs() -> None:
     """A check of a stdio upstream runs the code of children, and none of sign-ins. It sends no ping."""
     checks = load_checks()
-    found = anyio.run(functions_run, [checks["STD-001"], checks["CFG-001"]], 2)
+    on_the_wire = ["answers-with-a-constant-version", "does-not-know-ping"]
+    found = anyio.run(functions_run, [checks["STD-001"], checks["CFG-001"]], 2, on_the_wire)
     assert "process/child.py:Child.__init__" in found["STD-001"]
     assert not any(name.startswith("oauth/authorization.py") for name in found["STD-001"])
     assert "config/load.py:load" in found["CFG-001"]
