@@ -68,7 +68,7 @@ def script(number: int) -> Script:
             on_call("crash", crash(3)),
             on_call("killed", kill_self()),
             on_call("hang", silence()),
-            on_call("late", sleep(1.5)),
+            on_call("late", sleep(4.0)),
             on_call("large", payload(MIB)),
         ],
         grandchildren=[Grandchild(ignore_sigterm=True)] if number % 4 == 0 else [],
