@@ -58,7 +58,7 @@ LATER = {
 }
 PERFORMANCE = Path(__file__).parents[2] / "docs/performance.md"
 #: Modules that another version of Python or of a library may add to a part of the documented table.
-_MORE = 5
+_MORE = 8
 
 #: The most processor time until the answer to `initialize`, in multiples of what the imports below take; usually about 1.5.
 MAX_RATIO = 2.5
