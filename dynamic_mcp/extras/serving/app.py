@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.datastructures import Headers
 
+from dynamic_mcp.extras.serving.connections import reset
 from dynamic_mcp.extras.serving.gate import Gate
 from dynamic_mcp.extras.serving.handshake_era import SESSION, HandshakeEra
+from dynamic_mcp.extras.serving.http_rules import check_framing, origin_form
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.modern_era import ModernEra, is_modern
@@ -60,9 +62,12 @@ class App:
                 reason = report_bug("an HTTP request", error)
                 raise RefusedRequest(500, reason, INTERNAL_ERROR) from None
         except ClientGone:
-            return
+            # A client that does not read is still there.
+            reset(scope)
         except RefusedRequest as refused:
-            if not has_begun:
+            if has_begun:
+                reset(scope)
+            else:
                 await respond(send, refused.status, refused.body, refused.headers)
 
     async def close(self) -> None:
@@ -71,8 +76,10 @@ class App:
         await self.sessions.close()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope = origin_form(scope)
         headers = Headers(scope=scope)
         self._gate.check(headers)
+        check_framing(headers)
         path, method = scope["path"].rstrip("/"), scope["method"]
         if path == STATUS:
             if method != "GET":

@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import anyio
 import uvicorn
@@ -14,6 +15,7 @@ from anyio.abc import TaskStatus
 
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.extras.serving.app import App
+from dynamic_mcp.extras.serving.connections import Connections
 from dynamic_mcp.extras.serving.gate import Gate
 from dynamic_mcp.extras.serving.limits import LIMITS, ServingLimits
 from dynamic_mcp.extras.sharing.report import report
@@ -46,6 +48,7 @@ class HttpDoor:
         self._limits = limits
         self._on_listening = on_listening
         self._socket = _listening(*address)
+        self._connections = Connections(limits)
         self._app: App | None = None
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -58,7 +61,7 @@ class HttpDoor:
         self._app = App(clients, self._gate, lambda: report(self._path, clients), self._limits)
         config = uvicorn.Config(
             self._app,
-            http="h11",
+            http=cast("type[asyncio.Protocol]", self._connections.make),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -68,7 +71,8 @@ class HttpDoor:
             proxy_headers=False,
             server_header=False,
             backlog=_BACKLOG,
-            limit_concurrency=self._limits.max_connections,
+            # One more than the limit stays only if none of the others waits.
+            limit_concurrency=self._limits.max_connections + 1,
             timeout_graceful_shutdown=_LAST_WRITES,
         )
         self._server = _Server(config)
@@ -91,6 +95,7 @@ class HttpDoor:
         self._server.should_exit = True
         await asyncio.gather(self._serving, return_exceptions=True)
         await self._tasks.close()
+        self._connections.close()
         self._server = None
 
 

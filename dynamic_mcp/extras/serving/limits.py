@@ -15,8 +15,9 @@ class ServingLimits(msgspec.Struct, frozen=True):
     max_bodies: int = 2 * MAX_MESSAGE
     #: in which the body of a request has to arrive
     body_time: float = 60.0
-    #: connections
+    #: connections, and the time that each may have without a request that is being answered
     max_connections: int = 1024
+    head_time: float = 10.0
     max_sessions: int = 192
     #: requests of a session in flight, and its streams for messages outside of requests
     max_streams: int = 256

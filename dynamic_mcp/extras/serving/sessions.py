@@ -17,6 +17,7 @@ import anyio
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.refused import RefusedRequest
 from dynamic_mcp.extras.serving.stream import History, Stream
+from dynamic_mcp.frontend import backlog
 from dynamic_mcp.frontend.clients import Client, Clients, TooManyClients
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era
@@ -39,7 +40,7 @@ class ServedSession:
         self.id = secrets.token_urlsafe(_ID_BYTES)
         self.limits = limits
         self.is_over = False
-        #: set once the connections of a client that does not read have to end
+        #: set once the connections have to end, because the client does not read
         self.was_cut = asyncio.Event()
         #: HTTP requests that are being answered
         self.connections = 0
@@ -198,16 +199,21 @@ class Sessions:
         return session
 
     async def end(self, session: ServedSession) -> None:
-        """End a session."""
+        """End a session. Its client has a while to read what is on its way."""
         self._sessions.pop(session.id, None)
         await session.close()
+        if session.connections:
+            asyncio.get_running_loop().call_later(backlog.PATIENCE, session.was_cut.set)
 
     async def run(self) -> None:
         """End unused sessions, until cancelled."""
         while True:
             await asyncio.sleep(min(_LOOK, self._limits.idle / 2))
             for session in self._unused(self._limits.idle):
-                log.info("session %d ends, because it had no connection for a while", session.client.number)
+                if not session.is_over:
+                    log.info(
+                        "session %d ends, because it had no connection for a while", session.client.number
+                    )
                 await self.end(session)
 
     async def close(self) -> None:

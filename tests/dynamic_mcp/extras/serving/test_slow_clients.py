@@ -37,12 +37,20 @@ class Reader:
         self.reader, self.writer = reader, writer
 
     async def rest(self, size: int = 1 << 22, pause: float = 0.0) -> int:
-        """Read to the end, ``size`` bytes at most at once; the number of bytes."""
+        """Read to the end, ``size`` bytes at most at once; the number of bytes. Raises ConnectionResetError."""
         found = 0
         while data := await self.reader.read(size):
             found += len(data)
             await asyncio.sleep(pause)
         return found
+
+    async def is_reset(self) -> bool:
+        """Whether the connection is reset, and does not just end."""
+        try:
+            await asyncio.wait_for(self.rest(), 5)
+        except ConnectionResetError:
+            return True
+        return False
 
 
 @asynccontextmanager
@@ -119,9 +127,9 @@ async def test_session_of_a_client_that_stops_reading_ends_and_no_other(
             assert (await http.post(request("ping"), other)).status_code == 200
             gone = await http.post(request("ping"), deaf)
             assert gone.status_code == 404
-            # The connections end too, so nothing waits for them.
+            # The connections end too, so nothing waits for them, in the system either.
             assert await asyncio.wait_for(waits.rest(), 5) < 1000
-            assert await asyncio.wait_for(stops.rest(), 5) < LARGE
+            assert await stops.is_reset()
     assert "has taken nothing for" in caplog.text
 
 
@@ -163,7 +171,35 @@ async def test_modern_request_gets_its_large_answer_if_it_reads(limits: ServingL
             await answer_all(http, 2)
             assert await reads.rest(1 << 20, 0.1) > LARGE
             await eventually(lambda: not http.proxy.clients.open_clients, "the end of the other request")
-            assert await asyncio.wait_for(stops.rest(), 5) < LARGE
+            assert await stops.is_reset()
+
+
+@pytest.mark.parametrize("limits", [LIMITS, IMPATIENT], ids=["json", "events"])
+async def test_connection_that_is_not_read_ends_after_its_session(limits: ServingLimits) -> None:
+    async with serving(limits=limits) as http:
+        session = await http.session()
+        async with posted(http, call(), session) as stops:
+            await answer_all(http, 1)
+            assert http.door._app is not None
+            (served,) = http.door._app.sessions._sessions.values()
+            await eventually(lambda: served.unread() > BOUND, "the large answer")
+            assert (await http.client.delete(http.url, headers=session)).status_code == 204
+            await eventually(lambda: not served.connections, "the end of the connection")
+            assert await stops.is_reset()
+
+
+async def test_session_that_was_cut_ends_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "dynamic_mcp")
+    async with serving(limits=ServingLimits(idle=0.2)) as http:
+        session = await http.session()
+        async with posted(http, call(), session):
+            await answer_all(http, 1)
+            assert http.door._app is not None
+            sessions = http.door._app.sessions._sessions
+            await eventually(lambda: not sessions, "the end of the session")
+    lines = [record.getMessage() for record in caplog.records if "ends" in record.getMessage()]
+    assert len(lines) == 1
+    assert "has taken nothing for" in lines[0]
 
 
 async def test_connect_passes_large_answers_beside_a_call_in_flight() -> None:
