@@ -49,7 +49,7 @@ def main(words: Sequence[str]) -> int:
     problems: list[str] = []
     named = options.config or ""
     if named.lower().startswith(("http://", "https://")):
-        reports = [_report_at(options.config, options.token_file)]
+        reports = list(_report_at(options.config, options.token_file, problems))
     elif _ADDRESS.fullmatch(named) and not os.path.exists(named):
         fail(f"no file {named}; if a proxy serves at this address, write http://{named}")
     else:
@@ -65,16 +65,18 @@ def main(words: Sequence[str]) -> int:
     return 0 if reports else 1
 
 
-def _report_at(url: str, token_file: str | None) -> Report:
-    """What the proxy at a URL tells about itself."""
+def _report_at(url: str, token_file: str | None, problems: list[str]) -> Iterator[Report]:
+    """What the proxy at a URL tells about itself. ``problems`` gets the reason if none does."""
     from dynamic_mcp.errors import ConfigError
-    from dynamic_mcp.extras.serving.ask import served_report
+    from dynamic_mcp.extras.serving.ask import NoProxy, served_report
     from dynamic_mcp.extras.serving.token import token_from
 
     try:
-        return served_report(url, token_from(token_file, os.environ))
+        yield served_report(url, token_from(token_file, os.environ))
     except ConfigError as error:
         fail(*error.lines)
+    except NoProxy as error:
+        problems.append(str(error))
 
 
 def _reports(config: str | None, problems: list[str]) -> Iterator[Report]:

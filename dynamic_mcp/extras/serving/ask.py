@@ -17,8 +17,12 @@ _TIMEOUT = 10.0
 _STATUS = "/status"
 
 
+class NoProxy(Exception):
+    """No proxy of this version answers at the URL."""
+
+
 def served_report(url: str, token: str | None) -> Report:
-    """The report of the proxy at this URL. Raises ConfigError."""
+    """The report of the proxy at this URL. Raises NoProxy, and ConfigError for a wrong URL or token."""
     if not is_web_address(url):
         raise ConfigError(f"the URL {NO_WEB_ADDRESS}")
     # The report is beside the endpoint, also if a reverse proxy puts both below another path.
@@ -31,7 +35,7 @@ def served_report(url: str, token: str | None) -> Report:
         with httpx.Client(verify=verify, proxy=proxy_for(url), trust_env=False, timeout=_TIMEOUT) as client:
             answer = client.get(address, headers=headers)
     except httpx.HTTPError as error:
-        raise ConfigError(f"the proxy could not be reached: {error or type(error).__name__}") from None
+        raise NoProxy(f"the proxy could not be reached: {error or type(error).__name__}") from None
     if answer.status_code in (401, 403):
         raise ConfigError(
             f"the proxy refuses to answer (HTTP {answer.status_code}); --token-file names its token"
@@ -39,4 +43,4 @@ def served_report(url: str, token: str | None) -> Report:
     try:
         return msgspec.json.decode(answer.content, type=Report)
     except msgspec.MsgspecError:
-        raise ConfigError(f"no proxy of this version serves there (HTTP {answer.status_code})") from None
+        raise NoProxy(f"no proxy of this version serves there (HTTP {answer.status_code})") from None

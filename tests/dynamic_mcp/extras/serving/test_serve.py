@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import re
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,11 +116,27 @@ def test_status_needs_the_token_of_the_proxy_and_an_address(config: Path, tmp_pa
     with served(config, DYNAMIC_MCP_TOKEN=TOKEN) as (url, _):
         good = run("status", url, "--json", DYNAMIC_MCP_TOKEN=TOKEN)
         bad = run("status", url, "--json")
-    gone = run("status", url)
+    gone = run("status", url, "--json")
     assert (good.returncode, len(json.loads(good.stdout))) == (0, 1)
-    assert (bad.returncode, gone.returncode) == (2, 2)
+    assert (bad.returncode, gone.returncode) == (2, 1)
     assert "--token-file" in bad.stderr
     assert "could not be reached" in gone.stderr
+    assert (bad.stdout, json.loads(gone.stdout)) == ("", [])
+
+
+def test_status_of_another_program_says_that_no_proxy_serves_there() -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), _OtherProgram) as server:
+        threading.Thread(target=server.handle_request).start()
+        done = run("status", f"http://127.0.0.1:{server.server_address[1]}/mcp")
+    assert done.returncode == 1
+    assert "no proxy of this version serves there (HTTP 501)" in done.stderr
+
+
+class _OtherProgram(http.server.BaseHTTPRequestHandler):
+    """Answers every request with 501."""
+
+    def log_message(self, format: str, *values: object) -> None:
+        """Says nothing."""
 
 
 @pytest.mark.parametrize(
