@@ -28,10 +28,10 @@ from dynamic_mcp.extras.serving.outgoing import (
     whole,
 )
 from dynamic_mcp.extras.serving.posted import cancelled_request
+from dynamic_mcp.extras.serving.repeated import RepeatedWarning
 from dynamic_mcp.extras.sharing.memory import SessionMemory
 from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.frontend.running import id_key
-from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc, large
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, one_line
 from dynamic_mcp.protocol.pieces import Large, Line, first_character
@@ -68,6 +68,7 @@ class ServedConnection:
         self._order = asyncio.Lock()
         self._handshake = HandshakeOrder()
         self._has_answered = False
+        self._warnings = RepeatedWarning()
 
     def set_paused(self, paused: bool) -> None:
         """Read no streams while the client does not read."""
@@ -89,6 +90,7 @@ class ServedConnection:
                     pass
         await self._client.close()
         await self._link.close()
+        self._warnings.close()
 
     # From the client
 
@@ -158,7 +160,8 @@ class ServedConnection:
                     await self._client.post(headers_of(message, self._session), line)
                 except UpstreamFailed as error:
                     status = error.status if isinstance(error, HttpStatus) else 0
-                    log.warning("the proxy did not take a message: %s", refusal_text(status) or error)
+                    reason = refusal_text(status) or str(error)
+                    self._warnings.warn(f"the proxy did not take a message: {reason}", reason)
         if message.method == "notifications/initialized":
             self._listen()
 
@@ -176,7 +179,7 @@ class ServedConnection:
     def _fail(self, post: PostedRequest, error: UpstreamFailed) -> None:
         """Answer a request with an error."""
         if not post.is_cancelled:
-            log.warning("%s has no answer: %s", post.method or "a batch", error)
+            self._warnings.warn(f"{post.method or 'a batch'} has no answer: {error}", str(error))
             self._to_client(failure_line(post.id, error))
 
     async def _answered(self, post: PostedRequest) -> bool:
@@ -264,7 +267,8 @@ class ServedConnection:
         async with self._renewing:
             if self._session is not old:
                 return
-            log.warning("the proxy has forgotten the session; a new one begins")
+            text = "the proxy has forgotten the session; a new one begins"
+            self._warnings.warn(text, text)
             for line in self._memory.withdrawn():
                 self._link.send(line)
             try:
@@ -296,7 +300,8 @@ class ServedConnection:
                     lambda: self._lost(session),
                 )
             except UpstreamFailed as error:
-                log.warning("the proxy sends nothing outside of requests: %s", error)
+                text = f"the proxy sends nothing outside of requests: {error}"
+                self._warnings.warn(text, text)
 
         self._listening = self._tasks.start(forever())
 
@@ -307,7 +312,7 @@ class ServedConnection:
             try:
                 await self._renew(session)
             except UpstreamFailed as error:
-                log.warning("%s", error)
+                self._warnings.warn(str(error), str(error))
 
         self._tasks.start(renew())
 

@@ -212,7 +212,8 @@ async def test_end_of_the_session_fails_its_calls_and_no_other(version: str, pat
         http.proxy.servers[0].answer(later, {"content": []})
         assert "result" in await stdio.message(id="later")
         assert len([one for one in stdio.got if one.get("id") in (0, 1, 2, "later")]) == 4
-    assert stdio.errors.count("tools/call has no answer") == 3
+    assert stdio.errors.count("tools/call has no answer") == 1
+    assert "2 more of this: the connection to the proxy was lost" in stdio.errors
     assert stdio.errors.count("a new one begins") == 1
 
 
@@ -270,6 +271,19 @@ async def test_address_without_a_program_says_that_the_call_did_not_run() -> Non
     assert "was not carried out" in message
     assert "may have been" not in message
     assert "dynamic-mcp serve" in message
+
+
+async def test_requests_while_the_proxy_is_down_are_one_line_and_their_number() -> None:
+    async with connected("http://127.0.0.1:9/mcp") as stdio:
+        stdio.send(request("initialize", HELLO, id="hello"))
+        await stdio.message(id="hello")
+        for id in range(20):
+            stdio.send(call(id=id))
+        for id in range(20):
+            assert "could not be reached" in (await stdio.message(id=id))["error"]["message"]
+    lines = [line.partition(" WARN ")[2] for line in stdio.errors.splitlines() if "could not be" in line]
+    reason = lines[0].removeprefix("initialize has no answer: ")
+    assert lines[1:] == [f"20 more of this: {reason}"]
 
 
 @pytest.mark.parametrize("text", ["wrong-token-wrong-token", None])
