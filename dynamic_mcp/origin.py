@@ -12,6 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 #: What is wrong with a url that is no web address.
 NO_WEB_ADDRESS = "is not an address of http or https; write it as in https://host/path"
 
+#: Characters of one part of the name of a host.
+_MAX_PART = 63
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 
 
@@ -34,12 +36,17 @@ def is_loopback(host: str) -> bool:
 
 
 def is_web_address(url: str) -> bool:
-    """Whether this is an address of http or https with a host."""
+    """Whether this is an address of http or https with a host, whose parts are not too long (RFC 1035, section 2.3.4)."""
     try:
         scheme, host, _ = origin_of(url)
     except ValueError:
         return False
-    return scheme in ("http", "https") and host != "" and not any(map(str.isspace, host))
+    parts = host.removesuffix(".").split(".")
+    return (
+        scheme in ("http", "https")
+        and all(0 < len(part) <= _MAX_PART for part in parts)
+        and not any(map(str.isspace, host))
+    )
 
 
 def is_plain(url: str) -> bool:

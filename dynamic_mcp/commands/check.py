@@ -25,6 +25,7 @@ import msgspec
 from dynamic_mcp.commands.arguments import Parser
 from dynamic_mcp.commands.hidden import counted, hidden, oauth_lines, without_secrets, word
 from dynamic_mcp.commands.terminal import USAGE_ERROR, config_path, show
+from dynamic_mcp.config import defects
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config, Server, StdioTransport
 from dynamic_mcp.errors import ConfigError
@@ -185,6 +186,9 @@ def _likely_mistakes(config: Config) -> Iterator[str]:
             yield f"{location}: the description is empty; an agent knows nothing else of the group"
         if isinstance(server.transport, StdioTransport):
             search = dict(server.transport.env).get("PATH")
+            if next(defects.of_child(server.transport), None) is not None:
+                # The configuration has a warning about it.
+                continue
             program, cwd = (*server.transport.prefix, server.transport.command)[0], server.transport.cwd
             if cwd is not None and not os.path.isdir(cwd):
                 yield f"{location}: the folder {cwd!r} of cwd does not exist"

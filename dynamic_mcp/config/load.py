@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from dynamic_mcp import files
-from dynamic_mcp.config import duration, size, windows_path
+from dynamic_mcp.config import defects, duration, size, windows_path
 from dynamic_mcp.config.expand import Expander, beside
 from dynamic_mcp.config.mistakes import Mistakes
 from dynamic_mcp.config.model import (
@@ -45,6 +45,7 @@ from dynamic_mcp.config.shape import Unusable, read
 from dynamic_mcp.config.tool_rules import ToolsEntry, tool_rules
 from dynamic_mcp.errors import ConfigError, Mistake
 from dynamic_mcp.origin import NO_WEB_ADDRESS, is_plain, is_web_address
+from dynamic_mcp.protocol.surrogates import first_lone_surrogate
 from dynamic_mcp.secret import Secret
 
 
@@ -94,6 +95,7 @@ _ONLY_URL = (
     *("headers", "oauth_client_id", "oauth_client_secret", "oauth_scopes", "oauth_private_hosts", "oauth"),
     "oauth_at_start",
 )
+_SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
@@ -154,7 +156,12 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
     return Config(
         tuple(servers),
         switched_off=tuple(switched_off),
-        warnings=(*expand.warnings(), *_path_warnings(servers), *_url_warnings(servers)),
+        warnings=(
+            *expand.warnings(),
+            *_path_warnings(servers),
+            *_url_warnings(servers),
+            *defects.warnings(servers),
+        ),
         audit=log,
         token_store=file.security.token_store,
     )
@@ -214,7 +221,11 @@ def _as_json(data: bytes, origin: str) -> str:
         at = int(found.group(1)) if found else len(data)
         problem = "ends too early" if "truncated" in str(error) else re.sub(r" \(byte.*", "", str(error))
         fix = "check commas, quotes and brackets there"
-        if data[at : at + 1] in (b"/", b"#"):
+        if (half := first_lone_surrogate(data)) is not None:
+            at, escape = half
+            problem = f"{escape.decode()} is a lone surrogate, half of a character"
+            fix = "write the character itself, or two backslashes if a backslash is meant"
+        elif data[at : at + 1] in (b"/", b"#"):
             problem, fix = "JSON has no comments", "remove it"
         elif "escape" in problem:
             problem, fix = "a string has a single backslash", "write two for each, as in C:\\\\Users"
@@ -263,9 +274,10 @@ def _server(
         cwd = (
             None if entry.cwd is None else beside(mistakes.origin, expand.path(entry.cwd, f"{location}.cwd"))
         )
+        argument = expand.script if Path(entry.command).name in _SHELLS else expand
         transport = StdioTransport(
             command=expand.path(entry.command, f"{location}.command"),
-            args=tuple(expand(arg, f"{location}.args[{n}]") for n, arg in enumerate(entry.args)),
+            args=tuple(argument(arg, f"{location}.args[{n}]") for n, arg in enumerate(entry.args)),
             env=_secrets(entry.env, f"{location}.env", expand),
             cwd=cwd,
             environment=settings.environment,

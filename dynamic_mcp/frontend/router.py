@@ -35,6 +35,7 @@ from dynamic_mcp.protocol.jsonrpc import (
     Refusal,
     Repaired,
 )
+from dynamic_mcp.protocol.no_json import NO_JSON
 from dynamic_mcp.protocol.pieces import Large, Line, edges_of, first_character
 from dynamic_mcp.wording import cut
 
@@ -174,7 +175,7 @@ class Router:
     def _take(self, message: Message, reply: Send, batch: Batch | None) -> None:
         if isinstance(message, Repaired):
             # The values that a client gives never change.
-            self._malformed(Malformed(PARSE_ERROR, jsonrpc.NO_JSON), reply, batch)
+            self._malformed(Malformed(PARSE_ERROR, NO_JSON), reply, batch)
         elif message.method is None:
             self._session.client_peer.receive_answer(message)
         elif message.id:
@@ -187,7 +188,7 @@ class Router:
             # A message about an answer has no answer itself: its id is one of the proxy's own.
             return
         # Nothing in invalid JSON counts, so the answer has no id of it (JSON-RPC 2.0, section 5).
-        id = jsonrpc.NULL if problem.reason == jsonrpc.NO_JSON else problem.id
+        id = jsonrpc.NULL if problem.reason.startswith(NO_JSON) else problem.id
         line = jsonrpc.error(id, jsonrpc.error_object(problem.code, problem.reason))
         if batch is None:
             reply(line)

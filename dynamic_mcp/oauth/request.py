@@ -24,6 +24,7 @@ from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.judged import JudgedTransport
 from dynamic_mcp.oauth.reach import NetworkReach, TooInward
 from dynamic_mcp.origin import origin_of
+from dynamic_mcp.request_causes import cause_of
 
 #: Seconds for one request, from the connection to the end of the answer.
 REQUEST_TIME = 15.0
@@ -89,7 +90,7 @@ async def _exchange(
         raise UpstreamFailed(f"{what} {refusal}") from None
     # The resolver of the operating system raises ValueError for a name that is invalid in DNS.
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
-        raise TransientFailure(f"{what} cannot be reached ({type(error).__name__})") from None
+        raise TransientFailure(f"{what} gave no answer: {cause_of(error)}") from None
     if status >= 500 or status in (408, 429):
         raise TransientFailure(f"{what} answered with HTTP {status}")
     return status, body, location

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.protocol.log_lines import is_no_log_line
+from dynamic_mcp.protocol.no_json import why_no_json
 from dynamic_mcp.protocol.numbers import with_valid_numbers
 from dynamic_mcp.protocol.pieces import Large, Line, Pieces, edges_of
 from dynamic_mcp.protocol.surrogates import without_lone_surrogates
@@ -201,7 +202,9 @@ def parse(line: bytes) -> Message:
         message = _decode_message(line)
     except UnicodeDecodeError:
         found = _diagnose(line)
-        raise Malformed(PARSE_ERROR, "the line is not valid UTF-8", found.id, answer=found.answer) from None
+        raise Malformed(
+            PARSE_ERROR, "the message is not valid UTF-8", found.id, answer=found.answer
+        ) from None
     except (msgspec.DecodeError, RecursionError) as error:
         message = _parse_repaired(line, error)
     if message.jsonrpc != "2.0":
@@ -243,10 +246,7 @@ def _parse_repaired(line: bytes, error: Exception) -> Message:
         raise _diagnose(repaired) from None
     # The id fails the request of an unreadable answer at once. A request that is no JSON gets an error without an id.
     begun = None if b'"method"' in line or not line.startswith(b'{"jsonrpc"') else find_id(line[:EDGE], False)
-    raise Malformed(PARSE_ERROR, NO_JSON, begun or NULL, answer=begun is not None) from None
-
-
-NO_JSON = "the line is not valid JSON"
+    raise Malformed(PARSE_ERROR, why_no_json(error), begun or NULL, answer=begun is not None) from None
 
 
 class _Outline(msgspec.Struct, gc=False):
@@ -263,8 +263,8 @@ def _diagnose(line: bytes) -> Malformed:
         outline = msgspec.json.decode(line, type=_Outline)
     except msgspec.ValidationError:
         return Malformed(INVALID_REQUEST, "a message is one JSON object")
-    except (msgspec.DecodeError, RecursionError):
-        return Malformed(PARSE_ERROR, NO_JSON)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return Malformed(PARSE_ERROR, why_no_json(error))
     is_usable = outline.id and _is_id(outline.id) and bytes(outline.id).isascii()
     id = bytes(outline.id) if is_usable else NULL
     answer = not outline.method and (bytes(outline.jsonrpc) == b'"2.0"' or is_no_log_line(line))
@@ -284,8 +284,8 @@ def elements_of(array: bytes) -> Iterator[bytes]:
         batch = msgspec.json.decode(array.removeprefix(codecs.BOM_UTF8), type=_batch_type())
     except msgspec.ValidationError:
         raise Malformed(INVALID_REQUEST, f"a batch has at most {MAX_BATCH} messages") from None
-    except (msgspec.DecodeError, RecursionError):
-        raise Malformed(PARSE_ERROR, NO_JSON) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Malformed(PARSE_ERROR, why_no_json(error)) from None
     elements = [raw for raw in msgspec.structs.astuple(batch) if raw]
     if not elements:
         raise Malformed(INVALID_REQUEST, "a batch must not be empty")

@@ -27,6 +27,7 @@ from dynamic_mcp.protocol.jsonrpc import (
     Message,
     Repaired,
 )
+from dynamic_mcp.protocol.no_json import NO_JSON
 from dynamic_mcp.protocol.pieces import LARGE, Large, Line, Part, edges_of
 from dynamic_mcp.protocol.scan import SLICE, Invalid, Scan, TooManyMembers
 
@@ -109,14 +110,14 @@ async def _scan(line: Large, max_members: int) -> Scan:
         first, last = edges_of(line, EDGE)
         id = jsonrpc.find_id(first, False) or jsonrpc.find_id(last, True) or jsonrpc.NULL
         is_answer = b'"method"' not in first and b'"method"' not in last
-        raise Malformed(PARSE_ERROR, "the line is not valid UTF-8", id, answer=is_answer) from None
+        raise Malformed(PARSE_ERROR, "the message is not valid UTF-8", id, answer=is_answer) from None
     except TooManyMembers:
         reason = f"a message of this size has at most {max_members} members, and a batch as many messages"
         raise Malformed(INVALID_REQUEST, reason) from None
     except Invalid:
         if scan.kind not in b"{[":
             raise Malformed(INVALID_REQUEST, "a message is one JSON object") from None
-        raise Malformed(PARSE_ERROR, jsonrpc.NO_JSON) from None
+        raise Malformed(PARSE_ERROR, NO_JSON) from None
     return scan
 
 

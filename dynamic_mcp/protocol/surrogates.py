@@ -7,6 +7,7 @@ A hostile server must not make a repair cost more than a message. The time is li
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 #: A line with more escapes of surrogates, paired or not, is not repaired.
 MAX_ESCAPES = 250_000
@@ -27,11 +28,20 @@ def without_lone_surrogates(line: bytes) -> bytes:
     """``line`` with U+FFFD for each escape of a lone surrogate; the same object if it has none or too many escapes."""
     if not 0 < count_escapes(line) <= MAX_ESCAPES:
         return line
-    # The copy has every byte at its place. Escaped backslashes and pairs are blank in it, so every match in it is a lone escape.
-    blanked = _PAIR.sub(b" " * 12, line.replace(rb"\\", b"  "))
     repaired: bytearray | None = None
-    for lone in _LONE.finditer(blanked):
+    for lone in _lone_escapes(line):
         if repaired is None:
             repaired = bytearray(line)
         repaired[lone.start() : lone.end()] = _REPLACEMENT
     return line if repaired is None else bytes(repaired)
+
+
+def first_lone_surrogate(line: bytes) -> tuple[int, bytes] | None:
+    """The place and the text of the first escape of a lone surrogate; None without one."""
+    lone = next(_lone_escapes(line), None)
+    return None if lone is None else (lone.start(), line[lone.start() : lone.end()])
+
+
+def _lone_escapes(line: bytes) -> Iterator[re.Match[bytes]]:
+    # The copy has every byte at its place. Escaped backslashes and pairs are blank in it, so every match in it is a lone escape.
+    return _LONE.finditer(_PAIR.sub(b" " * 12, line.replace(rb"\\", b"  ")))

@@ -10,6 +10,7 @@ from typing import cast
 
 import anyio
 
+from dynamic_mcp.config import defects
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import report_bug
@@ -66,9 +67,8 @@ class RunningChild(asyncio.Protocol):
         except subprocess.SubprocessError:
             raise UpstreamFailed("its security.limits are refused by the operating system") from None
         except ValueError:
-            raise UpstreamFailed(
-                "its command, args or env contain a NUL character or an invalid name"
-            ) from None
+            defect = next(defects.of_child(transport), "environment has a variable that no program can get")
+            raise UpstreamFailed(f"its {defect}") from None
         self.watch = ChildWatch(
             self._child,
             self.peer,

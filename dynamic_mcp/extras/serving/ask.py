@@ -11,6 +11,7 @@ from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.extras.sharing.shape import Report
 from dynamic_mcp.http_proxy import proxy_for
 from dynamic_mcp.origin import NO_WEB_ADDRESS, is_web_address
+from dynamic_mcp.request_causes import cause_of
 from dynamic_mcp.tls import trust_store
 
 _TIMEOUT = 10.0
@@ -35,7 +36,7 @@ def served_report(url: str, token: str | None) -> Report:
         with httpx.Client(verify=verify, proxy=proxy_for(url), trust_env=False, timeout=_TIMEOUT) as client:
             answer = client.get(address, headers=headers)
     except httpx.HTTPError as error:
-        raise NoProxy(f"the proxy could not be reached: {error or type(error).__name__}") from None
+        raise NoProxy(f"the proxy could not be reached: {cause_of(error)}") from None
     if answer.status_code in (401, 403):
         raise ConfigError(
             f"the proxy refuses to answer (HTTP {answer.status_code}); --token-file names its token"

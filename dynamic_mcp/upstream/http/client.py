@@ -21,6 +21,7 @@ import anyio
 from anyio import to_thread
 
 from dynamic_mcp import __version__
+from dynamic_mcp.config import defects
 from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.hiding import HiddenValues
 from dynamic_mcp.http_proxy import proxy_for
@@ -111,6 +112,8 @@ class HttpClient:
             raise UpstreamFailed(f"its url {NO_WEB_ADDRESS}")
         # All addresses of one server have the same origin, so one proxy is right for all.
         self._proxy = proxy_for(self.url)
+        if (defect := next(defects.of_headers(self._headers), None)) is not None:
+            raise UpstreamFailed(f"its {defect}")
         if has_credentials_twice(self.url, self._headers):
             raise UpstreamFailed(
                 "its url holds credentials, and so does its Authorization header; remove one of them"

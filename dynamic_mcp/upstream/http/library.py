@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -102,38 +101,7 @@ def translated_errors() -> Iterator[None]:
     except UpstreamFailed:
         raise
     except Exception as error:
-        raise (Unreachable if _is_unsent(error) else UpstreamGone)(_cause_of(error)) from None
+        from dynamic_mcp.upstream.http.causes import cause_of, is_unsent
 
-
-def _is_unsent(error: Exception) -> bool:
-    import aiohttp
-
-    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-
-
-def _cause_of(error: Exception) -> str:
-    import aiohttp
-
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        reason = getattr(error.certificate_error, "verify_message", "") or "it cannot be verified"
-        return f"the server's certificate is not valid: {reason}"
-    if isinstance(error, aiohttp.ClientSSLError):
-        return f"the TLS connection failed: {getattr(error.os_error, 'reason', None) or 'no reason given'}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        what = "the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else "the server"
-        return f"{what} could not be reached: {_reason_of(error.os_error)}"
-    if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
-        return f"no connection to the server within {CONNECT_TIMEOUT:g} s"
-    if isinstance(error, aiohttp.ClientError) and "content-encoding" in str(error).lower():
-        # aiohttp has no type of its own for this error.
-        return f"its answer cannot be decompressed; {_PLAIN}"
-    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionError):
-        return "the connection was lost before the answer was complete"
-    return f"the exchange with the server failed ({type(error).__name__})"
-
-
-def _reason_of(error: OSError) -> str:
-    if error.errno is None or isinstance(error, socket.gaierror):
-        return error.strerror or type(error).__name__
-    # The text of an error of asyncio contains the address.
-    return os.strerror(error.errno)
+        text = cause_of(error, CONNECT_TIMEOUT, _PLAIN)
+        raise (Unreachable if is_unsent(error) else UpstreamGone)(text) from None

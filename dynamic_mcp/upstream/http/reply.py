@@ -29,6 +29,8 @@ class HttpReply:
         self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         #: what ``words`` has read of the body
         self._read: list[bytes] = []
+        #: whether any of the body has come
+        self.has_body = False
 
     def header(self, name: str) -> str | None:
         """The value of a header; the case of its name does not matter."""
@@ -40,6 +42,7 @@ class HttpReply:
             yield chunk
         with translated_errors():
             async for chunk in self._response.content.iter_any():
+                self.has_body = True
                 yield chunk
 
     async def words(self) -> str:
@@ -52,6 +55,7 @@ class HttpReply:
             ):
                 async for chunk in self._response.content.iter_any():
                     self._read.append(chunk)
+                    self.has_body = True
                     if sum(map(len, self._read)) >= refusals.MAX_READ:
                         break
         return b"".join(self._read)[: refusals.MAX_READ].decode(errors="replace")
@@ -66,6 +70,13 @@ class HttpReply:
             if turn.is_over_after(chunk):
                 await anyio.lowlevel.checkpoint()
         return body.take_line()
+
+    @property
+    def outline(self) -> str:
+        """The status, the type and the compression, for messages."""
+        coding = (self.header("Content-Encoding") or "").strip()
+        parts = [f"HTTP {self.status}", self.content_type[:40], coding and f"compressed with {coding[:40]}"]
+        return ", ".join(filter(None, parts))
 
     @property
     def charset(self) -> str:

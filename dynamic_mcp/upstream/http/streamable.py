@@ -12,7 +12,7 @@ basic/transports; MCP 2026-07-28, basic/transports/streamable-http).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import anyio
 from msgspec import Raw
@@ -34,6 +34,8 @@ from dynamic_mcp.upstream.http.session import SESSION, HttpSession
 
 #: Seconds in which the server has to answer the DELETE of the session.
 END_SESSION_TIMEOUT = 2.0
+
+_FAULT = "the server is faulty, or its url is not that of an MCP server"
 
 _INITIALIZED = Outgoing(jsonrpc.notification(handshake.INITIALIZED), handshake.INITIALIZED)
 
@@ -61,6 +63,8 @@ class StreamableHttpUpstream(HttpUpstream):
         self._posts: dict[int, asyncio.Task[None]] = {}
         #: for each request of a session in flight, whether it is the first try; only its answer may say that the session is lost
         self._is_first: dict[int, bool] = {}
+        #: take what is no message in the JSON body that answers a request
+        self._notes: dict[int, Callable[[Malformed], None]] = {}
         #: whether a repeated request got the error of a lost session again, so that such errors have another cause
         self._errors_are_its_own = False
         self._timeout = 10.0
@@ -178,20 +182,27 @@ class StreamableHttpUpstream(HttpUpstream):
             problem = await self._client.refusal(reply, f"it does not know the session (HTTP {reply.status})")
             raise SessionGone(str(problem), problem.stderr_tail, status=reply.status)
         body = await json_body(reply, self._max_size)
-        unread = "its answer is not the JSON-RPC answer to the request"
+        problems: list[str] = []
+
+        def note(problem: Malformed) -> None:
+            problem.reason = f"{problem.reason} ({reply.outline})"
+            problems.append(problem.reason)
+
         try:
             elements = await _elements(body)
         except Malformed as problem:
-            elements, unread = (), f"its answer cannot be read: {problem.reason}"
-        for element in elements:
-            if await self._deliver(id, element, is_refusal=reply.status >= 400):
-                return
+            elements = ()
+            note(problem)
+        self._notes[id] = note
+        try:
+            for element in elements:
+                if await self._deliver(id, element, is_refusal=reply.status >= 400):
+                    return
+        finally:
+            del self._notes[id]
         if reply.status >= 300:
             raise await self._client.refusal(reply)
-        if not body:
-            what = reply.content_type or "nothing"
-            raise UpstreamFailed(f"its answer is {what[:40]!r}, neither JSON nor an event stream")
-        raise UpstreamFailed(unread)
+        raise UpstreamFailed(await _no_answer(reply, body, problems))
 
     def _stream(self, id: int | None, last_id: str = "") -> AnswerStream:
         return AnswerStream(
@@ -209,6 +220,8 @@ class StreamableHttpUpstream(HttpUpstream):
         try:
             message = await large.parse_any(data)
         except Malformed as problem:
+            if id is not None and id in self._notes:
+                self._notes[id](problem)
             # Only the reply to a request can end it.
             is_own = problem.answer = problem.answer and self._is_own(id, problem.id)
             if is_refusal and not is_own:
@@ -287,6 +300,21 @@ class StreamableHttpUpstream(HttpUpstream):
                     pass
             except UpstreamFailed as error:
                 log.debug("the server did not acknowledge the end of the session: %s", error)
+
+
+async def _no_answer(reply: HttpReply, body: Line, problems: list[str]) -> str:
+    """Why a successful reply to a request is no answer to it, and what to do."""
+    if not body:
+        # A body of another type may not have been read.
+        await reply.words()
+    if problems:
+        return f"its answer cannot be read: {problems[-1]}; {_FAULT}"
+    what = "is not the JSON-RPC answer to the request"
+    if not reply.has_body:
+        what = "has no body, although the request needs an answer"
+    elif not body:
+        what = "is neither JSON nor an event stream"
+    return f"its answer ({reply.outline}) {what}; {_FAULT}"
 
 
 async def _elements(body: Line) -> Iterable[Line]:

@@ -222,6 +222,19 @@ def test_single_backslash_is_named() -> None:
         parse(rb'{"mcpServers": {"a": {"command": "C:\Users\x"}}}', "f", {})
 
 
+@pytest.mark.parametrize("text", [r"\ud83d", r"\uDC00", r"a\ud83d\n", r"\ud83d\u0041"])
+def test_lone_surrogate_is_named(text: str) -> None:
+    before = rb'{"mcpServers": {"a": {"description": "\\ud83d \ud83d\ude00'
+    data = before + text.encode() + b'", "command": "x"}}}'
+    escape = text.removeprefix("a")[:6]
+    with pytest.raises(ConfigError) as raised:
+        parse(data, "f", {})
+    place = f"line 1, column {len(before) + text.index(escape) + 1}"
+    assert str(raised.value).startswith(
+        f"f: {place}: {escape} is a lone surrogate, half of a character; write"
+    )
+
+
 def test_unreadable_file_has_a_reason(tmp_path: Path) -> None:
     missing = tmp_path / "none.json"
     with pytest.raises(ConfigError, match=f"^{missing}: cannot be read: No such file or directory$"):
@@ -442,7 +455,11 @@ def test_words_of_other_tools_are_understood_in_errors(field: str, value: str, s
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:3000/mcp", "ftp://a/", "http://", "/mcp", "", "http://[", "${NO}"]
+    "url",
+    [
+        *("localhost:3000/mcp", "ftp://a/", "http://", "/mcp", "", "http://[", "${NO}"),
+        *("https://a..b/", "https://.a/", f"https://{'a' * 64}.test/"),
+    ],
 )
 def test_url_that_is_no_address_has_a_warning(url: str) -> None:
     config = parse(json.dumps({"mcpServers": {"a": {**HTTP, "url": url}}}).encode(), "config.json", {})
