@@ -20,6 +20,32 @@ def test_connection_that_served_for_a_while_is_made_again_at_once() -> None:
     assert backoff.next >= RESTART_DELAY
 
 
+def test_times_are_those_of_the_documentation() -> None:
+    """docs/running.md: a second after the first death, then as after failed starts; 30 seconds of service make a first one again."""
+    clock = ManualClock()
+    backoff = Backoff(clock)
+    for expected, lasted in [
+        (1.0, 0.0),
+        (2.0, 29.0),
+        (4.0, 0.0),
+        (8.0, 0.0),
+        (30.0, 0.0),
+        (30.0, 0.0),
+        (1.0, 30.0),
+    ]:
+        backoff.connected()
+        clock.advance(lasted)
+        backoff.after_crash()
+        assert expected <= backoff.next <= 1.25 * expected
+
+
+def test_failed_starts_are_repeated_at_the_documented_times() -> None:
+    backoff = Backoff(ManualClock())
+    for expected in (2.0, 4.0, 8.0, 30.0, 30.0):
+        backoff.after_failure()
+        assert expected <= backoff.next <= 1.25 * expected
+
+
 def test_crash_after_a_steady_time_counts_as_the_first_one() -> None:
     clock = ManualClock()
     backoff = Backoff(clock)
