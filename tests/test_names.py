@@ -6,10 +6,13 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("dynamic_mcp", "mock_servers", "conformance")
 
 
+@pytest.mark.slow
 def test_public_class_names_are_unique() -> None:
     found: dict[str, list[str]] = defaultdict(list)
     for package in PACKAGES:

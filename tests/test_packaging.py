@@ -92,6 +92,7 @@ def test_what_is_read_while_it_runs_is_in_the_wheel(wheel: Path) -> None:
     } <= names
 
 
+@pytest.mark.slow
 def test_the_source_distribution_is_enough_to_test_and_to_build_the_same_wheel(
     wheel: Path, tmp_path: Path
 ) -> None:

@@ -169,6 +169,7 @@ def test_ctrl_c_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_nothing_prints_past_the_function() -> None:
     found = {
         str(file.relative_to(ROOT)): sorted(direct_writes(ast.parse(file.read_text())))

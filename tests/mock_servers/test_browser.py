@@ -93,6 +93,7 @@ def test_follows_the_redirect_and_sends_the_callback(tmp_path: Path, site: Site)
     assert opener.events("callback")[0].data["status"] == 200
 
 
+@pytest.mark.slow
 def test_caller_does_not_wait_for_the_user(tmp_path: Path, site: Site) -> None:
     opener = Opener(tmp_path, User(wait=4))
     opener.open(site.url)  # also waits for the end of its output

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import psutil
+import pytest
 
 from mock_servers.script import (
     Action,
@@ -287,6 +288,7 @@ def test_read_again_ends_stop_reading(tmp_path: Path) -> None:
         assert "result" in mock.call("add", a=1, b=2)
 
 
+@pytest.mark.slow
 def test_stop_reading_lets_the_pipe_fill(tmp_path: Path) -> None:
     with running(tmp_path, on_echo(stop_reading(), reply())) as mock:
         assert "result" in mock.call("echo")

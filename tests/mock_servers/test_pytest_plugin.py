@@ -33,12 +33,14 @@ def documented_examples() -> dict[str, str]:
     return {token.info.partition("file=")[2]: token.content for token in blocks}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", documented_examples())
 def test_documented_example_passes(suite: pytest.Pytester, name: str) -> None:
     (suite.path / name).write_text(documented_examples()[name], encoding="utf-8")
     run(suite, name).assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_servers_of_every_kind_end_with_the_test(
     suite: pytest.Pytester,
 ) -> None:

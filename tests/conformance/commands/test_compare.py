@@ -176,6 +176,7 @@ def test_the_page(snapshot: SnapshotAssertion) -> None:
     assert comparison.render_markdown([REPORT, OTHER]) == snapshot
 
 
+@pytest.mark.slow
 @given(text)
 def test_the_page_has_the_same_structure_for_any_text(said: str) -> None:
     def parsed(report: Any) -> list[str]:

@@ -17,6 +17,7 @@ OTHER_ID = '{"jsonrpc": "2.0", "id": "1001", "result": {}}'
 WEB_SERVER = ["sh", "-c", f'exec {sys.executable} -m http.server "$0" --bind 127.0.0.1', "{port}", "{config}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "problems"),
     [
@@ -64,6 +65,7 @@ def test_a_refusal_counts_also_if_the_program_has_started_its_server(
     assert "configuration file" not in said
 
 
+@pytest.mark.slow
 def test_a_silent_wait_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from conformance.commands.probing import GROUPS, _pattern, _patterns
 from conformance.model.profile import REVISIONS, Profile
 
 
+@pytest.mark.slow
 def test_it_writes_what_run_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.toml"
     design = "shows-each-tool-with-its-server-first"
@@ -25,6 +26,7 @@ def test_it_writes_what_run_reads(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "exists already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_knows_the_two_tools_of_a_dynamic_face(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "--", sys.executable, "-m", "dynamic_mcp", "{config}"]) == 0
     profile = Profile.parse(capsys.readouterr().out, "mine")

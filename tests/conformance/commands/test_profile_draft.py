@@ -18,6 +18,7 @@ CONFIG = '[config]\nservers = "my-servers"\nrename = { command = "program", "tim
 OTHERS = '[entries.http]\ntype = "http"\n[client]\nshares = true\n[tokens]\nmargin = 2.5\n[log_switch]\n"A B" = "1"\n'
 
 
+@pytest.mark.slow
 def test_another_form_of_the_configuration_is_used_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

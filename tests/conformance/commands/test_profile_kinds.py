@@ -17,6 +17,7 @@ from conformance.model.profile import Profile
 PROBED = str(Path(__file__).with_name("probed.py"))
 
 
+@pytest.mark.slow
 def test_a_kind_is_absent_only_if_the_program_never_tried_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "--", sys.executable, PROBED, "file", "{config}"]) == 0
     shown = capsys.readouterr().out

@@ -36,6 +36,7 @@ def shown(
     return console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_every_requirement_is_shown_with_all_its_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     # Reading the same profiles for each requirement would take ten seconds.
     monkeypatch.setattr(Profile, "load", functools.cache(Profile.load))

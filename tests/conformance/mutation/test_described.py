@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from conformance.mutants.described import wrong_implementations
 from conformance.mutants.loading import load_mutants
 
@@ -27,6 +29,7 @@ def test_texts_are_whole_sentences() -> None:
     assert [text for text in texts if not text.endswith(".")] == []
 
 
+@pytest.mark.slow
 def test_show_and_the_page_do_not_load_the_reference() -> None:
     program = (
         "import sys; from conformance.cli import main; main(['show', 'STD-013']); main(['requirements', '-']); "

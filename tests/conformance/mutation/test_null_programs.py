@@ -45,6 +45,7 @@ ANSWERS = {
 ENDLESS = ("hangs", "floods", "forks-without-end", "relays-and-ignores-the-rest")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", null_programs.NULL_PROGRAMS)
 def test_a_null_program_does_what_its_name_says_until_the_census_ends_it(name: str, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
@@ -66,6 +67,7 @@ def test_a_null_program_does_what_its_name_says_until_the_census_ends_it(name: s
             assert stdout == ANSWERS.get(name, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["imitates-without-starting", "lists-and-never-calls", "fails-every-call", "is-always-empty"],

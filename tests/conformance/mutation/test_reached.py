@@ -49,6 +49,7 @@ class TestCanTell:
         assert can_tell(one, frozenset({"x.py:f"}), RUN)
 
 
+@pytest.mark.slow
 def test_the_changes_of_mutants_are_the_functions_that_they_replace() -> None:
     """Mistakes in a method, in a constant, in the messages of child processes, and in a library."""
     names = [
@@ -72,6 +73,7 @@ def test_the_changes_of_mutants_are_the_functions_that_they_replace() -> None:
     assert set(names) < load_mutants().keys()
 
 
+@pytest.mark.slow
 def test_a_check_is_observed_while_it_runs() -> None:
     """A check of a stdio upstream runs the code of children, and none of sign-ins. It sends no ping."""
     checks = load_checks()

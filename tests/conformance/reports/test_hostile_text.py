@@ -66,6 +66,7 @@ HARMLESS = report_of("said")
 SCHEMA = Draft202012Validator(schema())
 
 
+@pytest.mark.slow
 @given(text)
 def test_json_and_json_lines_give_the_text_back(said: str) -> None:
     report = report_of(said)
@@ -83,6 +84,7 @@ def test_xml_has_the_same_elements_for_any_text(said: str) -> None:
         assert elements == [element.tag for element in ET.fromstring(FORMATS[name](HARMLESS)).iter()]
 
 
+@pytest.mark.slow
 @given(text)
 def test_the_terminal_report_has_no_control_characters(said: str) -> None:
     assert re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", FORMATS["terminal"](report_of(said))) is None

@@ -56,6 +56,7 @@ async def test_the_client_answers_ping_and_roots_without_a_script(
     assert answer.result == {"told": {"result": result}}
 
 
+@pytest.mark.slow
 async def test_a_silent_client_answers_nothing() -> None:
     sut = Sut("asks", (sys.executable, "-I", "-S", "-c", ASKS, "{config}"), Profile("asks"))
     async with open_workbench(sut, "TEST", keep=False) as workbench, workbench.proxy() as proxy:

@@ -65,6 +65,7 @@ async def test_a_get_stream_has_a_status_and_no_body() -> None:
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "seen"), [("not-http", "the connection broke"), ("silent", "none")])
 async def test_a_missing_response_is_a_violation(
     fault: str, seen: str, monkeypatch: pytest.MonkeyPatch

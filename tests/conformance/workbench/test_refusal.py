@@ -54,6 +54,7 @@ async def greeted(do: str, *, asks: bool = True) -> AsyncIterator[Proxy]:
             yield proxy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("do", "reason"),
     [
@@ -73,6 +74,7 @@ async def test_a_later_use_is_an_error_with_the_reason(do: str, reason: str) -> 
             await proxy.ready("a", within=0.2)
 
 
+@pytest.mark.slow
 async def test_a_late_answer_finishes_the_handshake() -> None:
     async with greeted(f"time.sleep(6); answer(result={HELLO})") as proxy:
         was_refused = proxy.is_refused

@@ -75,6 +75,7 @@ class TestWorkingImplementation:
         assert {("upstream a", "start"), ("upstream a", "line"), ("upstream a", "exit")} <= kinds
         assert workbench.evidence.leftovers == []
 
+    @pytest.mark.slow
     async def test_the_profile_bounds_the_time_to_start(self) -> None:
         hasty = Sut("program", WAITS.command, Profile("program", starts_within=0.2))
         async with workbench_for(hasty) as workbench, workbench.proxy() as proxy:
@@ -101,6 +102,7 @@ class TestWorkingImplementation:
         async with workbench_for(Sut("program", WAITS.command, profile)) as workbench:
             assert workbench.eras() == ("legacy",)
 
+    @pytest.mark.slow
     async def test_evidence_names_one_of_several_programs(self) -> None:
         async with workbench_for(WAITS) as workbench, workbench.proxy() as one, workbench.proxy() as other:
             await one.notify("notifications/one")
@@ -187,6 +189,7 @@ class TestBrokenImplementation:
             with pytest.raises(Violation, match="reads 10000000 bytes"):
                 await proxy.send_raw(b"x" * 10_000_000, within=0.2)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("line", ["y", "{}", "y" * 5000])
     async def test_a_flood_of_output_is_bounded(self, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(launched, "MAX_STDOUT", 1_000_000)
@@ -199,6 +202,7 @@ class TestBrokenImplementation:
                 await proxy.request("ping", within=1)
             assert len(proxy.stdout) <= 1_000_000
 
+    @pytest.mark.slow
     async def test_a_program_that_ignores_sigterm_is_killed(self) -> None:
         stubborn = python(
             "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}', flush=True); time.sleep(60)"
@@ -219,6 +223,7 @@ class TestBrokenImplementation:
         (leftover,) = workbench.evidence.leftovers
         assert "time.sleep(60)" in leftover
 
+    @pytest.mark.slow
     async def test_cancel_leaves_no_process(self) -> None:
         script = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True)])
         upstream: StdioMockUpstream | None = None

@@ -193,6 +193,7 @@ configurations = st.builds(
 MIXED = ("belongs to a server with", "has both 'command' and 'url'", "needs 'url'", "needs 'command'")
 
 
+@pytest.mark.slow
 @given(configurations)
 @settings(max_examples=600)
 def test_schema_and_parser_accept_the_same_configurations(config: dict[str, Any]) -> None:

@@ -110,6 +110,7 @@ async def test_every_way_to_save_is_noticed(save: Save, tmp_path: Path) -> None:
             await is_read(read, content)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.sampled_from(SAVE_STYLES), st.sampled_from([0.0, 0.01, 0.05])), min_size=1, max_size=8

@@ -285,6 +285,7 @@ async def test_old_group_serves_until_the_new_one_is_ready() -> None:
         await eventually(lambda: old.closed, "the old one is closed")
 
 
+@pytest.mark.slow
 async def test_call_beyond_its_timeout_does_not_keep_the_old_group() -> None:
     quick = Timeouts(tools=0.1, resources=0.1, prompts=0.1)
     async with running(server("a", timeouts=quick)) as proxy:
@@ -433,6 +434,7 @@ sets = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(sets, st.sets(st.sampled_from("123")), st.booleans())
 @settings(max_examples=60, deadline=None)
 async def test_any_sequence_of_configurations_ends_in_the_last_one(

@@ -148,6 +148,7 @@ async def test_killed_helper_is_replaced_without_a_further_start(guard: Guard, s
         assert time.monotonic() - began < 1.0
 
 
+@pytest.mark.slow
 async def test_helper_that_is_killed_again_and_again_starts_at_intervals(
     guard: Guard, start: Starter, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -173,6 +174,7 @@ async def test_closed_guard_gets_no_other_helper(guard: Guard, start: Starter) -
     assert guard.pid is None
 
 
+@pytest.mark.slow
 async def test_helper_that_stopped_reading_is_replaced(guard: Guard, start: Starter) -> None:
     child = start()
     stopped = helper_of(guard)
@@ -184,6 +186,7 @@ async def test_helper_that_stopped_reading_is_replaced(guard: Guard, start: Star
     wait_gone(child.pid, stopped.pid)
 
 
+@pytest.mark.slow
 async def test_helper_that_cannot_start_now_starts_later(
     guard: Guard, start: Starter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ async def test_value_whose_begin_is_no_longer_kept_is_not_shown(pipe: Pipe) -> N
     assert pipe.tail.text().endswith("end")
 
 
+@pytest.mark.slow
 async def test_output_is_bounded_and_read_while_nobody_asks(pipe: Pipe) -> None:
     os.set_blocking(pipe.sink, False)
     written = 0

@@ -47,6 +47,7 @@ def clock_of_lines(child: Child) -> Clock:
     return lambda: tail.written / len(LINE) * PAUSE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "clock_of", "hangs"),
     [

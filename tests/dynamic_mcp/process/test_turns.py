@@ -69,6 +69,7 @@ async def test_a_cancelled_start_passes_its_turn_on() -> None:
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only /proc shows the processor time of a group")
 async def test_an_idle_child_loses_its_turn_and_a_busy_one_keeps_it() -> None:
     with anyio.fail_after(WITHIN):

@@ -263,6 +263,7 @@ def test_lone_surrogate_elsewhere_does_not_change_the_reason(value: bytes, offse
     assert caught.value.code == jsonrpc.PARSE_ERROR
 
 
+@pytest.mark.slow
 @given(st.lists(json_texts, min_size=1, max_size=8), st.sampled_from(["", " ", "\n"]))
 def test_elements_are_the_texts_of_the_array(texts: list[str], space: str) -> None:
     array = f"{space}[{space}" + f"{space},{space}".join(texts) + f"{space}]{space}"
@@ -360,6 +361,7 @@ _MEMBERS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(_MEMBERS, max_size=5).map(lambda members: b"{" + b",".join(members) + b"}"))
 @settings(max_examples=500)
 def test_reason_equals_that_of_a_decoder_of_all_members(line: bytes) -> None:

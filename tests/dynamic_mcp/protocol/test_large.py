@@ -85,6 +85,7 @@ def compact(text: bytes) -> bytes:
     return msgspec.json.format(text, indent=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 16, 100])
 async def test_scan_agrees_with_the_decoder(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large, "SLICE", size)
@@ -188,6 +189,7 @@ COSTLY: dict[str, Callable[[], Large]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COSTLY)
 async def test_no_slice_of_a_large_message_takes_long(name: str) -> None:
     line, slices = COSTLY[name](), list[float]()

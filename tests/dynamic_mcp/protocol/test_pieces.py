@@ -31,6 +31,7 @@ def test_one_large_piece_is_not_copied() -> None:
     assert pieces.take() is large
 
 
+@pytest.mark.slow
 def test_pieces_of_two_bytes_take_about_their_size() -> None:
     pieces = Pieces()
     tracemalloc.start()

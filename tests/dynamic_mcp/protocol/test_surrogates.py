@@ -43,6 +43,7 @@ def reference(line: bytes) -> bytes:
     return _REFERENCE.sub(lambda found: rb"\ufffd" if found[1] else found[0], line)
 
 
+@pytest.mark.slow
 @given(lines)
 @settings(max_examples=1000)
 def test_repair_equals_the_reference(line: bytes) -> None:
@@ -71,6 +72,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE)
 def test_repair_costs_no_more_than_a_few_times_the_line(line: bytes) -> None:
     began = time.process_time()

@@ -32,6 +32,7 @@ async def test_answers_come_on_the_stream() -> None:
     assert answer.result == {"of": "one"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "seen"),
     [
@@ -46,6 +47,7 @@ async def test_a_stream_without_a_usable_endpoint_begins_no_session(fault: str, 
                 await proxy.handshake()
 
 
+@pytest.mark.slow
 async def test_the_end_of_the_stream_ends_every_request() -> None:
     async with serving("sse-ends") as workbench:
         with pytest.raises(Violation, match=r"an answer to some/method.*\n.*the stream ended"):

@@ -21,6 +21,7 @@ SELECTION = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["http", "sse"])
 async def test_the_reference_has_the_same_verdicts(transport: str) -> None:
     profile = Profile.load(f"reference-{transport}")

@@ -123,6 +123,7 @@ async def test_an_error_without_an_id_answers_the_request_of_its_post() -> None:
     assert (answer.code, answer.message["id"]) == (-32600, "refused")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "seen"),
     [
@@ -194,6 +195,7 @@ async def test_a_program_that_dies_during_a_request_has_crashed() -> None:
             await _ask(workbench)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["endless-body", "endless-comments", "endless-event"])
 async def test_a_response_without_an_end_is_bounded(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (listening, streamable):
@@ -205,6 +207,7 @@ async def test_a_response_without_an_end_is_bounded(fault: str, monkeypatch: pyt
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.slow
 async def test_a_program_that_ignores_its_signal_is_killed() -> None:
     async with bench("stubborn") as workbench, workbench.proxy(**ANY, exit_within=0.2) as proxy:
         await proxy.handshake()

@@ -149,6 +149,7 @@ async def test_modern_requests_pass_and_a_cancelled_one_ends_at_the_server() -> 
         assert not [one for one in stdio.got if one.get("id") == 2]
 
 
+@pytest.mark.slow
 async def test_cancelled_call_gets_no_answer() -> None:
     async with serving() as http, connected(http.url) as stdio:
         await stdio.handshake()
@@ -162,6 +163,7 @@ async def test_cancelled_call_gets_no_answer() -> None:
         assert not [one for one in stdio.got if one.get("id") == 9]
 
 
+@pytest.mark.slow
 async def test_lost_session_is_made_anew_and_calls_go_on() -> None:
     async with serving() as http, connected(http.url) as stdio:
         await stdio.handshake()
@@ -179,6 +181,7 @@ async def test_lost_session_is_made_anew_and_calls_go_on() -> None:
         assert len([one for one in stdio.got if one.get("id") == "hello"]) == 1
 
 
+@pytest.mark.slow
 async def test_call_on_its_way_at_the_end_of_the_proxy_says_so() -> None:
     async with serving(limits=ServingLimits(patience=0.01)) as http, connected(http.url) as stdio:
         await stdio.handshake()
@@ -194,6 +197,7 @@ async def test_call_on_its_way_at_the_end_of_the_proxy_says_so() -> None:
         assert "was not carried out" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["2025-06-18", "2025-11-25"])
 @pytest.mark.parametrize("patience", [0.01, 30.0])
 async def test_end_of_the_session_fails_its_calls_and_no_other(version: str, patience: float) -> None:
@@ -217,6 +221,7 @@ async def test_end_of_the_session_fails_its_calls_and_no_other(version: str, pat
     assert stdio.errors.count("a new one begins") == 1
 
 
+@pytest.mark.slow
 async def test_session_that_ends_without_a_request_begins_again() -> None:
     async with serving() as http, connected(http.url) as stdio:
         await stdio.handshake()
@@ -232,6 +237,7 @@ async def test_session_that_ends_without_a_request_begins_again() -> None:
         assert (await stdio.message(method="notifications/message"))["params"]["data"] == "new"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["2025-03-26", "2025-11-25"])
 async def test_messages_right_after_initialize_wait_for_the_session(version: str) -> None:
     async with serving() as http, connected(http.url) as stdio:
@@ -254,6 +260,7 @@ async def test_messages_right_after_initialize_wait_for_the_session(version: str
     assert stdio.errors == ""
 
 
+@pytest.mark.slow
 async def test_call_without_an_answer_at_the_end_of_input_gets_an_error() -> None:
     async with serving() as http, connected(http.url) as stdio:
         await stdio.handshake()

@@ -102,6 +102,7 @@ async def test_large_body_is_413_with_and_without_a_length() -> None:
     assert [known.status_code, unknown.status_code, good.status_code] == [413, 413, 200]
 
 
+@pytest.mark.slow
 async def test_slow_body_is_408() -> None:
     async def slow() -> Any:
         yield b"{"
@@ -114,6 +115,7 @@ async def test_slow_body_is_408() -> None:
     assert answer.status_code == 408
 
 
+@pytest.mark.slow
 async def test_progress_and_answer_come_on_the_stream_of_the_call() -> None:
     async with serving() as http:
         one, two = await http.session(), await http.session()
@@ -132,6 +134,7 @@ async def test_progress_and_answer_come_on_the_stream_of_the_call() -> None:
     assert other.json()["result"] == {}
 
 
+@pytest.mark.slow
 async def test_question_during_a_call_comes_on_its_stream() -> None:
     async with serving() as http:
         session = await http.session(capabilities={"sampling": {}})
@@ -155,6 +158,7 @@ async def test_question_during_a_call_comes_on_its_stream() -> None:
     assert answer["result"]["model"] == "m"
 
 
+@pytest.mark.slow
 async def test_announcement_comes_on_the_stream_of_get() -> None:
     async with serving() as http:
         session = await http.session()
@@ -319,6 +323,7 @@ async def test_batch_of_2025_03_26_gets_one_answer() -> None:
     assert refused.json()["error"]["code"] == -32600
 
 
+@pytest.mark.slow
 async def test_sessions_and_streams_are_bounded() -> None:
     async with serving(limits=ServingLimits(max_sessions=2, max_streams=1)) as http:
         session = await http.session()
@@ -376,6 +381,7 @@ async def test_server_for_one_client_ends_with_its_session() -> None:
         assert (await http.post(request("ping"), two)).status_code == 200
 
 
+@pytest.mark.slow
 async def test_end_of_the_proxy_answers_what_is_in_flight() -> None:
     async with serving(limits=IMPATIENT) as http:
         session = await http.session()

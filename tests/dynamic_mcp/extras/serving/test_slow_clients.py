@@ -99,6 +99,7 @@ async def test_large_answer_that_is_read_ends_no_session(size: int, limits: Serv
         assert '"waits"' in (await waiting).text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [LIMITS, IMPATIENT], ids=["json", "events"])
 async def test_client_that_reads_slowly_gets_all_its_large_answers(limits: ServingLimits) -> None:
     async with serving(limits=limits) as http:
@@ -113,6 +114,7 @@ async def test_client_that_reads_slowly_gets_all_its_large_answers(limits: Servi
         assert (await http.post(request("ping"), session)).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [LIMITS, IMPATIENT], ids=["json", "events"])
 async def test_session_of_a_client_that_stops_reading_ends_and_no_other(
     limits: ServingLimits, caplog: pytest.LogCaptureFixture
@@ -163,6 +165,7 @@ async def test_small_client_stays_while_another_has_all_that_waits(monkeypatch: 
     assert statuses == [404, 200]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [LIMITS, IMPATIENT], ids=["json", "events"])
 async def test_modern_request_gets_its_large_answer_if_it_reads(limits: ServingLimits) -> None:
     async with serving(limits=limits) as http:

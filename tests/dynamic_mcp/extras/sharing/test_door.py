@@ -168,6 +168,7 @@ async def test_client_that_does_not_read_loses_its_connection(monkeypatch: pytes
         stalls.writer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1 << 18, (1 << 18) + 1, 12 << 20])
 async def test_large_message_that_is_read_slowly_ends_no_connection(
     size: int, monkeypatch: pytest.MonkeyPatch

@@ -202,6 +202,7 @@ def test_large_event_takes_linear_time() -> None:
     assert size_of(event.data) == 20_000_000
 
 
+@pytest.mark.slow
 @given(_STREAMS, st.lists(st.integers(0, 400), max_size=8))
 def test_pieces_do_not_change_the_events(stream: bytes, offsets: list[int]) -> None:
     parser = EventParser()
@@ -231,6 +232,7 @@ def test_large_message_is_one_piece() -> None:
     assert list(pieces(chunk, EVENTS_AT_ONCE)) == [chunk]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [b"data:ab\n", b"data:\n", b"data\r\n"])
 def test_event_of_short_lines_costs_no_more_than_its_size(line: bytes) -> None:
     parser, chunk = EventParser(), line * 1000

@@ -602,6 +602,7 @@ async def test_resumption_is_given_up_after_five_attempts(tmp_path: Path) -> Non
     assert len(resumed) == answer_stream.MAX_RESUMPTIONS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refusals", [0, 4, 5])
 async def test_stream_with_new_ids_is_resumed_as_often_as_it_ends(tmp_path: Path, refusals: int) -> None:
     server = Server()

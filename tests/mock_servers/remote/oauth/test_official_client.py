@@ -104,6 +104,7 @@ async def test_signs_in(tmp_path: Path, oauth: OAuth) -> None:
         assert dict(exchanged.data["params"])["code"] == authorized.data["issued"]["code"]
 
 
+@pytest.mark.slow
 async def test_refreshes_an_expired_token(tmp_path: Path) -> None:
     oauth = OAuth(registration=True, lifetimes=[1, 3600])
     storage = StorageAndUser()
