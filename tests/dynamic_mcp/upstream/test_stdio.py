@@ -7,9 +7,10 @@ import sys
 import pytest
 
 from dynamic_mcp.config.model import StdioTransport
-from dynamic_mcp.errors import UpstreamGone
+from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import LineSplitter
+from dynamic_mcp.secret import Secret
 from dynamic_mcp.upstream.stdio import StdioUpstream
 from tests.dynamic_mcp.fakes import FakeGroup, server
 
@@ -23,6 +24,25 @@ async def test_second_close_of_an_exited_child_does_nothing(guard: Guard) -> Non
 
     await upstream.close()
     await upstream.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "says"),
+    [
+        (("a", "b\0"), (), "its args[1] has a NUL character, which no program can get; remove it"),
+        ((), (("A", Secret("b\0")),), "its env.A has a NUL character, which no program can get; remove it"),
+        ((), (("A=s3cr3t", Secret("")),), "its env.A... is not the name of a variable; "),
+    ],
+)
+async def test_setting_that_no_program_can_get_is_named(
+    guard: Guard, words: tuple[str, ...], env: tuple[tuple[str, Secret], ...], says: str
+) -> None:
+    upstream = StdioUpstream(StdioTransport("true", words, env), FakeGroup(server("a")), guard)
+    with pytest.raises(UpstreamFailed) as raised:
+        await upstream.open(5.0)
+    await upstream.close()
+    assert str(raised.value).startswith(says)
+    assert "s3cr3t" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
