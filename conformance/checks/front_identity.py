@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
-from conformance.errors import Untestable
+from conformance.errors import NotApplicable, Untestable
 from conformance.workbench.transcript import part
 from mock_servers.script import Script
 
@@ -35,6 +35,7 @@ MAX_SIZE = 1 << 16
 
 @check("FRONT-063")
 async def servers_of_the_handshake_revisions_see_the_client(workbench: Workbench) -> None:
+    _promises_it(workbench)
     stdio = workbench.stdio("stdio", Script(strict=True))
     upstreams = [stdio, await workbench.http("http")] if workbench.has("HTTP") else [stdio]
     async with workbench.proxy(*upstreams) as proxy:
@@ -53,6 +54,7 @@ async def servers_of_the_handshake_revisions_see_the_client(workbench: Workbench
 
 @check("FRONT-064", timeout=30)
 async def modern_servers_see_the_client_in_each_call(workbench: Workbench) -> None:
+    _promises_it(workbench)
     upstream = workbench.stdio("a", Script(era="modern"))
     for era in ("legacy", "modern"):
         async with workbench.proxy(upstream) as proxy:
@@ -67,6 +69,12 @@ async def modern_servers_see_the_client_in_each_call(workbench: Workbench) -> No
             call = workbench.some(upstream.requests("tools/call"), "a call reaches the server")[-1]
             info = part(call.params, "_meta", KEY)
             workbench.expect(info == INFO, f"the client's own clientInfo, {INFO}", info)
+
+
+def _promises_it(workbench: Workbench) -> None:
+    """Raise `NotApplicable` without the promise: towards a server the proxy is the client, so MCP asks it for its own name."""
+    if not workbench.promises("client-info"):
+        raise NotApplicable("the profile does not promise that servers see the client (`client-info`)")
 
 
 @check("FRONT-065", slow=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
@@ -17,7 +16,7 @@ from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.schemas import inlined
 from conformance.workbench.transcript import part
 from mock_servers.jsontext import slice_of
-from mock_servers.script import Rule, Script, any_arguments, on_call, raw, reply, tool
+from mock_servers.script import Script, any_arguments, on_call, raw, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
@@ -143,9 +142,8 @@ def _comparable(definition: dict[str, Any]) -> dict[str, Any]:
 
 @check("FRONT-011", timeout=40)
 async def all_pages_of_upstream_lists_are_reachable(workbench: Workbench) -> None:
-    paged = workbench.stdio("paged", _three_of_everything(page_size=1, cursors=["", "p2"]))
-    await workbench.run_cases(
-        partial(_shows_all, workbench, paged), partial(_ends, workbench, workbench.stdio("loop", LOOP))
+    await _shows_all(
+        workbench, workbench.stdio("paged", _three_of_everything(page_size=1, cursors=["", "p2"]))
     )
 
 
@@ -157,28 +155,6 @@ def _three_of_everything(**paging: Any) -> Script:
         prompts=[{"name": f"prompt{number}"} for number in range(3)],
         **paging,
     )
-
-
-#: the cursor of every page of `LOOP`
-AGAIN = "the same page again"
-
-
-def _for_ever(method: str, member: str, **item: Any) -> Rule:
-    return Rule(method, [reply({member: [item], "nextCursor": AGAIN})])
-
-
-LOOP = Script(
-    tools=[tool("echo")],
-    resources=[],
-    templates=[],
-    prompts=[],
-    on=[
-        _for_ever("tools/list", "tools", **tool("echo")),
-        _for_ever("resources/list", "resources", uri="mock://loop", name="loop"),
-        _for_ever("resources/templates/list", "resourceTemplates", uriTemplate="loop://{id}", name="loop"),
-        _for_ever("prompts/list", "prompts", name="loop"),
-    ],
-)
 
 
 async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
@@ -202,19 +178,6 @@ async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
             found = {find_exposed(shown, upstream.name, own) for own in wanted}
             workbench.expect(found == set(shown), f"{method} holds all three pages: {wanted}", shown)
             workbench.expect(len(shown) == len(wanted), f"{method} holds each of {wanted} once", shown)
-
-
-async def _ends(workbench: Workbench, upstream: StdioMockUpstream) -> None:
-    async with workbench.proxy(upstream) as proxy:
-        await proxy.handshake()
-        with workbench.must("the proxy lists the tools of an upstream that repeats its cursor"):
-            await proxy.ready(upstream, within=10.0)
-        for method in declared_methods(proxy, LISTS):
-            first = await proxy.request(method)
-            if first.member("nextCursor") == AGAIN:
-                continue  # it passes single pages on, so its client decides when to stop
-            shown = await proxy.items(method, LISTS[method][0])
-            workbench.expect(shown, f"{method} shows what the upstream repeats", shown)
 
 
 #: arguments as text, since encoding would hide how a number is written; all numbers are exact in I-JSON

@@ -55,6 +55,7 @@ PROMISES: Mapping[str, str] = {
     "both-eras-at-once": "serves requests of both eras on one connection, whatever its first one was",
     "right-form": "shows a model the right form of a wrong call as JSON, and makes a call with one possible meaning",
     "unknown-members": "passes on members of results that no revision defines",
+    "client-info": "tells servers the description of the client (`clientInfo`) in place of its own",
     "names-missing-groups": "names in `_meta` of a list the groups whose part is missing",
 }
 

@@ -17,7 +17,7 @@ _NOT_FOR_A_RELAY: Mapping[str, str] = {
         "FRONT-045 FRONT-092 FRONT-093 FRONT-095 FRONT-130 FRONT-134 HTTP-040 STD-041 STD-042 STD-043 STD-044"
     ),
     "it passes the cursors of the server on and keeps no list": (
-        "FRONT-011 FRONT-033 FRONT-035 FRONT-091 FRONT-120 FRONT-123 FRONT-124"
+        "FRONT-011 FRONT-033 FRONT-035 FRONT-091 FRONT-120 FRONT-123 FRONT-124 FRONT-166"
     ),
     "it passes each notification on, and bounds none": "FRONT-032",
     "it speaks the era of its client, and translates nothing": (

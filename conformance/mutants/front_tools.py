@@ -89,7 +89,7 @@ def takes_an_empty_cursor_for_the_end() -> None:
     _change_cursors(lambda cursor: cursor or None)
 
 
-@mutant("FRONT-011")
+@mutant("FRONT-166")
 def follows_a_repeated_cursor_for_ever() -> None:
     # The proxy stops at a cursor that it has seen, so it gets another one for each page.
     pages = count()

@@ -58,7 +58,8 @@ RELAYS = {
     **_because("the HTTP library of the relay sends no header with a line end", "SEC-009"),
     **_because("the JSON parser of the relay takes a byte order mark", "FRONT-090 STD-041"),
     **_because("the relay writes nothing to stderr", "OPS-041 OPS-042"),
-    **_because("the relay asks for the first page of a list only", "FRONT-091"),
+    **_because("the relay asks for the first page of a list only", "FRONT-091 FRONT-166"),
+    **_because("the relay makes one call of each call of its client", "FRONT-164 FRONT-165"),
     **_because(
         "the relay follows the endpoint of its stream, and takes answers from the stream alone",
         "SSE-001 SSE-002 SSE-003 SSE-007",
@@ -113,7 +114,7 @@ STARTS_ANEW = {
     "SSE-013": "it opens a stream for each request, so it misses none that the server ended",
 } | _relays(
     "no connection has to outlive its request",
-    shows="FRONT-022 FRONT-035 FRONT-071 HTTP-007 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
+    shows="FRONT-022 FRONT-035 FRONT-071 FRONT-164 FRONT-166 HTTP-007 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
     " OPS-012 OPS-016 OPS-030 OPS-033 STD-004 STD-008 STD-009 STD-017 STD-019 STD-033 STD-036 HTTP-070"
     " OPS-050 SSE-014 STD-060",
 )

@@ -199,7 +199,7 @@ _ROW = re.compile(
 
 
 #: requirements that are newer than the runs of the page
-NOT_COMPARED: frozenset[str] = frozenset()
+NOT_COMPARED: frozenset[str] = frozenset({"FRONT-164", "FRONT-165", "FRONT-166"})
 
 
 def test_the_committed_page_has_the_requirements_of_the_registry() -> None:
