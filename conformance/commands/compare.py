@@ -30,6 +30,7 @@ from conformance.model.results import NO_ANSWER
 from conformance.model.sut import make_sut
 from conformance.reports import comparison
 from conformance.reports import json as json_report
+from conformance.reports.columns import told_apart, words_again
 from conformance.reports.terminal import RunConsole
 
 if TYPE_CHECKING:
@@ -40,8 +41,11 @@ if TYPE_CHECKING:
     from conformance.model.results import RunReport
     from conformance.model.sut import Sut
 
+    #: writes the reports; the words are those of `columns.words_again`
+    _Render = Callable[[Sequence[RunReport], Sequence[str]], str]
 
-def _page(reports: Sequence[RunReport]) -> str:
+
+def _page(reports: Sequence[RunReport], again: Sequence[str]) -> str:
     # Imported late, because the template engine takes long to load.
     from conformance.reports.html.render import render_comparison
 
@@ -49,8 +53,8 @@ def _page(reports: Sequence[RunReport]) -> str:
 
 
 #: the files of `--out`, beside one JSON report for each run
-FILES: dict[str, Callable[[Sequence[RunReport]], str]] = {
-    "comparison.json": comparison.render_json,
+FILES: dict[str, _Render] = {
+    "comparison.json": lambda reports, again: comparison.render_json(reports),
     "comparison.md": comparison.render_markdown,
     "comparison.html": _page,
 }
@@ -104,9 +108,11 @@ def main(
             write(_report_file(options.out, report, reports), json_report.render(report))
         if not report.complete and report.stopped_by != NO_ANSWER:
             break
-    comparison.print_matrix(console, reports)
+    again = words_again(reports, options.implementations[: len(reports)])
+    shown = told_apart(reports, options.implementations[: len(reports)])
+    comparison.print_matrix(console, shown)
     for file, render in files.items():
-        write(file, render(reports))
+        write(file, render(shown, again))
     if len(reports) < len(columns):
         print("conformance: interrupted: not all implementations were run", file=sys.stderr)
     codes = [exit_code(report) for report in reports]
@@ -118,8 +124,8 @@ def _column(name: str) -> Sut | Path:
     return Path(name) if name.endswith(".json") else make_sut((), Profile.load(name))
 
 
-def _files(folder: Path | None, page: Path | None) -> dict[Path, Callable[[Sequence[RunReport]], str]]:
-    files: dict[Path, Callable[[Sequence[RunReport]], str]] = {}
+def _files(folder: Path | None, page: Path | None) -> dict[Path, _Render]:
+    files: dict[Path, _Render] = {}
     if folder is not None:
         asked = f"--out {folder}"
         try:

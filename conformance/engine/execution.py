@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import anyio
+import msgspec
 
 from conformance.engine.blame import blamed
 from conformance.engine.unreached import unless_reached
@@ -28,7 +29,7 @@ from conformance.model.verdicts import Level, Verdict, decisive, depends_on_time
 from conformance.workbench.waits import recorded_waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from conformance.checks import Check
     from conformance.workbench.workbench import Workbench
@@ -132,6 +133,16 @@ class Execution:
         """Whether the check, which has a result, needs a second attempt."""
         result = self.results[check.id]
         return self.second_attempts and len(result.attempts) == 1 and result.is_rerun
+
+    def results_of(self, checks: Iterable[Check], *, interrupted: bool) -> tuple[Result, ...]:
+        """The results of these checks, as far as they have one. An interruption leaves some without the second attempt that they need."""
+        return tuple(
+            msgspec.structs.replace(
+                self.results[check.id], unrepeated=interrupted and self.wants_again(check)
+            )
+            for check in checks
+            if check.id in self.results
+        )
 
     @property
     def is_silent(self) -> bool:

@@ -1,8 +1,8 @@
 """Runs the checks of one implementation and reports the results.
 
 Guarantees: see `scheduler` for the order of the checks and `execution` for the verdicts. The report holds all attempts. Ctrl-C and
-SIGTERM cancel the running checks, let every workbench tear down, and leave a report that is marked incomplete. So does an early stop, which
-lets the running checks end.
+SIGTERM cancel the running checks, let every workbench tear down, and leave a report that is marked incomplete. A result that lacks its
+second attempt then says so. An early stop leaves an incomplete report too, and lets the running checks end.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ async def run(
         homepage=sut.profile.homepage,
         version=encodable(execution.version),
         install=sut.profile.install,
-        results=tuple(execution.results[check.id] for check in todo if check.id in execution.results),
+        results=execution.results_of(todo, interrupted=interruption.signal is not None),
         not_run=not_run,
         duration_s=time.monotonic() - began,
         complete=not stopped_by,

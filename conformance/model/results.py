@@ -59,11 +59,22 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     stale: bool = False
     #: whether a slower or faster machine could change the verdict
     depends_on_time: bool = False
+    #: the verdict is not final: the run was interrupted before the second attempt that it was due
+    unrepeated: bool = False
 
     @property
     def level_text(self) -> str:
         """The level, with the one that it counts as for this program if that differs."""
         return str(self.level) if self.counts_as is None else f"{self.level} as {self.counts_as}"
+
+    @property
+    def verdict_words(self) -> str:
+        """The verdict, with `known`, `stale` or `not repeated` where it holds."""
+        if self.known is not None:
+            return f"known {self.verdict}"
+        if self.unrepeated:
+            return f"{self.verdict}, not repeated"
+        return f"stale {self.verdict}" if self.stale else str(self.verdict)
 
     @property
     def is_required(self) -> bool:
@@ -101,10 +112,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return [(label, text) for label, text in parts if text.strip()]
 
     def is_failure(self, *, strict: bool = False) -> bool:
-        """Whether this result fails the run. A requirement that is not required does so only with `strict`, whatever its verdict."""
+        """Whether this result fails the run. One that is not final does not.
+
+        A requirement that is not required does so only with `strict`, whatever its verdict.
+        """
         if self.stale:
             return True
-        if self.known is not None:
+        if self.known is not None or self.unrepeated:
             return False
         if self.verdict is Verdict.HARNESS_ERROR:
             return True
@@ -123,6 +137,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     known: int
     stale: int
     rerun: int
+    #: verdicts that are not final, see `Result.unrepeated`
+    unrepeated: int = 0
     #: selected requirements without a check
     planned: int
     duration_s: float
@@ -160,8 +176,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def unproved(self) -> frozenset[str]:
-        """The ids of the checks that failed or warned, and of those that did not run."""
-        failed = (result.id for result in self.results if result.is_failure(strict=True))
+        """The ids of the checks that failed or warned, and of those that did not run or were not repeated."""
+        failed = (one.id for one in self.results if one.is_failure(strict=True) or one.unrepeated)
         return frozenset((*failed, *self.not_run))
 
     @property
@@ -190,6 +206,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
             known=sum(result.known is not None for result in self.results),
             stale=sum(result.stale for result in self.results),
             rerun=sum(len(result.attempts) > 1 for result in self.results),
+            unrepeated=sum(result.unrepeated for result in self.results),
             planned=len(self.planned),
             duration_s=self.duration_s,
             complete=self.complete,

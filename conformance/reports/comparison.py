@@ -17,6 +17,7 @@ from conformance.model.profile import IMPLEMENTATIONS
 from conformance.model.registry import Era, Reach, Registry
 from conformance.model.results import Summary
 from conformance.model.verdicts import Level, Verdict
+from conformance.reports.columns import LONGEST
 from conformance.reports.json import Implementation, implementation_of
 from conformance.reports.markdown import bounded, inline, is_shown, row
 from conformance.reports.terminal import summary_line, verdict_text
@@ -101,6 +102,8 @@ def _row(id_: str, reports: Sequence[RunReport], results: Sequence[Result | None
 
 def _cell(id_: str, report: RunReport, result: Result | None) -> ComparisonCell:
     if result is not None:
+        if result.unrepeated:
+            return ComparisonCell(None, note=result.verdict_words)
         return ComparisonCell(result.verdict, result.known)
     return ComparisonCell(None, note="planned" if id_ in report.planned else "not run")
 
@@ -134,12 +137,12 @@ def print_matrix(console: Console, reports: Sequence[RunReport]) -> None:
         console.print(Text.assemble(f"{_name(column)}: ", summary_line(column.summary)), soft_wrap=True)
 
 
-def render_markdown(reports: Sequence[RunReport]) -> str:
-    """The page, with the size limit of a CI job summary."""
-    return bounded(_page(compared(reports), reports))
+def render_markdown(reports: Sequence[RunReport], again: Sequence[str] = ()) -> str:
+    """The page, with the size limit of a CI job summary. `again`: the words of `compare` that make these columns; without it, the names."""
+    return bounded(_page(compared(reports), reports, again))
 
 
-def _page(matrix: Comparison, reports: Sequence[RunReport]) -> Iterator[str]:
+def _page(matrix: Comparison, reports: Sequence[RunReport], again: Sequence[str]) -> Iterator[str]:
     yield "# Implementations\n\n"
     yield "What the checks found, implementation by implementation. `python -m conformance compare` wrote this page.\n\n"
     header = (
@@ -157,7 +160,7 @@ def _page(matrix: Comparison, reports: Sequence[RunReport]) -> Iterator[str]:
     for column in matrix.columns:
         yield row(_counts(column))
     yield f"\nThe requirements are those of version {inline(matrix.specification)}. "
-    yield from _explanation(matrix)
+    yield from _explanation(matrix, again)
     yield "\n## Requirements\n"
     for family, rows in groupby(matrix.rows, key=lambda one: one.family):
         title = Registry.load().families.get(family, "")
@@ -183,7 +186,7 @@ def _counts(column: Column) -> tuple[str, ...]:
     return (linked, inline(implementation.shown_version), inline(column.started), *map(str, numbers))
 
 
-def _explanation(matrix: Comparison) -> Iterator[str]:
+def _explanation(matrix: Comparison, again: Sequence[str]) -> Iterator[str]:
     yield (
         "A MUST that does not hold is `fail`, a SHOULD or MAY is `warn`. A DOC is `fail`, and for a program that is no dynamic-mcp proxy "
         "it is `warn`. `untestable`: what the check needs first did not work. "
@@ -194,7 +197,7 @@ def _explanation(matrix: Comparison) -> Iterator[str]:
     for install in dict.fromkeys(column.implementation.install for column in matrix.columns):
         if install:
             yield f"{_plain(install)}\n"
-    names = " ".join(_plain(column.implementation.name) for column in matrix.columns)
+    names = " ".join(map(_plain, again or (column.implementation.name for column in matrix.columns)))
     yield f"python -m conformance compare --markdown docs/implementations.md {names}\n```\n"
 
 
@@ -208,9 +211,7 @@ def _findings(column: Column, report: RunReport) -> Iterator[str]:
         yield row(("id", "verdict", "observed")) + row(["---"] * 3)
         for result in found:
             observed = result.known or result.explanation[-1][1]
-            yield row(
-                (inline(result.id), _word(ComparisonCell(result.verdict, result.known)), inline(observed))
-            )
+            yield row((inline(result.id), _word(_cell(result.id, report, result)), inline(observed)))
     if absent:
         yield "\nDeclared absent:\n\n"
         for message, results in groupby(absent, key=lambda result: result.message):
@@ -234,7 +235,7 @@ def _word(cell: ComparisonCell) -> str:
 
 
 def _name(column: Column) -> str:
-    return one_line(column.implementation.name, 40)
+    return one_line(column.implementation.name, LONGEST)
 
 
 def _plain(text: str) -> str:

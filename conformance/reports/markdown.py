@@ -101,9 +101,7 @@ def is_shown(result: Result) -> bool:
 
 def verdict_of(result: Result, *, strict: bool = False) -> str:
     """The verdict in words, bold if it fails the run."""
-    if result.known is not None:
-        return f"known {result.verdict}"
-    word = f"stale {result.verdict}" if result.stale else str(result.verdict)
+    word = result.verdict_words
     return f"**{word}**" if result.is_failure(strict=strict) else word
 
 

@@ -57,6 +57,8 @@ def _directive(result: Result, *, strict: bool) -> str:
         return f"SKIP {_escaped(result.message)}"
     if result.known is not None:
         return f"TODO known {result.verdict}: {_escaped(result.known)}"
+    if result.unrepeated:
+        return f"TODO {result.verdict_words}: the run was interrupted"
     if result.verdict is not Verdict.PASS and not result.is_failure(strict=strict):
         return f"TODO {result.verdict}: {result.level_text} is not required"
     return ""

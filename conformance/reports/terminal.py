@@ -103,7 +103,9 @@ class LiveProgress:
 def print_report(console: Console, report: RunReport) -> None:
     """The table, the blocks and the summary line."""
     console.print(_table(report))
-    shown = [r for r in report.results if r.is_failure(strict=True) or r.verdict is Verdict.WARN]
+    shown = [
+        r for r in report.results if r.is_failure(strict=True) or r.verdict is Verdict.WARN or r.unrepeated
+    ]
     for results in by_cause(shown):
         console.print()
         _print_block(console, results)
@@ -142,7 +144,7 @@ def _cause(result: Result) -> tuple[str, ...]:
         # Only stderr tells why a program has ended.
         last = "".join(result.evidence.stderr_tail.rstrip().splitlines()[-1:])
     same = (_VARIABLE.sub("0", text) for text in (result.message, last))
-    return (result.verdict, str(result.stale), *same)
+    return (result.verdict_words, *same)
 
 
 def render(report: RunReport) -> str:
@@ -155,7 +157,12 @@ def render(report: RunReport) -> str:
 
 def summary_line(summary: Summary) -> Text:
     """The counts in one line: `pass`, the planned requirements, and every other count above zero."""
-    extra = (("known", summary.known), ("stale", summary.stale), ("retried", summary.rerun))
+    extra = (
+        ("known", summary.known),
+        ("stale", summary.stale),
+        ("retried", summary.rerun),
+        ("not repeated", summary.unrepeated),
+    )
     included = ", ".join(f"{count} {name}" for name, count in extra if count)
     text = f"{_counts(summary.verdicts)}{f' (including {included})' if included else ''}, {summary.planned} planned"
     end = "" if summary.complete else ", INCOMPLETE"
@@ -211,6 +218,8 @@ def verdict_text(verdict: Verdict, known: str | None = None, *, stale: bool = Fa
 
 
 def _verdict(result: Result) -> Text:
+    if result.unrepeated:
+        return Text(result.verdict_words, style="yellow")
     return verdict_text(result.verdict, result.known, stale=result.stale)
 
 
@@ -230,7 +239,9 @@ def _print_block(console: Console, results: Sequence[Result]) -> None:
     if result.evidence.sandbox:
         rows.append(("kept in", result.evidence.sandbox))
     told = [_verdict(result)]
-    if result.verdict.is_red and not any(other.is_failure() for other in results):
+    if result.unrepeated:
+        told.append(Text(": the run ended before the second attempt, alone, that decides", style="dim"))
+    elif result.verdict.is_red and not any(other.is_failure() for other in results):
         told.append(Text(" (not required)"))
     console.print(Text.assemble((f"{head} ", "bold"), *told, f"  {one_line(title)}"))
     grid = Table.grid(padding=(0, 2))

@@ -54,7 +54,7 @@ DETAILS = (
 _BYTES_OF_A_STEP = 50
 
 _ANCHOR = re.compile(r"[A-Z]+-[0-9]+")
-NOT_RUN = "not run"
+NOT_RUN, NOT_REPEATED = "not run", "not repeated"
 #: further choices of the filter of verdicts
 NOT_PASSED, DIFFERS = "not passed", "differs"
 
@@ -70,6 +70,7 @@ _SYMBOLS = {
     "known": "○",
     "stale": "↺",
     NOT_RUN: "…",
+    NOT_REPEATED: "…",
     "planned": "◌",
     "not selected": "·",
 }
@@ -88,7 +89,13 @@ class PageCell:
     def tokens(self) -> list[str]:
         """The words of the verdict filter that find it."""
         result = self.result
-        marks = () if result is None else (("known", result.known is not None), ("stale", result.stale))
+        if result is None:
+            return [self.word]
+        marks = (
+            ("known", result.known is not None),
+            ("stale", result.stale),
+            (NOT_REPEATED, result.unrepeated),
+        )
         return [self.word, *(name for name, holds in marks if holds)]
 
     @property
@@ -109,6 +116,8 @@ class PageCell:
             return "bad"
         if self.result.known is not None:
             return "known"
+        if self.result.unrepeated:
+            return "warn"
         if self.result.is_failure():
             return "bad"
         return "warn" if self.result.is_failure(strict=True) else "good"

@@ -6,6 +6,7 @@ import html
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from conformance.errors import NotApplicable, Violation
 from conformance.model.registry import Registry
 from conformance.model.verdicts import Verdict
 from conformance.reports import comparison
+from conformance.reports.columns import told_apart, words_again
 from conformance.reports.formats import FORMATS
 from conformance.reports.json import Implementation
 from tests.conformance.fakes import MUST, FakeFactory, checks_of, passing, raising
@@ -92,6 +94,48 @@ def test_requirements_that_hold_everywhere_are_only_counted(
     assert "requirement  mine" not in output
 
 
+def test_two_reports_of_one_program_have_names_of_their_own(
+    tmp_path: Path, earlier: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later, page = tmp_path / "later.json", tmp_path / "page.md"
+    later.write_bytes(Path(earlier).read_bytes())
+    words = [earlier, str(later), "--only", "CFG-001"]
+    assert compare(*words, "--markdown", str(page)) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"requirement +other \(earlier\) +other \(later\)", output)
+    again = re.search(r"^python -m conformance compare --markdown \S+ (.*)$", page.read_text(), re.MULTILINE)
+    assert again is not None
+    assert shlex.split(again[1]) == words[:2]
+    assert compare(*shlex.split(again[1]), "--only", "CFG-001") == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "arguments", "shown"),
+    [
+        (["a", "b"], ["1.json", "2.json"], ["a", "b"]),
+        (["a", "b", "a"], ["x.json", "y.json", "z.toml"], ["a (x)", "b", "a (z)"]),
+        (["a", "a"], ["x/r.json", "y/r.json"], ["a (x/r.json)", "a (y/r.json)"]),
+        (["a", "a"], ["r.json", "r.json"], ["a (1)", "a (2)"]),
+        (["a", "a"], [f"{'x' * 50}.json", "r.json"], ["a (1)", "a (2)"]),
+        (["w" * 60, "w" * 50], ["x.json", "y.json"], [f"{'w' * 35}… (x)", f"{'w' * 35}… (y)"]),
+    ],
+)
+def test_columns_are_told_apart(names: list[str], arguments: list[str], shown: list[str]) -> None:
+    reports = [msgspec.structs.replace(OTHER, implementation=name) for name in names]
+    assert [one.implementation for one in told_apart(reports, arguments)] == shown
+
+
+def test_the_page_names_bundled_profiles_and_the_files_of_the_user() -> None:
+    reports = [msgspec.structs.replace(OTHER, implementation=name) for name in ("dmcp", "mine", "mine")]
+    assert words_again(reports, ["out/dmcp.json", "a b.json", "c.toml"]) == ["dmcp", "'a b.json'", "c.toml"]
+
+
+def test_a_cell_says_that_its_verdict_is_not_final() -> None:
+    report = msgspec.structs.replace(OTHER, results=(result("CFG-001", VIOLATION, unrepeated=True),))
+    cell = comparison.compared([report]).rows[0].cells[0]
+    assert (cell.verdict, cell.note) == (None, "fail, not repeated")
+
+
 def test_the_exit_status_is_the_worst_of_all_runs(tmp_path: Path, profile: str, earlier: str) -> None:
     known = '[[known]]\nid = "CFG-001"\nverdict = "fail"\nreason = "x"\n'
     lenient = written(tmp_path / "lenient.toml", "lenient", known)
@@ -117,7 +161,11 @@ def test_the_matrix_and_the_report_of_every_run_are_written(
     out, page = tmp_path / "new" / "out", tmp_path / "page.md"
     assert compare(profile, earlier, profile, "--out", str(out), "--markdown", str(page)) == 0
     matrix = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
-    assert [column["implementation"]["name"] for column in matrix["columns"]] == ["mine", "other", "mine"]
+    assert [column["implementation"]["name"] for column in matrix["columns"]] == [
+        "mine (1)",
+        "other",
+        "mine (2)",
+    ]
     assert matrix["columns"][0]["implementation"]["version"] == "1.2.3"
     rows = {row["id"]: [cell["verdict"] for cell in row["cells"]] for row in matrix["rows"]}
     assert rows["CFG-001"] == ["pass", "fail", "pass"]

@@ -369,6 +369,26 @@ async def test_a_signal_ends_the_run_with_an_incomplete_report(number: int) -> N
     assert factory.closed == factory.opened
 
 
+async def test_an_interruption_before_the_second_attempt_leaves_a_result_that_is_not_final() -> None:
+    async def is_interrupted(workbench: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await anyio.sleep_forever()
+
+    late, wrong = raising(LATE, "FRONT-002"), raising(VIOLATION, "FRONT-003")
+    report = await run_fake(late, wrong, make_check(is_interrupted, "FRONT-004", serial=True))
+    assert [(one.id, one.unrepeated, one.is_failure()) for one in report.results] == [
+        ("FRONT-002", True, False),
+        ("FRONT-003", False, True),
+    ]
+    assert (report.summary.failures, report.summary.unrepeated) == (1, 1)
+    assert report.unproved == {"FRONT-002", "FRONT-003", "FRONT-004"}
+
+
+async def test_without_an_interruption_every_result_is_final() -> None:
+    assert not (await result_of(raising(LATE))).unrepeated
+    assert not (await result_of(raising(LATE), second_attempts=False)).unrepeated
+
+
 def test_the_rerun_line_can_be_pasted() -> None:
     profile = Profile("mine", origin="my profile.toml")
     sut = Sut("mine", ("/opt/my proxy", "{config}"), profile)

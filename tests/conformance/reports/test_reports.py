@@ -195,6 +195,25 @@ def test_the_junit_report_of_an_older_runner_has_no_reach() -> None:
     assert [about.attrib["name"] for about in root.iter("property")] == ["level", "era"]
 
 
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "badge"])
+def test_every_report_says_that_a_result_was_not_repeated(name: str) -> None:
+    late = result("CFG-002", Violation("an answer within 5 s", "silence"), unrepeated=True)
+    text = FORMATS[name](msgspec.structs.replace(REPORT, results=(late,), stopped_by="SIGINT"))
+    assert ('"unrepeated": true' if name.startswith("json") else "not repeated") in text.replace(
+        '"unrepeated":true', '"unrepeated": true'
+    )
+
+
+def test_a_result_that_was_not_repeated_is_no_failure() -> None:
+    late = result("CFG-002", Violation("an answer within 5 s", "silence"), unrepeated=True)
+    report = msgspec.structs.replace(REPORT, results=(late,), stopped_by="SIGINT", strict=True)
+    assert report.summary.failures == 0
+    suites = ET.fromstring(FORMATS["junit"](report))
+    assert (suites.get("failures"), suites.get("skipped")) == ("0", "2")
+    assert "1 fail (including 1 not repeated)" in FORMATS["terminal"](report)
+    assert "# TODO fail, not repeated" in FORMATS["tap"](report)
+
+
 def test_a_warning_is_a_failure_only_in_a_strict_report() -> None:
     report = RunReport(implementation="fake", command=(), homepage="", results=(REPORT.results[-1],))
     assert report.summary.failures == 0
