@@ -64,6 +64,8 @@ class Findings:
     variables: bool | None = None
     #: whether it passes the answer of its server to `initialize` on as it is; None = only a part of it
     relay: bool | None = False
+    #: the members of a server entry that have no effect
+    lacks: list[str] = field(default_factory=list)
     #: what a person has to look at
     remarks: list[str] = field(default_factory=list)
 

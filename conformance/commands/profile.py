@@ -18,11 +18,12 @@ from conformance.commands.draft import TABLES, Draft
 from conformance.commands.placeholders import first_profile, kind_of, split
 from conformance.commands.probing import Findings, find_out
 from conformance.commands.probing_kinds import find_kinds
-from conformance.commands.profile_text import profile_text
+from conformance.commands.probing_members import find_members
+from conformance.commands.profile_text import SLOWER, entries_of, profile_text
 from conformance.engine.execution import workbench_factory
 from conformance.errors import UsageError
 from conformance.model.client_table import ClientTable
-from conformance.model.profile import Profile
+from conformance.model.profile import DEFAULT_STARTS_WITHIN, Profile
 from conformance.model.profile_tables import COMMAND, SHELL, URL
 from conformance.model.sut import PLACEHOLDER, make_sut
 
@@ -134,7 +135,13 @@ async def _probe(sut: Sut, kind: str, factory: WorkbenchFactory) -> tuple[Findin
         print(f"{step} ...", file=sys.stderr)
 
     found = await find_out(sut, kind, factory, tell)
-    return found, await find_kinds(sut, kind, found, factory, tell)
+    kinds = await find_kinds(sut, kind, found, factory, tell)
+    usable = [kind, *(one.kind for one in kinds if one.is_used)]
+    entries = {**sut.profile.entries, **entries_of(kinds)}
+    starts = max(DEFAULT_STARTS_WITHIN, SLOWER * found.first_answer)
+    profile = replace(sut.profile, entries=entries, starts_within=starts)
+    found.lacks = await find_members(replace(sut, profile=profile), usable, found, factory, tell)
+    return found, kinds
 
 
 def _must_be_writable(file: Path) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from conformance.model.profile_tables import SingleTable
 
 #: how many times longer than the measured start the profile allows, because checks run beside each other
-_SLOWER = 2.0
+SLOWER = 2.0
 _MAX_COMMENT = 300
 #: the names of kinds in [entries] that differ
 _ENTRIES = {"command": "stdio"}
@@ -53,7 +53,7 @@ def _shown(name: str, command: Sequence[str], found: Findings) -> Iterator[str]:
         yield comment(f"Look at this: {remark}")
     yield f"name = {value(name)}"
     yield f"command = {value(list(command))}"
-    allowed = max(DEFAULT_STARTS_WITHIN, math.ceil(found.first_answer * _SLOWER))
+    allowed = max(DEFAULT_STARTS_WITHIN, math.ceil(found.first_answer * SLOWER))
     if allowed > DEFAULT_STARTS_WITHIN:
         yield f"starts_within = {allowed}"
     if found.relay:
@@ -74,6 +74,8 @@ def _shown(name: str, command: Sequence[str], found: Findings) -> Iterator[str]:
 
 def _tables(found: Findings, single: SingleTable | None, client: ClientTable, draft: Draft) -> Iterator[str]:
     config = {**({"variables": False} if found.variables is False else {}), **draft.table("config")}
+    if found.lacks:
+        config["drop"] = [*config.get("drop", ()), *found.lacks]
     if single is not None:
         kind = kind_of(single)
         yield from table("single", {kind: list(getattr(single, kind))})
@@ -84,10 +86,8 @@ def _tables(found: Findings, single: SingleTable | None, client: ClientTable, dr
         else:
             yield '# client = ["--client-id", "{client_id}"]'
             yield '# oauth = ["--oauth"]'
-    elif config:
-        yield from table("config", config)
-        if "reload" not in config:
-            yield "# If it does not apply a changed file: reload = false"
+    else:
+        yield from _config(config, found)
     place = {"transport": client.transport, "url": client.url} if client.listens else {}
     if place or draft.table("client"):
         yield from table("client", {**place, **draft.table("client")})
@@ -99,9 +99,8 @@ def _tables(found: Findings, single: SingleTable | None, client: ClientTable, dr
 def _kinds(kinds: Sequence[KindFound], draft: Draft) -> Iterator[str]:
     """The members that entries need, and the kinds of servers that the program cannot use."""
     entries = {kind: dict(members) for kind, members in draft.table("entries").items()}
-    for one in kinds:
-        if one.is_used and one.members:
-            entries.setdefault(_ENTRIES.get(one.kind, one.kind), {}).update(one.members)
+    for kind, members in entries_of(kinds).items():
+        entries.setdefault(kind, {}).update(members)
     for kind, members in entries.items():
         yield from table(f"entries.{kind}", members)
     missing = [one for one in kinds if not one.is_used]
@@ -120,6 +119,28 @@ def _kinds(kinds: Sequence[KindFound], draft: Draft) -> Iterator[str]:
         yield from _absent(
             ("OAUTH", "TOK"), "it uses no server behind a URL, so it never signs in", is_certain=True
         )
+
+
+def entries_of(kinds: Sequence[KindFound]) -> dict[str, dict[str, str]]:
+    """The members that the entries of each kind need, as the table [entries] has them."""
+    return {
+        _ENTRIES.get(one.kind, one.kind): dict(one.members) for one in kinds if one.is_used and one.members
+    }
+
+
+def _config(config: Mapping[str, Any], found: Findings) -> Iterator[str]:
+    """The table, and what only a person knows about the configuration file."""
+    if config:
+        yield from table("config", config)
+    else:
+        yield from ("", "# [config]")
+    if found.lacks:
+        yield comment(f"In a first probe, these members of a server had no effect: {', '.join(found.lacks)}.")
+        yield '# What the program has under another name belongs into `rename`, such as { "timeout.tools" = "requestTimeout" }.'
+    if "reload" not in config:
+        yield "# If it does not apply a changed file: reload = false"
+    if found.face == "flat" and "tools" not in config.get("drop", ()):
+        yield '# If it cannot leave out tools of a server: add "tools" to drop. If it takes no OAuth client id: registers = true, above.'
 
 
 def _absent(families: Sequence[str], reason: str, *, is_certain: bool) -> Iterator[str]:

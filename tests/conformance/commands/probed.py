@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -23,8 +24,11 @@ def write(message: Message) -> None:
 class Server:
     """A server with a command, which gets one request at a time."""
 
-    def __init__(self, command: list[str]) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, command: list[str], env: dict[str, str] | None = None) -> None:
+        own = {**os.environ, **(env or {})}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own
+        )
         params = {"protocolVersion": SPOKEN, "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
         self.greeting = self.ask("initialize", params)["result"]
         self._send({"method": "notifications/initialized"})
@@ -113,6 +117,23 @@ def with_a_file(words: list[str]) -> None:
     serve(own, started)
 
 
+def strict(words: list[str]) -> None:
+    """A gateway with a configuration file that ends at a member which it does not know."""
+    with open(words[0], encoding="utf-8") as file:
+        entries: dict[str, Message] = json.load(file)["mcpServers"]
+    for entry in entries.values():
+        if unknown := entry.keys() - {"description", "command", "args", "env"}:
+            sys.exit(f"unknown: {unknown}")
+    own = {"capabilities": {"tools": {}}, "serverInfo": {"name": "g", "version": "1"}}
+    serve(
+        own,
+        {
+            name: Server([entry["command"], *entry.get("args", [])], entry.get("env"))
+            for name, entry in entries.items()
+        },
+    )
+
+
 def junk(words: list[str]) -> None:
     """A program that writes the words again and again, and answers nothing."""
     while True:
@@ -129,6 +150,6 @@ def refuses(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    kinds = {"relay": relay, "repeats": repeats, "gateway": gateway, "file": with_a_file}
+    kinds = {"relay": relay, "repeats": repeats, "gateway": gateway, "file": with_a_file, "strict": strict}
     kinds |= {"junk": junk, "refuses": refuses}
     kinds[sys.argv[1]](sys.argv[2:])

@@ -28,7 +28,10 @@ def test_another_form_of_the_configuration_is_used_and_kept(
     assert "add --draft FILE" in capsys.readouterr().err
     assert main(["profile", "--draft", str(tmp_path / "draft.toml"), *command]) == 0
     profile = Profile.parse(capsys.readouterr().out, "mine")
-    assert (profile.config.servers, profile.config.drop) == ("my-servers", ("description",))
+    assert (profile.config.servers, profile.config.drop) == (
+        "my-servers",
+        ("description", "features", "enabled", "env", "cwd"),
+    )
     assert profile.config.rename == {"command": "program", "timeout.tools": "t"}
     assert profile.names.tool == "{server}.{tool}"
 

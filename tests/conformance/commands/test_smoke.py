@@ -18,6 +18,21 @@ def test_smoke_takes_a_program_with_one_url_and_no_profile(capsys: pytest.Captur
     assert "ok    call one tool of that upstream" in capsys.readouterr().out
 
 
+def test_smoke_finds_out_that_a_program_shows_the_tools_themselves(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    design = "shows-each-tool-with-its-server-first"
+    assert main(["smoke", "--", sys.executable, "-m", "conformance.mutants", design, "{config}"]) == 0
+    output = capsys.readouterr().out
+    assert output.count("ok ") == 3
+    assert "write a profile with `profile --output FILE -- COMMAND` first" in output
+
+
+def test_smoke_says_nothing_of_a_profile_for_the_two_tools(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["smoke", "--", sys.executable, "-m", "dynamic_mcp", "{config}"]) == 0
+    assert "The command works; run the conformance checks." in capsys.readouterr().out
+
+
 def test_a_first_profile_of_such_a_program_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", *RELAY]) == 0
     shown = capsys.readouterr().out
