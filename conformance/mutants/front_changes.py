@@ -68,10 +68,14 @@ def passes_each_notification_on() -> None:
     wire.from_stdio_upstreams(wrong)
 
 
-@mutant("FRONT-124")
+@mutant("FRONT-124", also={"FRONT-071": "without an announcement, it takes its own list for the current one"})
 def takes_every_server_for_one_that_declares_changes() -> None:
+    """It reads the member, and not its value."""
+
     def wrong(result: Message) -> Message:
-        capabilities = {**result["capabilities"], "prompts": {"listChanged": True}}
+        capabilities = result["capabilities"]
+        if "listChanged" in capabilities.get("prompts", {}):
+            capabilities = {**capabilities, "prompts": {"listChanged": True}}
         return {**result, "capabilities": capabilities}
 
     wire.from_stdio_upstreams(results_of("initialize", wrong))

@@ -10,7 +10,7 @@ import msgspec
 from conformance.mutants import mutant, replace, wire_http
 from conformance.mutants.wire import METHOD_NOT_FOUND, UNSUPPORTED_VERSION, decoded, is_modern
 from conformance.mutants.wire_http import Reply, whole_body
-from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.upstream import handshake
 
 if TYPE_CHECKING:
@@ -96,14 +96,19 @@ def takes_a_refusal_of_initialize_for_a_failure() -> None:
     replace(right, wrong)
 
 
-@mutant("OAUTH-090", also={"HTTP-063": "the first probe told it nothing"})
-def probes_only_once() -> None:
-    """Whatever the first answer was, `initialize` follows."""
+@mutant("OAUTH-090")
+def takes_a_demand_for_a_sign_in_for_the_handshake_era() -> None:
+    """After the sign-in, `initialize` follows."""
     right = handshake.probe
-    probes: list[Peer] = []
+    demands: list[SignInNeeded] = []
 
     async def wrong(peer: Peer, client_info: bytes = b"") -> Handshake | None:
-        probes.append(peer)
-        return await right(peer, client_info) if len(probes) == 1 else None
+        if demands:
+            return None
+        try:
+            return await right(peer, client_info)
+        except SignInNeeded as demand:
+            demands.append(demand)
+            raise
 
     replace(right, wrong)

@@ -25,7 +25,8 @@ NO_RESOURCE_METADATA = "it never reads protected resource metadata"
     "OAUTH-002",
     also=dict.fromkeys(
         ("OAUTH-003", "OAUTH-005", "OAUTH-007", "OAUTH-030", "OAUTH-035"), NO_RESOURCE_METADATA
-    ),
+    )
+    | {"SEC-011": "there only that metadata names the authorization server of the second upstream"},
 )
 def asks_the_mcp_origin_only() -> None:
     """The proxy looks only at the MCP server's own host for metadata. dmcp 1.5.0 behaves like this."""
@@ -60,9 +61,10 @@ def gives_up_without_resource_metadata() -> None:
 @mutant("OAUTH-005")
 def appends_the_well_known_path_to_the_issuer() -> None:
     """The right place of the well-known path is between the host and the path of the issuer."""
+    right = metadata.server_addresses
+    appended = "/.well-known/oauth-authorization-server"
     replace(
-        metadata.server_addresses,
-        lambda issuer: [f"{issuer}/.well-known/oauth-authorization-server"],
+        right, lambda issuer: [f"{issuer}{appended}"] if urlsplit(issuer).path.strip("/") else right(issuer)
     )
 
 
