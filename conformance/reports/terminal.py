@@ -113,11 +113,13 @@ def print_report(console: Console, report: RunReport) -> None:
     for line in reach_lines(report.summary):
         console.print(line, soft_wrap=True)
     console.print(summary_line(report.summary), soft_wrap=True)
-    if report.not_run:
-        ids = " ".join(report.not_run[:_MOST_IDS])
-        more = len(report.not_run) - _MOST_IDS
-        line = f"not run ({report.why_incomplete}): {ids}{f' and {more} more' if more > 0 else ''}"
-        console.print(Text(line, style="bold red"), soft_wrap=True)
+    unrepeated = [result.id for result in report.results if result.unrepeated]
+    for what, found in (("not run", report.not_run), ("not repeated", unrepeated)):
+        if found:
+            more = len(found) - _MOST_IDS
+            ids = f"{' '.join(found[:_MOST_IDS])}{f' and {more} more' if more > 0 else ''}"
+            line = f"{what} ({report.why_incomplete}): {ids}"
+            console.print(Text(line, style="bold red"), soft_wrap=True)
     if report.stopped_by == NO_ANSWER:
         console.print(_STOPPED_EARLY, soft_wrap=True)
 

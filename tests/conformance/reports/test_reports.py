@@ -211,6 +211,7 @@ def test_a_result_that_was_not_repeated_is_no_failure() -> None:
     suites = ET.fromstring(FORMATS["junit"](report))
     assert (suites.get("failures"), suites.get("skipped")) == ("0", "2")
     assert "1 fail (including 1 not repeated)" in FORMATS["terminal"](report)
+    assert "not repeated (interrupted by SIGINT): CFG-002\n" in FORMATS["terminal"](report)
     assert "# TODO fail, not repeated" in FORMATS["tap"](report)
 
 
