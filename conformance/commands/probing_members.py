@@ -46,7 +46,7 @@ _POLL = 0.2
 
 
 @dataclass(frozen=True)
-class Trial:
+class MemberTrial:
     """One member of an entry, and how what the program does shows that it has the member."""
 
     member: str
@@ -80,7 +80,7 @@ async def find_members(
 
 
 async def _effects(
-    sut: Sut, trials: Sequence[Trial], kinds: Sequence[str], factory: WorkbenchFactory
+    sut: Sut, trials: Sequence[MemberTrial], kinds: Sequence[str], factory: WorkbenchFactory
 ) -> dict[str, bool] | None:
     """By member, whether it has an effect; None if the program does not work with these entries."""
     try:
@@ -99,7 +99,7 @@ async def _effects(
         return None
 
 
-async def _server(workbench: Workbench, trial: Trial, kinds: Sequence[str]) -> MockUpstream:
+async def _server(workbench: Workbench, trial: MemberTrial, kinds: Sequence[str]) -> MockUpstream:
     name = f"probe{trial.member}"
     own = f"{TOOL}_{trial.member}"
     script = Script(tools=[tool(own)], on=[on_call(own, silence())])
@@ -166,10 +166,10 @@ async def _sends_the_header(proxy: Proxy, server: MockUpstream) -> bool:
 
 #: the timeout comes first, because its call gives the program time to show what it should hide
 TRIALS = (
-    Trial("timeout", {"tools": _TIMEOUT}, "any", _ends_the_call),
-    Trial("features", {"tools": False}, "any", _hides_the_tools, shown=False),
-    Trial("enabled", False, "any", _hides_the_server, shown=False),
-    Trial("env", {_MARK: "set"}, "command", _sets_the_variable),
-    Trial("cwd", "", "command", _changes_the_folder),
-    Trial("headers", {_HEADER: "set"}, "http", _sends_the_header),
+    MemberTrial("timeout", {"tools": _TIMEOUT}, "any", _ends_the_call),
+    MemberTrial("features", {"tools": False}, "any", _hides_the_tools, shown=False),
+    MemberTrial("enabled", False, "any", _hides_the_server, shown=False),
+    MemberTrial("env", {_MARK: "set"}, "command", _sets_the_variable),
+    MemberTrial("cwd", "", "command", _changes_the_folder),
+    MemberTrial("headers", {_HEADER: "set"}, "http", _sends_the_header),
 )

@@ -38,24 +38,24 @@ class Connections:
     def __init__(self, limits: ServingLimits) -> None:
         self.limits = limits
         #: those without any request yet, and those after one; the oldest first
-        self._new: dict[Connection, None] = {}
-        self._idle: dict[Connection, None] = {}
+        self._new: dict[HttpConnection, None] = {}
+        self._idle: dict[HttpConnection, None] = {}
         self._warnings = RepeatedWarning()
 
-    def make(self, **arguments: Any) -> Connection:
+    def make(self, **arguments: Any) -> HttpConnection:
         """A connection, for the HTTP library."""
-        return Connection(self, **arguments)
+        return HttpConnection(self, **arguments)
 
-    def waits(self, connection: Connection) -> None:
+    def waits(self, connection: HttpConnection) -> None:
         """Note that a connection waits from now on."""
         (self._new if connection.cycle is None else self._idle)[connection] = None
 
-    def waits_no_more(self, connection: Connection) -> None:
+    def waits_no_more(self, connection: HttpConnection) -> None:
         """Note that a connection has a request, or is lost."""
         self._new.pop(connection, None)
         self._idle.pop(connection, None)
 
-    def make_room(self, newest: Connection) -> None:
+    def make_room(self, newest: HttpConnection) -> None:
         """End another connection that waits, because there are too many. If none waits, the library answers 503 to the newest."""
         others = (one for one in chain(self._new, self._idle) if one is not newest)
         oldest = next(others, None)
@@ -72,7 +72,7 @@ class Connections:
         self._warnings.close()
 
 
-class Connection(H11Protocol):
+class HttpConnection(H11Protocol):
     """One connection."""
 
     def __init__(self, owner: Connections, **arguments: Any) -> None:

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 import uvicorn
 
-from dynamic_mcp.extras.serving.connections import Connection, Connections
+from dynamic_mcp.extras.serving.connections import Connections, HttpConnection
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.frontend import backlog
 from tests.dynamic_mcp.extras.serving.door import Http, call, request, serving
@@ -24,7 +24,7 @@ FULL = "connections are in use"
 TOKEN = "correct-horse-battery"
 
 
-def open_connections(http: Http) -> set[Connection]:
+def open_connections(http: Http) -> set[HttpConnection]:
     assert http.door._server is not None
     return http.door._server.server_state.connections  # type: ignore[return-value]
 

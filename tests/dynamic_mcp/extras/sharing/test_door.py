@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,9 @@ async def open_door() -> AsyncIterator[Door]:
             finally:
                 for visitor in door.visitors:
                     visitor.writer.close()
+                    # The socket closes with a later turn of the loop.
+                    with suppress(OSError):
+                        await visitor.writer.wait_closed()
             await door.door.close()
             tasks.cancel_scope.cancel()
         assert not door.place.socket.exists()
