@@ -88,6 +88,7 @@ class Reply(HttpReply):
         self.status = status or (200 if real is None else real.status)
         self.content_type = content_type or ("" if real is None else real.content_type)
         self._chunks = chunks
+        self.has_body = False
 
     def header(self, name: str) -> str | None:
         return None if self._real is None else self._real.header(name)
@@ -95,13 +96,23 @@ class Reply(HttpReply):
     async def chunks(self) -> AsyncIterator[bytes]:
         if self._chunks is not None:
             async for chunk in self._chunks:
+                self.has_body = True
                 yield chunk
         elif self._real is not None:
             async for chunk in self._real.chunks():
+                self.has_body = True
                 yield chunk
 
     async def words(self) -> str:
-        return "" if self._real is None else await self._real.words()
+        if self._real is None:
+            return ""
+        text = await self._real.words()
+        self.has_body = self._real.has_body
+        return text
+
+    @property
+    def outline(self) -> str:
+        return "" if self._real is None else self._real.outline
 
     @property
     def challenge(self) -> str:
@@ -109,7 +120,9 @@ class Reply(HttpReply):
 
     async def body(self, max_size: int) -> Line:
         if self._real is not None and self._chunks is None:
-            return await self._real.body(max_size)
+            body = await self._real.body(max_size)
+            self.has_body = self._real.has_body
+            return body
         return await whole_body(self)
 
 
