@@ -128,6 +128,16 @@ async def _opened(sut: Sut, factory: WorkbenchFactory) -> AsyncIterator[Workbenc
         raise UsageError("\n".join([*parts, advice(sut)])) from problem
 
 
+async def mock_of_kind(
+    workbench: Workbench, kind: str, name: str, script: Script, **members: Any
+) -> MockUpstream:
+    """A mock server, by its kind: "command", "http" or "sse". `members` are further ones of its entry."""
+    if kind == "command":
+        return workbench.stdio(name, script, **members)
+    opened = workbench.sse if kind == "sse" else workbench.http
+    return await opened(name, script, **members)
+
+
 @asynccontextmanager
 async def _served(
     workbench: Workbench, kind: str, count: int, *, greets: bool = False
@@ -140,12 +150,10 @@ async def _served(
             resources=[{"uri": f"{URI}{place}", "name": "a song"}],
             on=relay_evidence.greeting_rules() if greets else [],
         )
-        if kind == "command":
-            # Two upstreams have a configuration file, which can have variables.
-            args = [f"${{{_VARIABLE}}}"] if count > 1 and workbench.sut.profile.config.variables else []
-            upstreams.append(workbench.stdio(name, script, args=args))
-        else:
-            upstreams.append(await workbench.http(name, script, kind="sse" if kind == "sse" else "http"))
+        # Two upstreams have a configuration file, which can have variables.
+        has_variable = kind == "command" and count > 1 and workbench.sut.profile.config.variables
+        members = {"args": [f"${{{_VARIABLE}}}"]} if has_variable else {}
+        upstreams.append(await mock_of_kind(workbench, kind, name, script, **members))
     async with workbench.proxy(
         *upstreams, env={_VARIABLE: "expanded"}, wire_types=False, exit_within=_LAST_MOMENT
     ) as proxy:

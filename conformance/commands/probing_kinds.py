@@ -11,11 +11,11 @@ import contextlib
 import math
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 
-from conformance.commands.probing import FIRST_ANSWER, GROUPS, TOOL, UNTIL_LISTED
+from conformance.commands.probing import FIRST_ANSWER, GROUPS, TOOL, UNTIL_LISTED, mock_of_kind
 from conformance.errors import ConformanceError, HarnessError, NotApplicable, Untestable, UsageError
 from conformance.model.profile import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS
 from conformance.workbench.remotes import RemoteMockUpstream
@@ -103,7 +103,8 @@ async def _look(sut: Sut, result: KindFound, factory: WorkbenchFactory, contact:
     did = "did not start with"
     try:
         async with factory(sut, "PROFILE", keep=False) as workbench:
-            upstream = await _upstream(workbench, result)
+            script = Script(tools=[tool(f"{TOOL}_0")])
+            upstream = await mock_of_kind(workbench, result.kind, GROUPS[0], script, **result.members)
             async with workbench.proxy(upstream, wire_types=False) as proxy:
                 proxy.may_end_by_itself()
                 try:
@@ -140,15 +141,6 @@ async def _connects(proxy: Proxy, upstream: MockUpstream, contact: float) -> boo
             return True
         await anyio.sleep(_POLL)
     return _was_reached(upstream)
-
-
-async def _upstream(workbench: Workbench, result: KindFound) -> MockUpstream:
-    script = Script(tools=[tool(f"{TOOL}_0")])
-    members: dict[str, Any] = dict(result.members)
-    if result.kind == "command":
-        return workbench.stdio(GROUPS[0], script, **members)
-    opened = workbench.sse if result.kind == "sse" else workbench.http
-    return await opened(GROUPS[0], script, **members)
 
 
 def _was_reached(upstream: MockUpstream) -> bool:

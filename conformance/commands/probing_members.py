@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from conformance.commands.probing import FIRST_ANSWER, TOOL, UNTIL_LISTED
+from conformance.commands.probing import FIRST_ANSWER, TOOL, UNTIL_LISTED, mock_of_kind
 from conformance.errors import (
     ConformanceError,
     HarnessError,
@@ -109,10 +109,7 @@ async def _server(workbench: Workbench, trial: MemberTrial, kinds: Sequence[str]
         folder.mkdir()
         members = {"cwd": str(folder)}
     kind = kinds[0] if trial.kind == "any" else trial.kind
-    if kind == "command":
-        return workbench.stdio(name, script, **members)
-    opened = workbench.sse if kind == "sse" else workbench.http
-    return await opened(name, script, **members)
+    return await mock_of_kind(workbench, kind, name, script, **members)
 
 
 async def _listed(proxy: Proxy, servers: Sequence[MockUpstream]) -> None:

@@ -23,6 +23,10 @@ _T = TypeVar("_T")
 LISTENING = "reference-http"
 
 
+#: With its name after this, a mutant that changes messages on the wire stands among the names of changed functions.
+ON_THE_WIRE = "message:"
+
+
 @dataclass(frozen=True)
 class Mutant:
     """One deliberate mistake."""

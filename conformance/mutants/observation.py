@@ -21,7 +21,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import HarnessError
-from conformance.mutants import recording, replace
+from conformance.mutants import ON_THE_WIRE, recording, replace
 from conformance.mutants.loading import load_designs, load_mutants
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _PACKAGE = "dynamic_mcp"
 _CONTAINERS = (dict, list, set)
 #: what the filter of messages replaces
 _FILTERED = frozenset({"frontend/client.py:take_over_stdio", "process/child.py:Child.__init__"})
-_MESSAGE = "message:"
 
 
 def main() -> None:
@@ -85,7 +84,7 @@ def message_changes(folder: Path, names: Sequence[str]) -> dict[str, list[str]]:
     programs: dict[str, Mutant | Legitimate] = {**load_mutants(), **load_designs()}
     for name in names:
         for file in in_child(partial(_altered, programs[name].apply, files)) or ():
-            found[file].append(f"{_MESSAGE}{name}")
+            found[file].append(f"{ON_THE_WIRE}{name}")
     return found
 
 
@@ -166,7 +165,7 @@ def changed_by(name: str, apply: Callable[[], None], before: Snapshot) -> list[s
     if names:
         found.update(_name_of(code, root) for code in _codes(root) if names.intersection(code.co_names))
     if found & _FILTERED and recording.changes_messages():
-        found = found - _FILTERED | {f"{_MESSAGE}{name}"}
+        found = found - _FILTERED | {f"{ON_THE_WIRE}{name}"}
     elif found <= _FILTERED:
         return None  # what it does with the filter is not to be seen here
     return sorted(found) or None

@@ -22,6 +22,7 @@ from conformance.engine.scheduler import schedule
 from conformance.errors import HarnessError
 from conformance.model.sut import DEFAULT_PROFILE, make_sut
 from conformance.model.verdicts import Verdict
+from conformance.mutants import ON_THE_WIRE
 from conformance.mutation.plan import ProgramKind
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def telling(
 ) -> list[Trial]:
     """The trials that can tell something; those that a program declares are always among them."""
     changes = changed_functions()
-    on_the_wire = [name for name, what in changes.items() if what is not None and _message_of(name) in what]
+    on_the_wire = [
+        name for name, what in changes.items() if what is not None and f"{ON_THE_WIRE}{name}" in what
+    ]
     observed = anyio.run(functions_run, _observable(trials, changes), jobs, on_the_wire, open_workbench)
     return [trial for trial in trials if can_tell(trial, changes.get(trial.program), observed)]
 
@@ -59,10 +62,6 @@ def can_tell(trial: Trial, changed: frozenset[str] | None, observed: dict[str, f
 def changed_functions() -> dict[str, frozenset[str] | None]:
     """The functions of the reference that each mutant and each design changes. Raises `HarnessError`."""
     return _told("changes", dict[str, frozenset[str] | None])
-
-
-def _message_of(mutant: str) -> str:
-    return f"message:{mutant}"
 
 
 def _changed_messages(folder: Path, mutants: Sequence[str]) -> dict[str, frozenset[str]]:

@@ -186,7 +186,6 @@ class Clients:
                 await anyio.sleep_forever()
         finally:
             self.backlog.close()
-            self.exchanges.close()
             for timer in self._ends.values():
                 timer.cancel()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from conformance.bench.imports import costs_of_a_start, part_of
+from conformance.bench.imports import OTHERS, costs_of_a_start, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,9 @@ LATER = {
 }
 PERFORMANCE = Path(__file__).parents[2] / "docs/performance.md"
 #: Modules that another version of Python or of a library may add to a part of the documented table.
-_MORE = 8
+_MORE = 5
+#: The same for the standard library, where Python 3.13 has seven more than 3.11.
+_MORE_OF_PYTHON = 8
 
 #: The most processor time until the answer to `initialize`, in multiples of what the imports below take; usually about 1.5.
 MAX_RATIO = 2.5
@@ -111,7 +113,11 @@ def test_start_and_first_call_import_what_the_documented_table_says() -> None:
     counts = Counter(map(part_of, modules))
     assert documented.pop("all") == sum(documented.values())
     assert counts.keys() <= documented.keys()
-    assert [part for part, count in counts.items() if count > documented[part] + _MORE] == []
+    assert [
+        part
+        for part, count in counts.items()
+        if count > documented[part] + (_MORE_OF_PYTHON if part == OTHERS else _MORE)
+    ] == []
 
 
 @pytest.mark.slow

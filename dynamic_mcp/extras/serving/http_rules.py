@@ -19,8 +19,8 @@ _ABSOLUTE = re.compile(rb"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^
 def origin_form(scope: Scope) -> Scope:
     """The request as if its target was a path. Raises RefusedRequest for the address of another protocol.
 
-    The host of an absolute address takes the place of the ``Host`` header (RFC 9112, section 3.2.2). So whoever checks that header
-    checks the host that counts.
+    The host of an absolute address takes the place of the ``Host`` header (RFC 9112, section 3.2.2). So a later check of this header
+    is a check of the host that counts.
     """
     found = _ABSOLUTE.fullmatch(scope["raw_path"])
     if found is None:

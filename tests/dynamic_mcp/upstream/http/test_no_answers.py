@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,16 @@ _OBJECT = b'{"jsonrpc":"2.0","id":%d,"result":{"content":[]}}'
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
+
+
+async def failure(tmp_path: Path, reply: Callable[[Request], Awaitable[None]]) -> str:
+    """Why a call fails that gets this reply."""
+    server = Server()
+    async with connected(tmp_path, server) as upstream:
+        server.on[CALL] = reply
+        with pytest.raises(UpstreamFailed) as raised:
+            await upstream.call()
+    return str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -71,24 +82,14 @@ async def test_call_fails_with_what_came(
     async def reply(request: Request) -> None:
         request.answer(status, body, kind=kind)
 
-    server = Server()
-    async with connected(tmp_path, server) as upstream:
-        server.on[CALL] = reply
-        with pytest.raises(UpstreamFailed) as raised:
-            await upstream.call()
-    assert str(raised.value) == text
+    assert await failure(tmp_path, reply) == text
 
 
 async def test_a_second_object_in_the_body_is_named(tmp_path: Path) -> None:
     async def reply(request: Request) -> None:
         request.answer(200, _OBJECT % request.id + b'{"more":1}', kind="application/json")
 
-    server = Server()
-    async with connected(tmp_path, server) as upstream:
-        server.on[CALL] = reply
-        with pytest.raises(UpstreamFailed) as raised:
-            await upstream.call()
-    assert str(raised.value) == (
+    assert await failure(tmp_path, reply) == (
         "the answer is malformed: the message is not valid JSON: more follows its end (HTTP 200, application/json)"
     )
 
@@ -100,12 +101,7 @@ async def test_a_compressed_body_that_ends_early_is_named(tmp_path: Path) -> Non
         whole = gzip.compress(text[:-4])
         request.answer(200, whole[:-8], kind="application/json", Content_Encoding="gzip")
 
-    server = Server()
-    async with connected(tmp_path, server) as upstream:
-        server.on[CALL] = reply
-        with pytest.raises(UpstreamFailed) as raised:
-            await upstream.call()
-    assert str(raised.value) == (
+    assert await failure(tmp_path, reply) == (
         "the answer is malformed: the message is not valid JSON: it ends too early "
         "(HTTP 200, application/json, compressed with gzip)"
     )
