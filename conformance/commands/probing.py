@@ -10,7 +10,7 @@ import re
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import anyio
@@ -25,7 +25,7 @@ from conformance.workbench.listing_forms import LISTS
 from mock_servers.script import Script, tool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from conformance.engine.execution import WorkbenchFactory
     from conformance.model.sut import Sut
@@ -40,10 +40,14 @@ _NO_ANSWER, _SLOWER = 10.0, 3.0
 #: seconds for the program to end with its stdin
 _LAST_MOMENT = 2.0
 MODERN = REVISIONS[-1]
+#: the least seconds for the tools of a further upstream, and how many times longer than those of the first one they can take
+_LEAST_UNTIL_LISTED, _SLOWER_LISTED = 5.0, 5.0
 #: names that no program has by itself
 GROUPS = ("zebra", "walrus")
 TOOL, PROMPT, URI = "sing", "rhyme", "memo://songs/one"
 _VARIABLE = "CONFORMANCE_PROBE"
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -52,6 +56,8 @@ class Findings:
 
     #: seconds until its first answer
     first_answer: float = 0.0
+    #: seconds from then until its list showed the tools of its upstreams
+    until_listed: float = 0.0
     revisions: list[str] = field(default_factory=list)
     capabilities: dict[str, Any] = field(default_factory=dict)
     #: "dynamic", "flat", or empty if its list shows neither
@@ -68,6 +74,28 @@ class Findings:
     lacks: list[str] = field(default_factory=list)
     #: what a person has to look at
     remarks: list[str] = field(default_factory=list)
+
+    @property
+    def patience(self) -> float:
+        """Seconds for the tools of a further upstream."""
+        shown = self.first_answer + self.until_listed
+        return min(UNTIL_LISTED, max(_LEAST_UNTIL_LISTED, _SLOWER_LISTED * shown))
+
+
+async def at_once(steps: Iterable[Callable[[], Awaitable[_T]]]) -> list[_T]:
+    """Run all probes at once; their results in order. Raises the exception of the first that fails."""
+    results: dict[int, _T] = {}
+
+    async def run(place: int, step: Callable[[], Awaitable[_T]]) -> None:
+        results[place] = await step()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for place, step in enumerate(steps):
+                tasks.start_soon(run, place, step)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+    return [results[place] for place in sorted(results)]
 
 
 async def find_out(sut: Sut, kind: str, factory: WorkbenchFactory, tell: Callable[[str], None]) -> Findings:
@@ -163,7 +191,8 @@ async def _served(
 
 async def _shown(proxy: Proxy, found: Findings, upstreams: list[MockUpstream]) -> dict[str, list[str]]:
     """The names in each list, once it shows a tool of each upstream or time is up; notes the face."""
-    deadline = time.monotonic() + UNTIL_LISTED
+    began = time.monotonic()
+    deadline = began + UNTIL_LISTED
     while True:
         tools = await proxy.items("tools/list", "tools", within=FIRST_ANSWER)
         names = _texts(tools, "name")
@@ -171,6 +200,7 @@ async def _shown(proxy: Proxy, found: Findings, upstreams: list[MockUpstream]) -
             found.face, found.tools = "dynamic", two
             return {}
         if sum(any(one.tool_names[0] in name for name in names) for one in upstreams) == len(upstreams):
+            found.until_listed = max(found.until_listed, time.monotonic() - began)
             break
         if time.monotonic() > deadline:
             break

@@ -11,11 +11,12 @@ import contextlib
 import math
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 
-from conformance.commands.probing import FIRST_ANSWER, GROUPS, TOOL, UNTIL_LISTED, mock_of_kind
+from conformance.commands.probing import FIRST_ANSWER, GROUPS, TOOL, at_once, mock_of_kind
 from conformance.errors import ConformanceError, HarnessError, NotApplicable, Untestable, UsageError
 from conformance.model.profile import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS
 from conformance.workbench.remotes import RemoteMockUpstream
@@ -78,27 +79,26 @@ async def find_kinds(
     face: Face = "dynamic" if found.face == "dynamic" else "flat"
     tools = found.tools or dict(DEFAULT_TOOLS)
     profile = replace(sut.profile, face=face, tools=tools, starts_within=starts)
-    results = []
-    for other, (name, _) in KINDS.items():
-        if other != kind:
-            tell(f"{name} in the configuration")
-            contact = max(_CONTACT, _SLOWER * found.first_answer)
-            results.append(await _find_kind(replace(sut, profile=profile), other, factory, contact))
-    return results
+    others = [other for other in KINDS if other != kind]
+    names = " and ".join(KINDS[other][0] for other in others)
+    tell(f"{names} in the configuration, each in a start of its own")
+    probes = [partial(_find_kind, replace(sut, profile=profile), other, found, factory) for other in others]
+    return await at_once(probes)
 
 
-async def _find_kind(sut: Sut, kind: str, factory: WorkbenchFactory, contact: float) -> KindFound:
+async def _find_kind(sut: Sut, kind: str, found: Findings, factory: WorkbenchFactory) -> KindFound:
     tried: list[KindFound] = []
     for members in _FORMS[kind]:
-        result = await _look(sut, KindFound(kind, members), factory, contact)
+        result = await _look(sut, KindFound(kind, members), found, factory)
         if result.is_used or result.was_reached:
             return result
         tried.append(result)
     return tried[0]
 
 
-async def _look(sut: Sut, result: KindFound, factory: WorkbenchFactory, contact: float) -> KindFound:
+async def _look(sut: Sut, result: KindFound, found: Findings, factory: WorkbenchFactory) -> KindFound:
     name = KINDS[result.kind][0]
+    contact = max(_CONTACT, _SLOWER * found.first_answer)
     workbench: Workbench | None = None
     did = "did not start with"
     try:
@@ -110,10 +110,10 @@ async def _look(sut: Sut, result: KindFound, factory: WorkbenchFactory, contact:
                 try:
                     await proxy.handshake(within=min(FIRST_ANSWER, sut.profile.starts_within))
                     did = "sent nothing to" if result.kind != "command" else "did not start"
-                    if not await _connects(proxy, upstream, contact):
+                    if not await _connects(proxy, upstream, contact, found.patience):
                         raise Untestable(f"it {did} {name}")
-                    did = f"did not list the tools of, within {UNTIL_LISTED:g} s,"
-                    await proxy.ready(upstream, within=UNTIL_LISTED)
+                    did = f"did not list the tools of, within {found.patience:.2g} s,"
+                    await proxy.ready(upstream, within=found.patience)
                     result.is_used = True
                 finally:
                     result.was_reached = _was_reached(upstream)
@@ -129,9 +129,9 @@ async def _look(sut: Sut, result: KindFound, factory: WorkbenchFactory, contact:
     return result
 
 
-async def _connects(proxy: Proxy, upstream: MockUpstream, contact: float) -> bool:
+async def _connects(proxy: Proxy, upstream: MockUpstream, contact: float, patience: float) -> bool:
     """Whether the program connects to its server. A program that has not answered yet may be about to, so it gets more time."""
-    deadline = time.monotonic() + UNTIL_LISTED
+    deadline = time.monotonic() + max(contact, patience)
     answered: float | None = None
     while time.monotonic() < min(deadline, answered + contact if answered is not None else deadline):
         with contextlib.suppress(Untestable):

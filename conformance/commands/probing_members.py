@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from conformance.commands.probing import FIRST_ANSWER, TOOL, UNTIL_LISTED, mock_of_kind
+from conformance.commands.probing import FIRST_ANSWER, TOOL, at_once, mock_of_kind
 from conformance.errors import (
     ConformanceError,
     HarnessError,
@@ -70,17 +71,20 @@ async def find_members(
     dropped = sut.profile.config.drop
     trials = [one for one in TRIALS if one.kind in ("any", *kinds) and one.member not in dropped]
     tell("the members of a server in the configuration")
-    with_all = await _effects(sut, trials, kinds, factory)
-    if with_all is None:
-        with_all = {}
-        for trial in trials:
-            tell(f"`{trial.member}` of a server in the configuration")
-            with_all |= await _effects(sut, [trial], kinds, factory) or {trial.member: False}
-    return [trial.member for trial in trials if not with_all[trial.member]]
+    effects = await _effects(sut, trials, kinds, found, factory)
+    if effects is None:
+        tell("each of these members in a start of its own")
+        alone = await at_once([partial(_effects, sut, [one], kinds, found, factory) for one in trials])
+        effects = {name: has for one in alone if one is not None for name, has in one.items()}
+    return [trial.member for trial in trials if not effects.get(trial.member)]
 
 
 async def _effects(
-    sut: Sut, trials: Sequence[MemberTrial], kinds: Sequence[str], factory: WorkbenchFactory
+    sut: Sut,
+    trials: Sequence[MemberTrial],
+    kinds: Sequence[str],
+    found: Findings,
+    factory: WorkbenchFactory,
 ) -> dict[str, bool] | None:
     """By member, whether it has an effect; None if the program does not work with these entries."""
     try:
@@ -89,7 +93,8 @@ async def _effects(
             async with workbench.proxy(*servers.values(), wire_types=False) as proxy:
                 proxy.may_end_by_itself()
                 await proxy.handshake(within=min(FIRST_ANSWER, sut.profile.starts_within))
-                await _listed(proxy, [servers[trial.member] for trial in trials if trial.shown])
+                shown = [servers[trial.member] for trial in trials if trial.shown]
+                await _listed(proxy, shown, found.patience)
                 return {trial.member: await trial.has(proxy, servers[trial.member]) for trial in trials}
     except (HarnessError, UsageError):
         raise
@@ -112,9 +117,9 @@ async def _server(workbench: Workbench, trial: MemberTrial, kinds: Sequence[str]
     return await mock_of_kind(workbench, kind, name, script, **members)
 
 
-async def _listed(proxy: Proxy, servers: Sequence[MockUpstream]) -> None:
+async def _listed(proxy: Proxy, servers: Sequence[MockUpstream], patience: float) -> None:
     """Wait for the tools of these servers. Raises `Untestable` if the program does not show them."""
-    deadline = time.monotonic() + UNTIL_LISTED
+    deadline = time.monotonic() + patience
     while missing := [one.name for one in servers if not await _shows(proxy, one)]:
         if time.monotonic() > deadline:
             raise Untestable(f"tools/list does not show the tools of {', '.join(missing)}")
