@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import httpx
-
 from dynamic_mcp.errors import UpstreamFailed
 
 #: The most characters of an address. Browsers and command lines take about as many.
@@ -29,8 +27,8 @@ def base_of(endpoint: str) -> str:
         parts = urlsplit(endpoint)
         netloc, host, port = parts.netloc, parts.hostname or "", parts.port
         if not host.isascii():
-            host = httpx.URL(f"https://{host}/").raw_host.decode("ascii")
-    except (ValueError, httpx.InvalidURL):
+            host = _international(host)
+    except ValueError:
         raise _unusable("cannot be read") from None
     if parts.scheme not in ("http", "https"):
         raise _unusable("is not https")
@@ -63,6 +61,16 @@ def shown(url: str) -> str:
 def host_of(address: str) -> str:
     """The host of an address, to show it apart."""
     return urlsplit(address).hostname or ""
+
+
+def _international(host: str) -> str:
+    """A host with other letters, in ASCII. Raises ValueError."""
+    import httpx
+
+    try:
+        return httpx.URL(f"https://{host}/").raw_host.decode("ascii")
+    except httpx.InvalidURL as error:
+        raise ValueError(host) from error
 
 
 def _unusable(problem: str) -> UpstreamFailed:

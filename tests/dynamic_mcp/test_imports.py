@@ -139,3 +139,8 @@ def processor_time(command: Sequence[str]) -> float:
 def test_sign_in_does_not_import_the_command_line_of_httpx() -> None:
     program = "import sys, dynamic_mcp.oauth.signin; print(*sorted({'httpx', 'click', 'rich'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "httpx\n"
+
+
+def test_servers_behind_a_url_need_no_httpx_before_a_sign_in() -> None:
+    program = "import sys, dynamic_mcp.upstream.http.connector, dynamic_mcp.oauth.authorization; print('httpx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
