@@ -82,7 +82,7 @@ async def the_environment_variable_alone_is_enough_unless_it_is_empty(workbench:
         (await workbench.run_to_exit(args=[], env={CONFIG_VARIABLE: ""})).refused("usage|config")
 
 
-@check("CFG-004", timeout=40)
+@check("CFG-004", timeout=40, slow=True)
 async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbench) -> None:
     upstreams = [workbench.stdio(f"a{number}") for number in range(6)]
     plain, near, spaced, foreign, linked, bare = upstreams
@@ -105,7 +105,7 @@ async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbenc
     await workbench.run_cases(*(partial(loads, what, *pair) for what, pair in paths.items()))
 
 
-@check("CFG-005", timeout=30)
+@check("CFG-005", timeout=30, slow=True)
 async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
     upstream, remote = workbench.stdio("a"), await workbench.http("b")
     valid = workbench.config(upstream, remote)
@@ -155,7 +155,7 @@ async def a_server_entry_without_its_required_fields_is_rejected(workbench: Work
         await works(workbench, upstream, config=workbench.config(upstream))
 
 
-@check("CFG-007", timeout=30)
+@check("CFG-007", timeout=30, slow=True)
 async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> None:
     upstream = workbench.stdio("a")
     misspelt = {
@@ -176,7 +176,7 @@ async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> No
         await works(workbench, upstream, config=workbench.config(upstream, extra=schema))
 
 
-@check("CFG-008", timeout=30)
+@check("CFG-008", timeout=30, slow=True)
 async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> None:
     upstream = workbench.stdio("a")
     wrong = {

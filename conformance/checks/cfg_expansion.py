@@ -26,7 +26,7 @@ async def start_with(
     return upstream.starts[-1].args, proxy.stderr
 
 
-@check("CFG-009")
+@check("CFG-009", slow=True)
 async def var_expands_in_every_documented_place(workbench: Workbench) -> None:
     mixed, expanded = "pre-${FIRST}-mid-${SECOND}", "pre-VAL-mid-VAL2"
     upstream = workbench.stdio("a", args=[mixed, "${FIRST}", "${FIRST}${FIRST}/x"], env={"MIXED": mixed})

@@ -68,7 +68,7 @@ async def a_member_that_is_there_twice_is_never_lost_silently(workbench: Workben
         await works(workbench, one, other, config=workbench.config(right, other))
 
 
-@check("CFG-021", timeout=40)
+@check("CFG-021", timeout=40, slow=True)
 async def a_member_that_is_there_twice_in_a_saved_file_is_reported_too(workbench: Workbench) -> None:
     upstream = workbench.stdio("weather")
     config = workbench.config(upstream)
@@ -129,7 +129,7 @@ async def the_report_of_a_mistake_says_where_it_is_and_what_belongs_there(workbe
         await works(workbench, upstream, config=right)
 
 
-@check("CFG-024", timeout=30)
+@check("CFG-024", timeout=30, slow=True)
 async def a_windows_path_that_lost_its_backslashes_is_pointed_out(workbench: Workbench) -> None:
     upstream = workbench.stdio("weather", args=["c:\\temp\\bvb"])
     config = workbench.config(upstream)

@@ -29,7 +29,7 @@ async def one_child_serves_all_calls(workbench: Workbench) -> None:
     _one_process(workbench, upstream)
 
 
-@check("HTTP-070")
+@check("HTTP-070", slow=True)
 async def one_session_serves_all_calls(workbench: Workbench) -> None:
     upstream = await workbench.http("a", Script(http=SESSIONS, on=_TAKES_TIME))
     async with workbench.serving(upstream) as proxy:
@@ -37,7 +37,7 @@ async def one_session_serves_all_calls(workbench: Workbench) -> None:
     _one_session(workbench, upstream)
 
 
-@check("SSE-014")
+@check("SSE-014", slow=True)
 async def one_stream_serves_all_calls(workbench: Workbench) -> None:
     upstream = await workbench.sse("a", Script(on=_TAKES_TIME))
     async with workbench.serving(upstream) as proxy:

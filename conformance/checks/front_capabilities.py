@@ -90,7 +90,7 @@ ANNOUNCED = {
 }
 
 
-@check("FRONT-003", timeout=40)
+@check("FRONT-003", timeout=40, slow=True)
 async def declared_capabilities_are_true(workbench: Workbench) -> None:
     """A second proxy has an upstream with all features off except tools, so it may declare less."""
     able, newcomer = workbench.stdio("able", ABLE), workbench.stdio("newcomer")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_LISTING = 32 << 10
 
 
-@check("FRONT-009", timeout=30)
+@check("FRONT-009", timeout=30, slow=True)
 async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> None:
     many = Script(tools=[tool(f"tool{number}", "Does something " * 10) for number in range(200)])
     names = ["zeta", "alpha", "mid", "Beta", "omega", "kappa", "10", "9"]

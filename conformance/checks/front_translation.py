@@ -46,7 +46,7 @@ def _needing_input(workbench: Workbench) -> tuple[StdioMockUpstream, StdioMockUp
     return workbench.stdio("old", old), workbench.stdio("new", new)
 
 
-@check("FRONT-031", timeout=60)
+@check("FRONT-031", timeout=60, slow=True)
 async def messages_are_translated_between_the_eras(workbench: Workbench) -> None:
     old, new = _needing_input(workbench)
     async with modern(workbench, old, new, capabilities=CAN_BE_ASKED) as proxy:

@@ -93,7 +93,7 @@ def _encodings() -> dict[str, list[str | bytes]]:
     }
 
 
-@check("HTTP-004", timeout=40)
+@check("HTTP-004", timeout=40, slow=True)
 async def event_streams_are_parsed_as_the_standard_says(workbench: Workbench) -> None:
     encodings = _encodings()
     rules = [on_call(name, stream(*pieces, pause=0.05)) for name, pieces in encodings.items()]

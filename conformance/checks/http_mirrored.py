@@ -73,7 +73,7 @@ def _invalid_tools() -> list[dict[str, Any]]:
     return [*(tool(name, properties=found) for name, found in _INVALID.items()), in_definitions]
 
 
-@check("HTTP-060")
+@check("HTTP-060", slow=True)
 async def annotated_arguments_repeat_in_headers(workbench: Workbench) -> None:
     """Any value may be in Base64, because the server decodes it."""
     upstream = await workbench.http("a", Script(era="modern", tools=[tool("route", properties=_PROPERTIES)]))

@@ -110,7 +110,7 @@ async def _resumed_call(
     return calls
 
 
-@check("HTTP-020", timeout=40)
+@check("HTTP-020", timeout=40, slow=True)
 async def a_broken_stream_is_resumed_and_retry_respected(workbench: Workbench) -> None:
     rule = on_call("echo", event("", id="event-1", retry=500), end_stream(), reply())
     upstream = await workbench.http(

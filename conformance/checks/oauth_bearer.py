@@ -53,7 +53,7 @@ async def every_request_carries_the_bearer_once(workbench: Workbench) -> None:
         workbench.expect(token not in request.target, "no token in a URL", request)
 
 
-@check("OAUTH-025", timeout=60)
+@check("OAUTH-025", timeout=60, slow=True)
 async def a_later_401_is_handled_once(workbench: Workbench) -> None:
     once = await workbench.oauth("once", script=Script(on=[on_call("add", revoke_tokens())]))
     forever = await workbench.oauth(
@@ -86,7 +86,7 @@ def _calls(upstream: ProtectedMockUpstream) -> list[HttpRequest]:
     return [request for request in upstream.mcp if request.rpc == "tools/call"]
 
 
-@check("OAUTH-026", timeout=60)
+@check("OAUTH-026", timeout=60, slow=True)
 async def insufficient_scope_leads_to_one_step_up(workbench: Workbench) -> None:
     enough = await workbench.oauth("enough", OAuth(tool_scopes={"echo": "b"}), oauth_scopes=["a"])
     never = await workbench.oauth(

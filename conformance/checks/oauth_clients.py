@@ -196,7 +196,7 @@ async def a_machine_signs_in_without_a_person(workbench: Workbench) -> None:
     workbench.expect({*resource} == {upstream.url}, "each request names the resource", resource)
 
 
-@check("OAUTH-082", timeout=30)
+@check("OAUTH-082", timeout=30, slow=True)
 async def a_private_key_can_prove_the_client(workbench: Workbench) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     private = key.private_bytes(

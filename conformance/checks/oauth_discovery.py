@@ -45,7 +45,7 @@ def documents(upstream: ProtectedMockUpstream, base: str) -> list[str]:
     return list(dict.fromkeys(asked))
 
 
-@check("OAUTH-002", timeout=40)
+@check("OAUTH-002", timeout=40, slow=True)
 async def the_resource_metadata_of_the_challenge_is_used(workbench: Workbench) -> None:
     forms = {
         "quoted": ['Bearer resource_metadata="$metadata"'],
@@ -100,7 +100,7 @@ async def without_resource_metadata_the_mcp_origin_is_asked(workbench: Workbench
     )
 
 
-@check("OAUTH-005", timeout=40)
+@check("OAUTH-005", timeout=40, slow=True)
 async def server_metadata_is_tried_in_the_standard_order(workbench: Workbench) -> None:
     with_path = [f"{SERVER}/tenant", f"{OPENID}/tenant", f"/tenant{OPENID}"]
     without = [SERVER, OPENID]

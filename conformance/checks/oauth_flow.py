@@ -104,7 +104,7 @@ async def the_redirect_uri_is_identical_in_both_requests(workbench: Workbench) -
         await signs_in(workbench, proxy, upstream)
 
 
-@check("OAUTH-015", timeout=30)
+@check("OAUTH-015", timeout=30, slow=True)
 async def the_authorization_request_names_the_resource(workbench: Workbench) -> None:
     upstreams = [
         await workbench.oauth("bare", script=Script(http=Http(path="/some/mcp"))),
@@ -174,7 +174,7 @@ async def configured_scopes_are_requested(workbench: Workbench) -> None:
     await _ask_for(workbench, {" ".join(scopes): upstream})
 
 
-@check("OAUTH-035", timeout=30)
+@check("OAUTH-035", timeout=30, slow=True)
 async def scopes_come_from_the_challenge_then_from_the_metadata(workbench: Workbench) -> None:
     upstreams = {
         "chal:1 chal:2": await workbench.oauth("challenged", _NAMES_SCOPES),

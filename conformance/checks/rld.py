@@ -74,7 +74,7 @@ async def works(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream)
     workbench.expect(not answer.is_error, f"a call of {upstream.name} works", answer.raw)
 
 
-@check("RLD-002", timeout=60)
+@check("RLD-002", timeout=60, slow=True)
 async def every_replacement_by_rename_is_noticed(workbench: Workbench) -> None:
     upstreams = [workbench.stdio("a")]
     config = workbench.config(*upstreams)

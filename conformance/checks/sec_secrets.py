@@ -170,7 +170,7 @@ def _environments_of_children(proxy: Proxy) -> str:
     return "\n".join(found)
 
 
-@check("SEC-011", timeout=60)
+@check("SEC-011", timeout=60, slow=True)
 async def credentials_of_one_server_never_reach_another(workbench: Workbench) -> None:
     other = await workbench.collector()
     lures = {"url": other.at("/lure"), "headers": {"X-Evil": "1"}, "Authorization": "Bearer evil"}

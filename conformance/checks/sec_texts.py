@@ -80,7 +80,7 @@ def _is_printable(workbench: Workbench, text: str) -> None:
     workbench.expect(not found, "no control character of others on stderr", found)
 
 
-@check("SEC-016", timeout=40)
+@check("SEC-016", timeout=40, slow=True)
 async def what_a_dying_server_says_shows_no_value_of_the_configuration(workbench: Workbench) -> None:
     """The parts are alone on a line, and one arrives in two writes."""
     names = ("word", "option", "header", "password", "query", "first", "second", "url", "key")

@@ -237,7 +237,7 @@ async def works_again(
         await anyio.sleep(0.2)
 
 
-@check("STD-018", timeout=40)
+@check("STD-018", timeout=40, slow=True)
 async def large_lines_pass_intact(workbench: Workbench) -> None:
     # An HTTP server may refuse a large body with 413 (RFC 9110, section 15.5.14).
     size = 1 if workbench.sut.profile.client.listens else 5

@@ -171,7 +171,7 @@ async def a_chatty_stderr_never_blocks_the_child(workbench: Workbench) -> None:
             workbench.expect(not result.is_error, f"call {number} completes", result.raw)
 
 
-@check("STD-019")
+@check("STD-019", slow=True)
 async def children_do_not_hold_each_others_descriptors(workbench: Workbench) -> None:
     upstreams = [workbench.stdio(name) for name in ("first", "second", "third")]
     async with workbench.serving(*upstreams) as proxy:

@@ -59,12 +59,12 @@ async def _is_used_again(workbench: Workbench, upstream: ProtectedMockUpstream) 
     workbench.expect(bearers == {upstream.access_tokens[0]}, "the proxy uses the first access token", bearers)
 
 
-@check("TOK-004", timeout=30)
+@check("TOK-004", timeout=30, slow=True)
 async def a_stored_token_is_used_again_after_a_restart(workbench: Workbench) -> None:
     await _is_used_again(workbench, await workbench.oauth("a", OAuth(lifetimes=[3600])))
 
 
-@check("TOK-015", timeout=30)
+@check("TOK-015", timeout=30, slow=True)
 async def a_token_without_expires_in_is_used_until_a_401(workbench: Workbench) -> None:
     await _is_used_again(workbench, await workbench.oauth("a", OAuth(lifetimes=[None])))
 
