@@ -78,6 +78,7 @@ class Program:
         #: Lines on stdout that are no messages.
         self.junk: list[str] = []
         self._arrived = threading.Condition()
+        self._has_ended = False
         self._ids = iter(range(1, 10_000))
         # A file, not a pipe: a program that writes much to stderr must not wait for a reader.
         self._stderr = new_folder() / "stderr"
@@ -118,6 +119,9 @@ class Program:
             with self._arrived:
                 self.messages.append(message)
                 self._arrived.notify_all()
+        with self._arrived:
+            self._has_ended = True
+            self._arrived.notify_all()
 
     def send(self, method: str, params: Message | None = None, *, id: int | str | None = None) -> None:
         """Send a request, or without an id a notification. A program that has ended reads nothing."""
@@ -132,13 +136,13 @@ class Program:
             self.process.stdin.flush()
 
     def wait(self, condition: Callable[[Message], bool], within: float) -> Message | None:
-        """The first message from the program that fulfils the condition; None after `within` seconds."""
+        """The first message from the program that fulfils the condition; None after `within` seconds, or at the end of its stdout."""
 
         def found() -> Message | None:
             return next((message for message in self.messages if condition(message)), None)
 
         with self._arrived:
-            self._arrived.wait_for(lambda: found() is not None, within)
+            self._arrived.wait_for(lambda: self._has_ended or found() is not None, within)
             return found()
 
     def answer(self, id: int | str, within: float = 10.0) -> Message | None:
