@@ -48,7 +48,7 @@ def use_all(session: Wire) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(3 * WITHIN)
 async def test_all_of_many_servers_become_usable_in_time(tmp_path: Path) -> None:
     folders = [tmp_path / str(number) for number in range(SESSIONS)]

@@ -1,4 +1,4 @@
-"""Runs `soak` for `SOAK_SECONDS` (default: 30). `SOAK_SEED` replays the schedule of an earlier run."""
+"""Runs `soak` for `SOAK_SECONDS` (default: 10). `SOAK_SEED` replays the schedule of an earlier run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conformance.workbench.workbench import open_workbench
 from tests.soak import reloads
 from tests.soak.soak import Soak
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "30"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "10"))
 
 
 @pytest.mark.slow
