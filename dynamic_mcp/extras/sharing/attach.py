@@ -173,7 +173,7 @@ class _Attached:
             if not data:
                 if not self._has_told_end:
                     raise ConnectionResetError("the serving process has ended")
-                self._lose()
+                self._lose(continues=False)
                 _write_all(self._down.waiting)
                 return False
             self._down.feed(data)
@@ -187,17 +187,17 @@ class _Attached:
             with contextlib.suppress(OSError):
                 self._connection.shutdown(socket.SHUT_WR)
 
-    def _lose(self) -> None:
-        """Answer what the serving process has not answered."""
+    def _lose(self, *, continues: bool) -> None:
+        """Answer what the serving process has not answered, and no other one will."""
         # A torn line of the dead process must not become the begin of the next one.
         self._down.drop_line()
         self._up.drop_waiting()
-        for line in self._memory.lost():
+        for line in self._memory.lost(continues=continues):
             self._down.waiting += line
 
     def _lost(self) -> bool:
         """Continue with another serving process; true if the session needs none. Raises ConfigError."""
-        self._lose()
+        self._lose(continues=not self._has_ended)
         self._connection.close()
         if self._has_ended:
             _write_all(self._down.waiting)
@@ -205,6 +205,7 @@ class _Attached:
         is_short = time.monotonic() - self._began < _SHORT_LIFE
         self._short_lives = self._short_lives + 1 if is_short else 0
         if self._short_lives >= _MAX_SHORT_LIVES:
+            self._lose(continues=False)
             _write_all(self._down.waiting)
             raise ConfigError(
                 f"the serving process ended {_MAX_SHORT_LIVES} times just after its start; see {self._election.log}"
@@ -213,10 +214,11 @@ class _Attached:
         try:
             self._connection = self._join()
         except ConfigError:
+            self._lose(continues=False)
             _write_all(self._down.waiting)
             raise
         self._began = time.monotonic()
-        self._send(self._memory.replay())
+        self._send([*self._memory.replay(), *self._memory.repeated()])
         return False
 
     def _join(self) -> socket.socket:

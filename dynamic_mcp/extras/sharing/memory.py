@@ -1,9 +1,9 @@
 """What an attached end remembers of the session of its client.
 
 If the serving process dies, the next one has to know the session: the handshake, the log level and the subscriptions, which are requests
-without an answer in 2026-07-28. A call that was on
-its way gets an error, because the server may have carried it out. This end withdraws a question that the dead process asked, and a late
-answer to it goes to no other process.
+without an answer in 2026-07-28. It also gets the requests that change nothing, such as lists. A call that was on its way gets an error,
+because the server may have carried it out. This end withdraws a question that the dead process asked, and a late answer to it goes to no
+other process.
 """
 
 from __future__ import annotations
@@ -18,6 +18,21 @@ from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR
 
 #: Subscriptions that are made again.
 MAX_SUBSCRIPTIONS = 1024
+#: The requests that change nothing, so the next process can answer them; and the maximum size of one.
+_HARMLESS = frozenset(
+    {
+        "ping",
+        "server/discover",
+        "tools/list",
+        "prompts/list",
+        "prompts/get",
+        "resources/list",
+        "resources/templates/list",
+        "resources/read",
+        "completion/complete",
+    }
+)
+_MAX_KEPT = 1 << 16
 #: The error of a call that was on its way.
 LOST = (
     "The connection to the process that serves this session ended before the answer came. "
@@ -68,6 +83,8 @@ class SessionMemory:
     def __init__(self) -> None:
         #: requests of the client without an answer: their methods
         self._in_flight: dict[bytes, str] = {}
+        #: those of them that another process can answer: their lines
+        self._harmless: dict[bytes, bytes] = {}
         #: questions to the client without an answer
         self._asked: set[bytes] = set()
         self._handshake: bytes | None = None
@@ -90,6 +107,8 @@ class SessionMemory:
         if self._takes_batches or not _is_batch(line):
             for message in messages:
                 self._note_from_client(message)
+            if len(messages) == 1 and messages[0].method in _HARMLESS and len(line) <= _MAX_KEPT:
+                self._keep(bytes(messages[0].id), line)
         if len(messages) == 1 and _is_answer(messages[0]):
             id = bytes(messages[0].id)
             if id not in self._asked:
@@ -125,11 +144,15 @@ class SessionMemory:
             yield jsonrpc.notification("notifications/cancelled", params)
         self._asked.clear()
 
-    def lost(self) -> Iterator[bytes]:
-        """The lines for the client after the end of the serving process."""
+    def lost(self, *, continues: bool) -> Iterator[bytes]:
+        """The lines for the client after the end of the serving process. ``continues`` = another process goes on with the session."""
         yield from self.withdrawn()
         for id, method in list(self._in_flight.items()):
-            if method != "initialize" and id not in self._listening:
+            if (
+                method != "initialize"
+                and id not in self._listening
+                and not (continues and id in self._harmless)
+            ):
                 del self._in_flight[id]
                 yield jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, LOST))
         self._own.clear()
@@ -152,6 +175,12 @@ class SessionMemory:
         for params in self._subscribed.values():
             yield self._request("resources/subscribe", params)
 
+    def repeated(self) -> list[bytes]:
+        """The lines of the requests that the next serving process answers. A request goes to one further process only."""
+        lines = list(self._harmless.values())
+        self._harmless.clear()
+        return lines
+
     def _request(self, method: str, params: bytes) -> bytes:
         self._count += 1
         id = msgspec.json.encode(f"{_OWN_ID}{self._count}")
@@ -160,8 +189,13 @@ class SessionMemory:
 
     def _end_request(self, id: bytes) -> None:
         self._in_flight.pop(id, None)
+        self._harmless.pop(id, None)
         self._listening.pop(id, None)
         self._acknowledged.discard(id)
+
+    def _keep(self, id: bytes, line: bytes) -> None:
+        if id in self._in_flight:
+            self._harmless[id] = line
 
     def _note_from_client(self, message: _Envelope) -> None:
         id, params = bytes(message.id), bytes(message.params)

@@ -20,8 +20,11 @@ class Session:
     def server(self, message: object) -> bytes:
         return self.memory.to_client(json.dumps(message).encode() + b"\n")
 
-    def lost(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.memory.lost()]
+    def lost(self, *, continues: bool = True) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.memory.lost(continues=continues)]
+
+    def repeated(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.memory.repeated()]
 
     def replay(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.memory.replay()]
@@ -46,6 +49,32 @@ def test_only_requests_without_an_answer_are_lost() -> None:
     (error,) = session.lost()
     assert (error["id"], error["error"]["message"]) == (2, LOST)
     assert session.lost() == []
+
+
+def test_request_that_changes_nothing_goes_to_one_further_process() -> None:
+    session = Session()
+    session.client(request(1, "tools/list"))
+    session.client(request(2, "tools/call"))
+    session.client(request(3, "resources/read", uri="a"))
+    session.server({"jsonrpc": "2.0", "id": 3, "result": {}})
+    session.client(request("4", "ping"))
+    session.client({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "4"}})
+    assert [error["id"] for error in session.lost()] == [2]
+    assert session.repeated() == [request(1, "tools/list")]
+    assert [error["id"] for error in session.lost()] == [1]
+    assert session.repeated() == []
+
+
+def test_no_further_process_means_that_every_request_is_lost() -> None:
+    session = Session()
+    session.client(request(1, "tools/list"))
+    assert [error["id"] for error in session.lost(continues=False)] == [1]
+
+
+def test_large_request_is_not_kept() -> None:
+    session = Session()
+    session.client(request(1, "prompts/get", name="x" * (1 << 16)))
+    assert [error["id"] for error in session.lost()] == [1]
 
 
 def test_request_that_the_proxy_refuses_without_its_id_is_not_lost() -> None:

@@ -109,6 +109,20 @@ async def test_end_of_the_serving_process_by_a_signal_answers_the_calls() -> Non
         await shared.is_over()
 
 
+async def test_list_that_was_on_its_way_comes_from_the_next_process() -> None:
+    async with sharing() as shared:
+        session = await (await shared.session(shared.bench.config(shared.bench.stdio("a")))).handshake()
+        (serving,) = await shared.serving()
+        os.kill(serving, signal.SIGSTOP)
+        session.send(id="list", method="tools/list")
+        session.begin_call("call", "a")
+        os.kill(serving, signal.SIGKILL)
+        assert "may have been carried out" in json.dumps(await session.answer("call"))
+        assert (await session.answer("list"))["result"]["tools"]
+        await session.end()
+        await shared.is_over()
+
+
 async def test_nothing_is_left_after_everything_was_killed() -> None:
     async with sharing() as shared:
         config = shared.bench.config(shared.bench.stdio("a"), shared.bench.stdio("own").variant(shared=False))
