@@ -41,6 +41,13 @@ class Terminal:
         self._read()
         return self._data.decode(errors="replace")
 
+    def controls(self, pid: int) -> bool:
+        """Whether this is the terminal of the process group of this process, and the group is in the foreground."""
+        try:
+            return os.tcgetpgrp(self._ours) == os.getpgid(pid)
+        except OSError:
+            return False
+
     def controlling(self, command: Sequence[str]) -> list[str]:
         """The command that gets this terminal and then becomes `command`."""
         return [sys.executable, "-I", "-S", "-c", _LAUNCHER, self.name, *command]

@@ -24,3 +24,17 @@ async def test_program_has_the_terminal_and_pipes() -> None:
         output, _ = await process.communicate()
         assert output == b"True\n"
         assert terminal.text == "words"
+
+
+async def test_each_of_several_terminals_knows_its_program() -> None:
+    for _ in range(2):
+        with Terminal() as terminal, Terminal() as other:
+            command = terminal.controlling([sys.executable, "-c", "print(flush=True); input()"])
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )
+            assert process.stdout
+            await process.stdout.readline()
+            assert (terminal.controls(process.pid), other.controls(process.pid)) == (True, False)
+            await process.communicate(b"\n")
+            assert not terminal.controls(process.pid)
