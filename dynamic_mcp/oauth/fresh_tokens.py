@@ -32,6 +32,8 @@ _T = TypeVar("_T")
 RENEWAL_RETRY_DELAY = 2.0
 #: Seconds that a renewal in progress may take when the proxy ends.
 RENEWAL_GRACE = 2.0
+#: The most access tokens to remember that are no longer in use.
+_MAX_FORMER = 32
 #: Error codes for an unknown client (RFC 6749, section 5.2).
 _CLIENT_UNKNOWN = frozenset({"invalid_client", "unauthorized_client"})
 
@@ -64,8 +66,8 @@ class FreshTokens:
         self._renewing: asyncio.Task[None] | None = None
         #: the time of the clock before which no renewal starts
         self._not_before = 0.0
-        #: the access token of a refused grant, which the store may still hold
-        self._refused_token: str | None = None
+        #: access tokens that this process has replaced or dropped, the last seen ones at the end; after a failed save the store has one
+        self._former: dict[str, None] = {}
         #: whether the user knows that the store has tokens of another entry
         self._has_warned = False
 
@@ -120,16 +122,16 @@ class FreshTokens:
     async def adopt_newer(self) -> bool:
         """Use newer tokens in the store, from a sign-in in another process; false if it has none. Raises StoreFailed."""
         found = await self.stored()
-        known = {self._refused_token, None if self._tokens is None else self._tokens.access_token}
-        if found is None or found.access_token in known:
+        if found is None or not self._is_newer(found):
             return False
-        self._tokens, self._fresh = found, False
+        self._use(found, fresh=False)
         return True
 
     async def keep(self, tokens: Tokens) -> None:
         """Store new tokens, then use them. In the other order, the end of the process could lose used tokens."""
         await self._save(tokens)
-        self._tokens, self._fresh, self._not_before, self._loaded = tokens, True, 0.0, True
+        self._use(tokens, fresh=True)
+        self._not_before, self._loaded = 0.0, True
 
     async def keep_locked(self, tokens: Tokens) -> None:
         """``keep`` after a sign-in, with the lock: a renewal in another process must not overwrite the new tokens."""
@@ -146,8 +148,7 @@ class FreshTokens:
 
     def forget(self) -> None:
         """Drop refused tokens, and never take them from the store again."""
-        if self._tokens is not None:
-            self._refused_token, self._tokens = self._tokens.access_token, None
+        self._use(None)
 
     async def forget_registration(self, refusal: UpstreamFailed, known: Tokens | None) -> None:
         """Remove a registration that the authorization server has forgotten, so that the next sign-in registers again."""
@@ -171,6 +172,27 @@ class FreshTokens:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait({self._renewing}, timeout=RENEWAL_GRACE)
             self._renewing.cancel()
+
+    def _use(self, tokens: Tokens | None, *, fresh: bool = False) -> None:
+        old = self._tokens
+        if old is not None and (tokens is None or tokens.access_token != old.access_token):
+            self._remember(old.access_token)
+        self._tokens, self._fresh = tokens, fresh
+
+    def _is_newer(self, stored: Tokens) -> bool:
+        """Whether stored tokens come from another process. Without that, their refresh token may be used up."""
+        token = stored.access_token
+        if token in self._former:
+            # The store may have it for as long as the process lives.
+            self._remember(token)
+            return False
+        return self._tokens is None or token != self._tokens.access_token
+
+    def _remember(self, former: str) -> None:
+        self._former.pop(former, None)
+        self._former[former] = None
+        if len(self._former) > _MAX_FORMER:
+            del self._former[next(iter(self._former))]
 
     # The store
 
@@ -210,9 +232,10 @@ class FreshTokens:
         try:
             async with self._store.lock():
                 found = await self.stored()
-                if found is not None and found.access_token != old.access_token:
+                if found is not None and self._is_newer(found):
                     # Another process was faster, and only its refresh token is still valid.
-                    self._tokens, old, self._fresh = found, found, True
+                    self._use(found, fresh=True)
+                    old = found
                     if not found.is_due(time.time(), fresh=True):
                         return
                 new = await self._refreshed(old)

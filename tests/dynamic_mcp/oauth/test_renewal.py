@@ -11,6 +11,7 @@ import pytest
 import respx
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.oauth import fresh_tokens
 from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.fresh_tokens import RENEWAL_RETRY_DELAY
@@ -228,6 +229,38 @@ async def test_unstorable_tokens_are_used_and_logged(
     assert await make().bearer() == f"{ACCESS}-1"
     assert "cannot be stored: No space left on device" in caplog.text
     assert ACCESS not in caplog.text
+
+
+async def test_tokens_that_this_process_has_replaced_are_never_taken_from_the_store(
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store cannot be written for a long time, so it keeps the tokens of the start."""
+    monkeypatch.setattr(fresh_tokens, "_MAX_FORMER", 2)
+    store.save(stored())
+    count = 6
+    route = renewals(*(grant(number) for number in range(1, count)))
+    save, broken = FileStore.save, True
+
+    def full(self: FileStore, tokens: Tokens) -> None:
+        if broken:
+            raise OSError(28, "No space left on device")
+        save(self, tokens)
+
+    monkeypatch.setattr(FileStore, "save", full)
+    authorization = make()
+    for number in range(count - 1):
+        await authorization.tokens.load()
+        await authorization.tokens.renew(force=True)
+        assert not await authorization.tokens.adopt_newer()
+        assert await authorization.bearer() == f"{ACCESS}-{number + 1}"
+    used = [form_of(call.request)["refresh_token"] for call in route.calls]
+    assert used == [f"{REFRESH}-{number}" for number in range(count - 1)]
+
+    # Those of another process still count.
+    broken = False
+    store.save(stored(DAY, 77))
+    assert await authorization.tokens.adopt_newer()
+    assert await authorization.bearer() == f"{ACCESS}-77"
 
 
 async def test_cancelled_caller_does_not_lose_a_rotated_token(make: Make, store: FileStore) -> None:
