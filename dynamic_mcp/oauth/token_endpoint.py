@@ -16,6 +16,8 @@ from dynamic_mcp.oauth.token_answer import TokenAnswer, read_answer
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens, expiry
 
 _WHAT = "its token endpoint"
+#: The statuses that are verdicts whatever the body is: many servers refuse a refresh token with an empty one.
+_VERDICTS = (400, 401)
 #: The error codes of servers that take HTTP Basic and a client id in the form for two authentications.
 _ABOUT_THE_CLIENT = frozenset({"", "invalid_request", "invalid_client"})
 
@@ -85,6 +87,9 @@ async def _request_once(
     except Unreadable:
         if is_success:
             raise TransientFailure(f"the answer of {what} cannot be read") from None
+        if status not in _VERDICTS and form["grant_type"] != "authorization_code":
+            # It may be the page of a firewall or of a proxy. A code is used up either way; tokens would be lost.
+            raise TransientFailure(f"{what} answered with HTTP {status} and no OAuth error") from None
         answer = TokenAnswer()
     if answer.may_pass:
         raise TransientFailure(f"{what} cannot answer now ({answer.code})")

@@ -284,7 +284,9 @@ async def test_cancelled_caller_does_not_lose_a_rotated_token(make: Make, store:
 # Failures
 
 
-@pytest.mark.parametrize("failure", [503, 429, httpx.ConnectError(KEY), httpx.ReadTimeout(KEY), "<html>"])
+@pytest.mark.parametrize(
+    "failure", [503, 429, 403, 404, httpx.ConnectError(KEY), httpx.ReadTimeout(KEY), "<html>"]
+)
 async def test_failed_renewal_keeps_the_tokens_in_use(
     make: Make, store: FileStore, failure: int | str | Exception, caplog: pytest.LogCaptureFixture
 ) -> None:

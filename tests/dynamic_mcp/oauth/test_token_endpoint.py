@@ -304,6 +304,39 @@ async def test_failure_that_may_pass(http: httpx.AsyncClient, status: int, body:
         await ask_for_tokens(http)
 
 
+PAGE = b"<html>canary-key</html>"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{"grant_type": "refresh_token", "refresh_token": REFRESH}, {"grant_type": "client_credentials"}],
+)
+@pytest.mark.parametrize(
+    ("status", "body", "is_refused"),
+    [
+        (403, PAGE, False),
+        (404, b"", False),
+        (405, PAGE, False),
+        (413, b"too large", False),
+        (400, b"", True),
+        (401, PAGE, True),
+        (403, b'{"message":"gone"}', True),
+        (404, b'{"error":"invalid_grant"}', True),
+        (403, b"error=invalid_grant", True),
+    ],
+)
+async def test_pages_between_are_no_verdict_on_tokens(
+    http: httpx.AsyncClient, form: dict[str, str], status: int, body: bytes, is_refused: bool
+) -> None:
+    respx.post(TOKEN).respond(status, content=body)
+
+    with pytest.raises(GrantRefused if is_refused else TransientFailure) as raised:
+        await request_tokens(http, TOKEN, ClientRegistration("app"), form)
+    assert KEY not in str(raised.value)
+    if not is_refused:
+        assert str(raised.value).endswith(f"answered with HTTP {status} and no OAuth error")
+
+
 BASIC = ClientRegistration("id", "s", "client_secret_basic")
 
 
