@@ -1,8 +1,8 @@
 """The tokens of one server, and their renewal.
 
 Tokens are renewed before they expire: once for all requests, and once for all processes that share the store. New tokens are in the
-store before a request uses them, and no cancellation comes in between. While the authorization server is unreachable, the tokens
-stay. If it refuses the grant, the tokens are dropped, and the user has to sign in again.
+store before a request uses them, and no cancellation comes in between. While the authorization server is unreachable or slow, the tokens
+stay in use until they expire. If it refuses the grant, the tokens are dropped, and the user has to sign in again.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ from dynamic_mcp.oauth.tokens import Tokens
 
 _T = TypeVar("_T")
 
-#: Seconds before the next attempt after a failed renewal.
+#: Seconds that requests wait for a renewal, from its begin, while their token is still valid.
+RENEWAL_PATIENCE = 2.0
+#: Seconds before the next attempt after a failed renewal: the first delay, and the longest one. Each doubles the one before.
 RENEWAL_RETRY_DELAY = 2.0
+MAX_RENEWAL_DELAY = 60.0
 #: Seconds that a renewal in progress may take when the proxy ends.
 RENEWAL_GRACE = 2.0
 #: The most access tokens to remember that are no longer in use.
@@ -63,9 +66,12 @@ class FreshTokens:
         self._loading: asyncio.Task[None] | None = None
         #: whether this process obtained the tokens, rather than found them in the store
         self._fresh = False
-        self._renewing: asyncio.Task[None] | None = None
-        #: the time of the clock before which no renewal starts
-        self._not_before = 0.0
+        #: the task of the last renewal, whose result is why it failed for now, and the time of the loop at which it began
+        self._renewing: asyncio.Task[UpstreamFailed | None] | None = None
+        self._renewal_began = 0.0
+        #: the number of failed renewals since the last success, and the time of the clock of the last one
+        self._failures = 0
+        self._failed_at = 0.0
         #: access tokens that this process has replaced or dropped, the last seen ones at the end; after a failed save the store has one
         self._former: dict[str, None] = {}
         #: whether the user knows that the store has tokens of another entry
@@ -98,12 +104,22 @@ class FreshTokens:
     async def renew(self, *, force: bool = False) -> None:
         """Renew the tokens, once for all callers. Raises UpstreamFailed if no usable token is left.
 
-        ``force`` renews tokens that are not due.
+        A slow renewal goes on after the return, if the old token is valid meanwhile. ``force`` renews tokens that are not due, and waits
+        for the end.
         """
+        loop = asyncio.get_running_loop()
         if self._renewing is None or self._renewing.done():
             # A separate task: its answer may be the only copy of a token, so the cancellation of a request must not end it.
-            self._renewing = asyncio.get_running_loop().create_task(self._renew(force))
-        await asyncio.shield(self._renewing)
+            self._renewing, self._renewal_began = loop.create_task(self._renew(force)), loop.time()
+        renewing = self._renewing
+        if not force and self._lasts(RENEWAL_PATIENCE):
+            left = self._renewal_began + RENEWAL_PATIENCE - loop.time()
+            await asyncio.wait({renewing}, timeout=max(0.0, left))
+            if not renewing.done() and self._lasts(0.0):
+                return
+        failure = await asyncio.shield(renewing)
+        if failure is not None and (force or not self._lasts(0.0)):
+            raise failure.copy()
 
     async def stored(self) -> Tokens | None:
         """The tokens in the store, if they belong to this entry. Raises StoreFailed."""
@@ -131,7 +147,7 @@ class FreshTokens:
         """Store new tokens, then use them. In the other order, the end of the process could lose used tokens."""
         await self._save(tokens)
         self._use(tokens, fresh=True)
-        self._not_before, self._loaded = 0.0, True
+        self._loaded = True
 
     async def keep_locked(self, tokens: Tokens) -> None:
         """``keep`` after a sign-in, with the lock: a renewal in another process must not overwrite the new tokens."""
@@ -166,18 +182,25 @@ class FreshTokens:
 
     async def close(self) -> None:
         """End the loading at once, and a renewal after ``RENEWAL_GRACE``: its answer may be the only copy of a token."""
-        if self._loading is not None:
-            self._loading.cancel()
-        if self._renewing is not None:
-            with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True):
+            if self._loading is not None:
+                self._loading.cancel()
+                await asyncio.wait({self._loading})
+            if self._renewing is not None:
                 await asyncio.wait({self._renewing}, timeout=RENEWAL_GRACE)
-            self._renewing.cancel()
+                self._renewing.cancel()
+                await asyncio.wait({self._renewing})
 
     def _use(self, tokens: Tokens | None, *, fresh: bool = False) -> None:
         old = self._tokens
         if old is not None and (tokens is None or tokens.access_token != old.access_token):
             self._remember(old.access_token)
-        self._tokens, self._fresh = tokens, fresh
+        self._tokens, self._fresh, self._failures = tokens, fresh, 0
+
+    def _lasts(self, seconds: float) -> bool:
+        """Whether there is an access token that is valid for so long."""
+        left = None if self._tokens is None else self._tokens.seconds_left(time.time())
+        return self._tokens is not None and (left is None or left > seconds)
 
     def _is_newer(self, stored: Tokens) -> bool:
         """Whether stored tokens come from another process. Without that, their refresh token may be used up."""
@@ -223,12 +246,21 @@ class FreshTokens:
 
     # Renewal
 
-    async def _renew(self, force: bool) -> None:
+    def _retry_delay(self, force: bool) -> float:
+        """Seconds from the last failed renewal to the next attempt. A token that the server refuses has no use until then."""
+        if self._failures == 0:
+            return 0.0
+        growth = 1 if force else 2 ** min(self._failures - 1, 10)
+        return min(RENEWAL_RETRY_DELAY * growth, MAX_RENEWAL_DELAY)
+
+    async def _renew(self, force: bool) -> UpstreamFailed | None:
+        """Renew the tokens. Returns a failure that may pass."""
         from dynamic_mcp.oauth.token_endpoint import GrantRefused
 
         old, began = self._tokens, time.monotonic()
-        if old is None or (self._clock() < self._not_before and not old.is_expired(time.time())):
-            return
+        waits = self._clock() < self._failed_at + self._retry_delay(force)
+        if old is None or (waits and not old.is_expired(time.time())):
+            return None
         try:
             async with self._store.lock():
                 found = await self.stored()
@@ -237,12 +269,12 @@ class FreshTokens:
                     self._use(found, fresh=True)
                     old = found
                     if not found.is_due(time.time(), fresh=True):
-                        return
+                        return None
                 new = await self._refreshed(old)
                 if new is None:
                     if force or old.is_expired(time.time()):
                         self.forget()
-                    return
+                    return None
                 await self.keep(new)
                 self._record("token_renewal", server=self._server, began=began)
         except GrantRefused as refusal:
@@ -256,10 +288,11 @@ class FreshTokens:
             self._record(
                 "token_renewal", server=self._server, outcome="failed", began=began, reason=str(failure)
             )
-            self._not_before = self._clock() + RENEWAL_RETRY_DELAY
-            if old.is_expired(time.time()) or force:
-                raise
-            log.warning("server %s: the tokens cannot be renewed now: %s", self._server, failure)
+            self._failures, self._failed_at = self._failures + 1, self._clock()
+            if not force and not old.is_expired(time.time()):
+                log.warning("server %s: the tokens cannot be renewed now: %s", self._server, failure)
+            return failure
+        return None
 
     async def _refreshed(self, old: Tokens) -> Tokens | None:
         """New tokens from where the old ones came; None if the old ones do not name that place, or need the user.

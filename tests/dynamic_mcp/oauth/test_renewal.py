@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import pairwise
 
 import httpx
 import msgspec
@@ -14,7 +15,7 @@ from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.oauth import fresh_tokens
 from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.fresh_tokens import RENEWAL_RETRY_DELAY
+from dynamic_mcp.oauth.fresh_tokens import MAX_RENEWAL_DELAY, RENEWAL_RETRY_DELAY
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from tests.dynamic_mcp.clocks import ManualClock
@@ -318,6 +319,83 @@ async def test_failed_renewal_is_retried(make: Make, store: FileStore) -> None:
     assert await authorization.bearer() == f"{ACCESS}-0"
     clock.advance(RENEWAL_RETRY_DELAY)
     assert await authorization.bearer() == f"{ACCESS}-1"
+
+
+async def test_attempts_become_rarer_while_renewals_fail(make: Make, store: FileStore) -> None:
+    store.save(stored())
+    route = respx.post(TOKEN).respond(503)
+    clock = ManualClock()
+    authorization = make(clock=clock)
+    attempts: list[float] = []
+    for second in range(400):
+        assert await authorization.bearer() == f"{ACCESS}-0"
+        if len(route.calls) > len(attempts):
+            attempts.append(second)
+        clock.advance(1.0)
+
+    pauses = [later - earlier for earlier, later in pairwise(attempts)]
+    assert pauses[:3] == [2, 4, 8]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == MAX_RENEWAL_DELAY
+    # A refused token cannot be used meanwhile, so its renewal does not wait.
+    clock.advance(RENEWAL_RETRY_DELAY)
+    route.mock(return_value=grant(1))
+    await refuse(authorization, f"{ACCESS}-0", Challenge())
+    assert await authorization.bearer() == f"{ACCESS}-1"
+
+
+async def test_calls_go_on_with_a_valid_token_while_the_token_endpoint_hangs(
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fresh_tokens, "RENEWAL_PATIENCE", 0.1)
+    store.save(stored())
+    slow = SlowAnswer(grant(1))
+    route = respx.post(TOKEN).mock(side_effect=slow)
+    authorization = make()
+    callers = [asyncio.create_task(authorization.bearer()) for _ in range(3)]
+
+    async with asyncio.timeout(10):
+        assert await asyncio.gather(*callers) == [f"{ACCESS}-0"] * 3
+        monkeypatch.setattr(fresh_tokens, "RENEWAL_PATIENCE", 0.0)
+        # The next calls do not wait for the same attempt again.
+        assert await authorization.bearer() == f"{ACCESS}-0"
+        refused = asyncio.create_task(refuse(authorization, f"{ACCESS}-0", Challenge()))
+        slow.go.set()
+        await refused
+    assert await authorization.bearer() == f"{ACCESS}-1"
+    assert len(route.calls) == 1
+    assert store.load() == authorization.tokens.current
+
+
+async def test_call_waits_for_the_renewal_if_its_token_expires_soon(
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fresh_tokens, "RENEWAL_PATIENCE", 1.0)
+    store.save(stored(0.9))
+    slow = SlowAnswer(grant(1))
+    respx.post(TOKEN).mock(side_effect=slow)
+    caller = asyncio.create_task(make().bearer())
+    await slow.has_begun()
+    # Nothing but the answer ends the wait.
+    assert not (await asyncio.wait({caller}, timeout=0.05))[0]
+    slow.go.set()
+
+    assert await caller == f"{ACCESS}-1"
+
+
+async def test_close_ends_a_renewal_that_no_call_waits_for(
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fresh_tokens, "RENEWAL_PATIENCE", 0.0)
+    monkeypatch.setattr(fresh_tokens, "RENEWAL_GRACE", 0.05)
+    store.save(stored())
+    respx.post(TOKEN).mock(side_effect=SlowAnswer(grant(1)))
+    authorization, before = make(), asyncio.all_tasks()
+    assert await authorization.bearer() == f"{ACCESS}-0"
+    assert asyncio.all_tasks() > before
+
+    await authorization.close()
+    assert asyncio.all_tasks() == before
 
 
 async def test_failed_renewal_of_an_expired_token_needs_no_sign_in(make: Make, store: FileStore) -> None:
