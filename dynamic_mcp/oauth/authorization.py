@@ -192,14 +192,18 @@ class Authorization:
     async def _replace_token(self, used: str | None, challenge: Challenge) -> None:
         """Get another token than the refused one. Raises SignInNeeded if only the user can give one."""
         tokens = await self.tokens.load()
-        if tokens is not None and tokens.access_token != used and not tokens.is_expired(time.time()):
+        if self._has_other_than(used):
             return
         if used is not None and used == self._replacement:
             if self._transport.oauth.is_machine:
                 raise UpstreamFailed("it refuses the token that its authorization server has just issued")
             self.tokens.forget()
         elif tokens is not None and tokens.refresh_token is not None and used is not None:
-            if await self._issuer_changed(tokens, challenge):
+            changed = await self._issuer_changed(tokens, challenge)
+            if self._has_other_than(used):
+                # Another call, which was refused at the same time, was faster.
+                return
+            if changed:
                 self.tokens.forget()
                 raise SignInNeeded("it has another authorization server now", challenge=challenge)
             await self.tokens.renew(force=True)
@@ -210,8 +214,13 @@ class Authorization:
             if now is tokens:
                 # The renewal failed for now; a sign-in would not help.
                 raise UpstreamFailed("it refuses the token, which cannot be renewed yet")
-        if not await self._adopt_newer():
+        if not await self._adopt_newer() and not self._has_other_than(used):
             await self._authorize("it needs you to sign in", challenge)
+
+    def _has_other_than(self, used: str | None) -> bool:
+        """Whether there is a valid token that is not the refused one."""
+        now = self.tokens.current
+        return now is not None and now.access_token != used and not now.is_expired(time.time())
 
     async def _authorize(self, reason: str, challenge: Challenge) -> None:
         """A machine gets new tokens; otherwise raises SignInNeeded, because only the user can help. Raises UpstreamFailed."""
