@@ -106,10 +106,12 @@ async def _finish(
     callback: Callback,
     pkce: Pkce,
 ) -> Tokens:
-    with anyio.move_on_after(SIGN_IN_TIMEOUT):
-        answer = await callback.wait()
-        return await _exchange(http, request, found, client, callback.redirect_uri, answer, pkce)
-    raise UpstreamFailed(f"the user did not sign in within {SIGN_IN_TIMEOUT / 60:g} minutes")
+    try:
+        with anyio.fail_after(SIGN_IN_TIMEOUT):
+            answer = await callback.wait()
+    except TimeoutError:
+        raise UpstreamFailed(f"the user did not sign in within {SIGN_IN_TIMEOUT / 60:g} minutes") from None
+    return await _exchange(http, request, found, client, callback.redirect_uri, answer, pkce)
 
 
 async def _exchange(

@@ -24,6 +24,7 @@ from dynamic_mcp.oauth.sign_in_request import SignInRequest
 from dynamic_mcp.oauth.signin import sign_in
 from dynamic_mcp.oauth.token_endpoint import GrantRefused
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
+from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.oauth.kit import (
     ACCESS,
     CODE,
@@ -33,6 +34,7 @@ from tests.dynamic_mcp.oauth.kit import (
     REGISTER,
     TOKEN,
     URL,
+    SlowAnswer,
     User,
     form_of,
     granted,
@@ -378,6 +380,21 @@ async def test_sign_in_times_out(http: httpx.AsyncClient, monkeypatch: pytest.Mo
         await attempt(http, user)
     with pytest.raises(ConnectionRefusedError):
         await visit(query_of(user.addresses[0])["redirect_uri"])
+
+
+async def test_time_of_the_user_does_not_limit_the_exchange(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signin, "SIGN_IN_TIMEOUT", 1.0)
+    publish()
+    slow = SlowAnswer(httpx.Response(200, json=granted()))
+    respx.post(TOKEN).mock(side_effect=slow)
+    signing_in = asyncio.create_task(attempt(http))
+    await slow.has_begun()
+    await skip(2.0)
+    slow.go.set()
+
+    assert (await signing_in).access_token == f"{ACCESS}-1"
 
 
 async def test_cancelled_sign_in_closes_its_listener(http: httpx.AsyncClient) -> None:
