@@ -24,7 +24,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.oauth.binding import Binding
 from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.oauth.store import TokenStore
-from dynamic_mcp.oauth.tokens import Tokens
+from dynamic_mcp.oauth.tokens import BUFFER, Tokens
 
 _T = TypeVar("_T")
 
@@ -64,7 +64,7 @@ class FreshTokens:
         #: whether the store was read, and the task that reads it
         self._loaded = False
         self._loading: asyncio.Task[None] | None = None
-        #: whether this process obtained the tokens, rather than found them in the store
+        #: whether a short token is due at half of its lifetime (``Tokens.is_due``); not what the store has at the start
         self._fresh = False
         #: the task of the last renewal, whose result is why it failed for now, and the time of the loop at which it began
         self._renewing: asyncio.Task[UpstreamFailed | None] | None = None
@@ -140,13 +140,14 @@ class FreshTokens:
         found = await self.stored()
         if found is None or not self._is_newer(found):
             return False
-        self._use(found, fresh=False)
+        self._use(found, fresh=True)
         return True
 
     async def keep(self, tokens: Tokens) -> None:
         """Store new tokens, then use them. In the other order, the end of the process could lose used tokens."""
         await self._save(tokens)
-        self._use(tokens, fresh=True)
+        # The documented buffer holds for the token of a sign-in that outlives it. A renewal that gives such a token is not repeated soon.
+        self._use(tokens, fresh=tokens.lifetime is not None and tokens.lifetime <= BUFFER)
         self._loaded = True
 
     async def keep_locked(self, tokens: Tokens) -> None:
@@ -276,6 +277,7 @@ class FreshTokens:
                         self.forget()
                     return None
                 await self.keep(new)
+                self._fresh = True
                 self._record("token_renewal", server=self._server, began=began)
         except GrantRefused as refusal:
             self._record(

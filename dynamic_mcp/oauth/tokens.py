@@ -1,7 +1,7 @@
 """Tokens with an absolute expiry, and the rule for their renewal. This module does no input or output.
 
-dynamic-mcp SECURITY.md 1.3.0: "Automatic token refresh before expiry (5-minute buffer)". A token that lives no longer than the
-buffer would need a renewal before every request. If this process obtained it, it is due at half of its lifetime instead.
+dynamic-mcp SECURITY.md 1.3.0: "Automatic token refresh before expiry (5-minute buffer)". Where a renewal gives tokens that live little
+longer than the buffer, or less long, each request would need another one. Such a fresh token is due at half of its lifetime instead.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
         return left is not None and left <= 0
 
     def is_due(self, now: float, *, fresh: bool) -> bool:
-        """Whether the token needs a renewal before its use. ``fresh`` says that this process obtained it."""
+        """Whether the token needs a renewal before its use. A ``fresh`` one has at least half of its lifetime."""
         left = self.seconds_left(now)
         if left is None:
             return False
         buffer = BUFFER
-        if fresh and self.lifetime is not None and self.lifetime <= BUFFER:
-            buffer = self.lifetime / 2
+        if fresh and self.lifetime is not None:
+            buffer = min(BUFFER, self.lifetime / 2)
         return left <= 0 or left < buffer
 
 

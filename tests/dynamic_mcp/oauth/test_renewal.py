@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from itertools import pairwise
+from types import SimpleNamespace
 
 import httpx
 import msgspec
@@ -109,6 +111,45 @@ async def test_short_tokens_are_renewed_at_half_of_their_lifetime(make: Make, st
     for _ in range(5):
         assert await authorization.bearer() == f"{ACCESS}-1"
     assert len(route.calls) == 1
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let the dates of tokens be so far in the past."""
+    now = time.time
+    clock = SimpleNamespace(time=lambda: now() + seconds, monotonic=time.monotonic)
+    monkeypatch.setattr(fresh_tokens, "time", clock)
+
+
+@pytest.mark.parametrize("lifetime", [301, 308, 600])
+async def test_tokens_that_hardly_outlive_the_buffer_are_not_renewed_again_and_again(
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch, lifetime: int
+) -> None:
+    """Neither in the process that renews them, nor in one that finds them at a refusal."""
+    store.save(stored())
+    route = renewals(grant(1, expires_in=lifetime), grant(2))
+    authorization, other = make(), make()
+    assert await other.tokens.load() is not None
+    await authorization.bearer()
+    assert await other.tokens.adopt_newer()
+
+    pass_time(monkeypatch, lifetime / 2 - 5)
+    assert [await one.bearer() for one in (authorization, other)] == [f"{ACCESS}-1"] * 2
+    assert len(route.calls) == 1
+    pass_time(monkeypatch, lifetime / 2 + 5)
+    assert await authorization.bearer() == f"{ACCESS}-2"
+
+
+@pytest.mark.parametrize(("lifetime", "is_renewed"), [(60, False), (308, True), (3600, False)])
+async def test_documented_buffer_holds_for_the_tokens_of_a_sign_in(
+    make: Make, monkeypatch: pytest.MonkeyPatch, lifetime: int, is_renewed: bool
+) -> None:
+    route = renewals(grant(1))
+    authorization = make()
+    await authorization.tokens.keep_locked(stored(lifetime, lifetime=float(lifetime)))
+
+    pass_time(monkeypatch, 10)
+    assert await authorization.bearer() == f"{ACCESS}-{int(is_renewed)}"
+    assert route.called is is_renewed
 
 
 @pytest.mark.parametrize("missing", ["resource", "issuer", "token_endpoint", "client"])
