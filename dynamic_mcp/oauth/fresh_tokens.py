@@ -312,7 +312,11 @@ class FreshTokens:
         if old.refresh_token is not None:
             form |= {"grant_type": "refresh_token", "refresh_token": old.refresh_token}
         elif old.machine:
-            form |= {"grant_type": "client_credentials", **({"scope": old.scope} if old.scope else {})}
+            # The granted scopes can have names that no request may have, as after ``.default``.
+            form |= {
+                "grant_type": "client_credentials",
+                **({"scope": old.requested} if old.requested else {}),
+            }
         else:
             return None
         client = completed(client, self._transport.oauth)

@@ -282,6 +282,18 @@ async def test_machine_gets_tokens_by_itself(make: Make, store: FileStore) -> No
     assert KEY not in msgspec.json.encode(saved).decode()
 
 
+@pytest.mark.parametrize("requested", ["api://x/.default", None])
+async def test_machine_renews_with_the_scopes_that_it_requested(
+    make: Make, store: FileStore, requested: str | None
+) -> None:
+    """The granted scopes may be names that the authorization server does not take in a request."""
+    store.save(stored(machine=True, refresh_token=None, requested=requested, scope="read write"))
+    route = renewals(grant(1, scope="read write"))
+
+    assert await make(None, machine()).bearer() == f"{ACCESS}-1"
+    assert form_of(route.calls.last.request).get("scope") == requested
+
+
 async def test_refused_machine_does_not_ask_with_every_request(make: Make) -> None:
     publish()
     route = respx.post(TOKEN).respond(401, json={"error": "invalid_client"})
