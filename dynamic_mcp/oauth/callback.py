@@ -22,9 +22,10 @@ from dynamic_mcp.oauth.pkce import same
 from dynamic_mcp.oauth.request import TransientFailure
 
 PATH = "/oauth/callback"
-#: The limits of one request, in seconds and bytes.
+#: The limits of one request: seconds, the bytes of its first line, and those of its headers.
 _REQUEST_TIME = 5.0
-_REQUEST_SIZE = 16384
+_LINE_SIZE = 16384
+_HEADERS_SIZE = 1 << 20
 _NO_ANSWER = "This is not an answer to a sign-in."
 
 _PAGE = """<!doctype html>
@@ -71,8 +72,9 @@ class Callback:
         """Handle one connection."""
         try:
             async with asyncio.timeout(_REQUEST_TIME):
-                head = await reader.readuntil(b"\r\n\r\n")
-            method, _, rest = head.decode("latin-1").partition(" ")
+                line = await reader.readuntil(b"\r\n")
+                await _skip_headers(reader)
+            method, _, rest = line.decode("latin-1").partition(" ")
             await self._respond(writer, *self.judge(method, rest.partition(" ")[0]))
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             log.debug("a connection to the callback address did not come from a browser")
@@ -138,6 +140,17 @@ class Callback:
         await writer.drain()
 
 
+async def _skip_headers(reader: asyncio.StreamReader) -> None:
+    """Read past the headers. A browser sends the cookies of all ports of 127.0.0.1, so they may be longer than the first line."""
+    end, size = b"\r\n", 0
+    while b"\r\n\r\n" not in end:
+        chunk = await reader.read(_LINE_SIZE)
+        size += len(chunk)
+        if not chunk or size > _HEADERS_SIZE:
+            raise asyncio.IncompleteReadError(b"", None)
+        end = end[-3:] + chunk
+
+
 @asynccontextmanager
 async def listening(server_name: str, state: str, port: int = 0) -> AsyncIterator[Callback]:
     """A callback that listens until the block ends, on ``port`` if it is free; 0 means any port."""
@@ -174,7 +187,7 @@ async def listening_at(
         port = servers[0].sockets[0].getsockname()[1]
         for host in others:
             with contextlib.suppress(OSError):
-                servers.append(await asyncio.start_server(callback.serve, host, port, limit=_REQUEST_SIZE))
+                servers.append(await asyncio.start_server(callback.serve, host, port, limit=_LINE_SIZE))
         netloc = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
         callback.redirect_uri = urlunsplit(parts._replace(netloc=netloc))
         yield callback
@@ -188,7 +201,7 @@ async def listening_at(
 
 async def _bind_exactly(callback: Callback, port: int, host: str) -> asyncio.Server:
     try:
-        return await asyncio.start_server(callback.serve, host, port, limit=_REQUEST_SIZE)
+        return await asyncio.start_server(callback.serve, host, port, limit=_LINE_SIZE)
     except OSError as error:
         # Another sign-in may have it, and then ends.
         raise TransientFailure(
@@ -198,11 +211,11 @@ async def _bind_exactly(callback: Callback, port: int, host: str) -> asyncio.Ser
 
 async def _bind(callback: Callback, port: int, host: str = "127.0.0.1") -> asyncio.Server:
     try:
-        return await asyncio.start_server(callback.serve, host, port, limit=_REQUEST_SIZE)
+        return await asyncio.start_server(callback.serve, host, port, limit=_LINE_SIZE)
     except OSError:
         pass
     try:
-        return await asyncio.start_server(callback.serve, host, 0, limit=_REQUEST_SIZE)
+        return await asyncio.start_server(callback.serve, host, 0, limit=_LINE_SIZE)
     except OSError as error:
         raise UpstreamFailed(
             f"no port can be opened for the answer of the browser: {error.strerror}"

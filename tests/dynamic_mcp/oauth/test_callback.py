@@ -132,6 +132,38 @@ async def test_other_requests_are_refused_and_the_wait_goes_on(
     await succeeds(callback)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Cookie: " + b"c" * 300_000 + b"\r\n",
+        b"Cookie: c\r\n" * 30_000,
+        # Each piece that the listener reads ends within the end of the headers.
+        *(b"X: " + b"x" * (16_384 - 5 - more) + b"\r\n" for more in range(4)),
+        b"",
+    ],
+)
+async def test_headers_may_be_long(callback: Callback, headers: bytes) -> None:
+    """A browser sends the cookies of all ports of 127.0.0.1."""
+    path = urlsplit(callback.redirect_uri).path
+    request = f"GET {path}?{RIGHT} HTTP/1.1\r\n".encode() + headers + b"\r\n"
+    visiting = asyncio.create_task(visit(callback.redirect_uri, request))
+
+    assert await answer_of(callback) == CallbackAnswer(CODE, None, None)
+    callback.finish(None)
+    assert status_of(await visiting) == 200
+
+
+@pytest.mark.parametrize("rest", [b"X: " + b"x" * (1 << 20) + b"\r\n\r\n", b"X: x\r\n"])
+async def test_headers_that_do_not_end_are_no_answer(
+    callback: Callback, monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    monkeypatch.setattr(callback_module, "_REQUEST_TIME", 0.1 if len(rest) < 10 else 10)
+    path = urlsplit(callback.redirect_uri).path
+
+    assert await visit(callback.redirect_uri, f"GET {path}?{RIGHT} HTTP/1.1\r\n".encode() + rest) == ""
+    await succeeds(callback)
+
+
 async def test_connections_without_a_request_do_not_end_the_wait(
     callback: Callback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
