@@ -5,8 +5,8 @@ and without the path of the resource. They name the authorization server, which 
 Connect Discovery 1.0, section 4). Without protected resource metadata, the origin of the resource is the authorization server,
 with default endpoints (MCP 2025-03-26, basic/authorization).
 
-Metadata count only if they name the right resource, and the right issuer. An address that gives no document costs nothing but itself:
-the next one is asked, and after an authorization server that does not answer, the next one that the resource names.
+Metadata count only if they name the right resource, and the right issuer. An address of an authorization server that gives no document, or
+one that cannot be used, costs nothing but itself: the next one is asked, and after the last one, the next server that the resource names.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class MachineServerMetadata(ServerMetadata, frozen=True, kw_only=True):
 
 
 class Search(msgspec.Struct):
-    """What addresses without a document answered."""
+    """What addresses without a usable document answered."""
 
-    #: what kept a request from an answer
+    #: what kept a request from an answer, and why a document cannot be used
     failures: list[UpstreamFailed] = []
     #: the other answers, for a message
     answers: list[str] = []
@@ -131,7 +131,7 @@ async def _at_configured_issuer(
 async def _first_server(
     http: httpx.AsyncClient, issuers: list[str], settings: OAuthSettings
 ) -> ServerMetadata:
-    """The metadata of the first of these authorization servers that has any. Raises UpstreamFailed."""
+    """The first metadata of these authorization servers that can be used. Raises UpstreamFailed."""
     search = Search()
     kind = MachineServerMetadata if settings.is_machine else ServerMetadata
     for issuer in issuers:
@@ -140,9 +140,13 @@ async def _first_server(
         except UpstreamFailed as insecure:
             search.failures.append(insecure)
             continue
-        _, found = await _first(http, addresses, kind, search)
-        if found is not None:
-            return validated(found, issuer, settings)
+        for address in addresses:
+            _, found = await _first(http, [address], kind, search)
+            try:
+                if found is not None:
+                    return validated(found, issuer, settings)
+            except UpstreamFailed as unfit:
+                search.failures.append(unfit)
     raise search.failure()
 
 

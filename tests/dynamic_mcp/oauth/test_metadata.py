@@ -367,6 +367,47 @@ async def test_second_authorization_server_is_asked(http: httpx.AsyncClient, sta
     assert (await discover(http, URL, NO_CHALLENGE)).server.issuer == ISSUER
 
 
+#: metadata that cannot be used
+UNFIT = [
+    server_metadata(issuer="https://honest.test"),
+    server_metadata(code_challenge_methods_supported=None),
+    server_metadata(token_endpoint="http://as.test/token"),
+]
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+async def test_next_address_is_asked_after_metadata_that_cannot_be_used(
+    http: httpx.AsyncClient, unfit: dict[str, object]
+) -> None:
+    publish(server={**unfit, "authorization_endpoint": "https://as.test/wrong"})
+    respx.get(f"{ISSUER}/.well-known/openid-configuration").respond(json=server_metadata())
+
+    assert (await discover(http, URL, NO_CHALLENGE)).server.authorization_endpoint.endswith(
+        "/authorize?tenant=1"
+    )
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+async def test_next_authorization_server_is_asked_after_one_that_cannot_be_used(
+    http: httpx.AsyncClient, requested: list[str], unfit: dict[str, object]
+) -> None:
+    first = "https://first.test"
+    publish(resource_metadata(authorization_servers=[first, ISSUER]))
+    wrong = unfit if unfit["issuer"] != ISSUER else {**unfit, "issuer": first}
+    respx.get(url__startswith=first).respond(json=wrong)
+
+    assert (await discover(http, URL, NO_CHALLENGE)).server.issuer == ISSUER
+    assert len([address for address in requested if address.startswith(first)]) == 2
+
+
+async def test_first_reason_is_named_if_no_metadata_can_be_used(http: httpx.AsyncClient) -> None:
+    publish(resource_metadata(authorization_servers=[ISSUER, "https://second.test"]), UNFIT[0])
+    respx.get(url__startswith="https://second.test").respond(json=UNFIT[1])
+
+    with pytest.raises(UpstreamFailed, match=r"issuer, https://honest.test, and not https://as.test "):
+        await discover(http, URL, NO_CHALLENGE)
+
+
 @pytest.mark.parametrize(("named", "issuer"), [(f"{ISSUER}/", ISSUER), (ISSUER, f"{ISSUER}/")])
 async def test_final_slash_of_an_issuer_without_a_path_does_not_matter(
     http: httpx.AsyncClient, named: str, issuer: str
