@@ -73,6 +73,8 @@ async def register(
     method = registered.method or method
     if registered.client_secret is not None and method == "none":
         method = "client_secret_basic"
+    offered = server.token_endpoint_auth_methods_supported or []
+    basic_only = "client_secret_basic" in offered and "client_secret_post" not in offered
     return ClientRegistration(
         registered.client_id,
         registered.client_secret,
@@ -80,6 +82,7 @@ async def register(
         redirect_uri,
         registered=True,
         secret_expires_at=_expiry_of(registered),
+        is_guess=registered.client_secret is not None and method != registered.method and not basic_only,
         # Another registration would get no more than this one.
         scope=" ".join(filter(None, (scope, given))) or None,
         given_scope=given,

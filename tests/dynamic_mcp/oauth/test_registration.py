@@ -12,8 +12,9 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.metadata import ServerMetadata
 from dynamic_mcp.oauth.registration import auth_method, authenticate, register
 from dynamic_mcp.oauth.request import TransientFailure
+from dynamic_mcp.oauth.token_endpoint import request_tokens
 from dynamic_mcp.oauth.tokens import ClientRegistration
-from tests.dynamic_mcp.oauth.kit import ISSUER, KEY, REGISTER, TOKEN
+from tests.dynamic_mcp.oauth.kit import ISSUER, KEY, REGISTER, TOKEN, granted
 
 REDIRECT = "http://127.0.0.1:4711/oauth/callback"
 
@@ -91,6 +92,47 @@ async def test_server_decides_the_authentication_method(
     client = await register(http, server(["client_secret_post"]), REDIRECT, None)
 
     assert (client.client_secret, client.method) == (secret, method)
+
+
+@pytest.mark.parametrize(
+    ("answer", "offered", "is_guess"),
+    [
+        ({"client_secret": KEY}, None, True),
+        ({"client_secret": KEY}, ["client_secret_basic", "client_secret_post"], True),
+        ({"client_secret": KEY}, ["client_secret_basic", "private_key_jwt"], False),
+        ({"client_secret": KEY, "token_endpoint_auth_method": None}, ["none"], True),
+        ({"client_secret": KEY, "token_endpoint_auth_method": "none"}, ["none"], True),
+        ({"client_secret": KEY, "token_endpoint_auth_method": "client_secret_basic"}, None, False),
+        ({}, None, False),
+    ],
+)
+async def test_method_that_the_server_does_not_name_is_a_guess(
+    http: httpx.AsyncClient, answer: dict[str, object], offered: list[str] | None, is_guess: bool
+) -> None:
+    """The token endpoint may want ``client_secret_post``."""
+    respx.post(REGISTER).respond(201, json={"client_id": "made", **answer})
+
+    found = await register(http, server(offered), REDIRECT, None)
+
+    assert (found.method, found.is_guess) == ("client_secret_basic" if answer else "none", is_guess)
+
+
+async def test_secret_of_a_registration_may_belong_into_the_form(http: httpx.AsyncClient) -> None:
+    respx.post(REGISTER).respond(201, json={"client_id": "made", "client_secret": KEY})
+    respx.post(TOKEN).mock(
+        side_effect=lambda request: (
+            httpx.Response(200, json=granted())
+            if b"client_secret=" in request.content
+            else httpx.Response(401, json={"error": "invalid_client"})
+        )
+    )
+
+    client = await register(http, server(), REDIRECT, None)
+    form = {"grant_type": "authorization_code", "code": "c"}
+    tokens = await request_tokens(http, TOKEN, client, form)
+
+    assert tokens.client is not None
+    assert tokens.client.method == "client_secret_post"
 
 
 @pytest.mark.parametrize(
