@@ -25,7 +25,7 @@ _OPTION = re.compile(r"--[A-Za-z][A-Za-z-]*|-[a-z][a-z-]*")
 _SEPARATORS = re.compile(r"""[\s"'`=:,;&?@#/\\|(){}\[\]<>]+""")
 _SCHEME = r"""["']?(?:(?:Bearer|Basic|Token)\s+)?["']?"""
 #: the value of a pair: name=value, "name": value
-_PAIR = re.compile(rf"""(?:=|:\s+|(?<=["']):)\s*{_SCHEME}([^\s&,;"'@]+)""", re.IGNORECASE)
+_PAIR = re.compile(rf"""(?:=\s*+|:\s++|(?<=["']):\s*+){_SCHEME}([^\s&,;"'@]+)""", re.IGNORECASE)
 #: a header, or its value alone
 _HEADER = re.compile(rf"(?:[\w-]+:(?!//)\s*)?{_SCHEME}(.+)", re.IGNORECASE | re.DOTALL)
 

@@ -4,6 +4,7 @@ from mock_servers.hostile.registry import hostile
 from mock_servers.hostile.storms import TOOLS
 from mock_servers.script import (
     Grandchild,
+    Http,
     Rule,
     Script,
     crash,
@@ -62,3 +63,10 @@ def kills_its_siblings() -> Script:
         ignore_sigterm=True,
         grandchildren=[Grandchild(ignore_sigterm=True)],
     )
+
+
+@hostile("names-a-long-session", "http")
+def names_a_long_session() -> Script:
+    """Answers with an error whose text begins like that of a lost session, and goes on with 100,000 digits."""
+    problem = error(-32000, "Session: " + "1" * 100_000)
+    return Script(tools=TOOLS, on=[on_call("attack", problem)], http=Http(sessions=True))

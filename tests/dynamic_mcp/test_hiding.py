@@ -90,6 +90,16 @@ def test_many_values_in_much_output_take_little_time() -> None:
     assert time.process_time() - began < 2.0
 
 
+@pytest.mark.parametrize(
+    "value", [":" + " " * 100_000 + '"', "=" + " " * 100_000 + '"', ": " * 100_000 + '"']
+)
+def test_value_of_many_spaces_takes_little_time(value: str) -> None:
+    began = time.process_time()
+
+    assert HiddenValues([value]).hide(f"x{value}y") == "x[hidden]y"
+    assert time.process_time() - began < 2.0
+
+
 def test_values_of_each_transport() -> None:
     child = StdioTransport(
         "run-server", ("argument-1",), (("A", Secret("variable-1")),), prefix=("sandbox", "prefix-1")

@@ -20,7 +20,7 @@ from dynamic_mcp.origin import is_plain
 MAX_COOKIES = 40
 MAX_LENGTH = 4096
 
-_PAIR = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)\s*=\s*([\x21-\x3a\x3c-\x7e\x20]*)")
+_PAIR = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++)\s*+=\s*+([\x21-\x3a\x3c-\x7e\x20]*+)")
 
 
 class _Cookie(msgspec.Struct):

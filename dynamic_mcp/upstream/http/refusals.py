@@ -1,10 +1,12 @@
 """What the body of an error status says: that the server has lost the session, or why it refuses a request.
 
 MCP has one form for a lost session (404). Servers say it in others: 400 or 401 with a text, 410, or a JSON-RPC error in a reply 200.
+The texts are those of a server, which may be hostile, so each expression here takes time that is linear in the text.
 """
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
 
@@ -34,16 +36,21 @@ _LOST = re.compile(
 )
 #: in the challenge of a server that wants another token (RFC 6750, section 3; RFC 9728, section 5.1)
 _ABOUT_A_TOKEN = re.compile(r"\b(?:error|resource_metadata|scope)\s*=", re.IGNORECASE)
-#: the whole message of a JSON-RPC error; a longer one may come from a tool
+#: the whole message of a JSON-RPC error; a longer one may come from a tool. The id of a session has a digit.
 _LOST_MESSAGE = re.compile(
     rf"(?:(?:bad request|not found|unauthorized|error|mcp error -?\d+)\W+)*"
-    rf"(?:(?:the )?{_SESSION}(?:[: ]+\S*\d\S*)?(?: (?:was|is|has|been))*? {_AFTER}(?: or {_AFTER})*"
+    rf"(?:(?:the )?{_SESSION}(?:[: ]++(?=[^\s\d]*+\d)\S++)?(?: (?:was|is|has|been))*? {_AFTER}(?: or {_AFTER})*"
     rf"|(?:{_BEFORE} )(?:or \w+ |valid )?{_SESSION}(?: provided)?"
     rf"|server not initialized|received request before initialization was complete)(?:\W.{{0,80}})?",
     re.IGNORECASE | re.DOTALL,
 )
 #: the codes that SDKs use for it: those of requests that no handler has seen
 _LOST_CODES = frozenset({-32001, -32000, -32600, -32602})
+#: Markup of a page. What has no end goes to the end of the text, as in browsers; then no text is searched twice.
+_MARKUP = re.compile(
+    r"<(script|style|title)\b.*?(?:</\1\s*+>|\Z)|<!--.*?(?:-->|\Z)|<[a-z/!?][^>]*+(?:>|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class _Error(msgspec.Struct):
@@ -64,7 +71,9 @@ def is_session_lost(status: int, text: str, challenge: str = "") -> bool:
 
 
 def is_session_lost_error(error: bytes) -> bool:
-    """Whether a JSON-RPC error in a successful reply says that the server has lost the session."""
+    """Whether a JSON-RPC error in a successful reply says that the server has lost the session. A long one does not."""
+    if len(error) > MAX_READ:
+        return False
     try:
         found = msgspec.json.decode(error, type=_Error)
     except msgspec.DecodeError:
@@ -75,8 +84,10 @@ def is_session_lost_error(error: bytes) -> bool:
 def reason_in(text: str, content_type: str) -> str:
     """The words of a refusal, in one safe line that is not cut yet. A page loses its markup."""
     if content_type in ("text/html", "application/xhtml+xml"):
-        text = re.sub(r"(?is)<(script|style|head)\b.*?</\1\s*>|<!--.*?-->", " ", text)
-        text = html.unescape(re.sub(r"<[^>]*>", " ", text))
+        text = _MARKUP.sub(" ", text)
+        # A number of thousands of digits names no character.
+        with contextlib.suppress(ValueError):
+            text = html.unescape(text)
     return printable(" ".join(text.split()), None)
 
 

@@ -9,6 +9,7 @@ import resource
 import socket
 import ssl
 import sys
+import time
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from dynamic_mcp.origin import origin_of
 from dynamic_mcp.secret import Secret
 from dynamic_mcp.upstream.http import client as client_module
 from dynamic_mcp.upstream.http.client import HttpClient, _merged
+from dynamic_mcp.upstream.http.cookies import Cookies
 from dynamic_mcp.upstream.http.library import DEAD_AFTER, MAX_INTERIM, notice_dead_peers, open_socket
 from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.upstream.http.scripted_server import Request, site
@@ -194,6 +196,15 @@ async def test_cookies_go_back_with_the_configured_one(tmp_path: Path) -> None:
             async with client.request("GET", {}):
                 pass
     assert [request.headers["cookie"] for request in server.requests] == ["own=1", "own=1; lb=n0de+/="]
+
+
+def test_invalid_cookies_take_little_time() -> None:
+    cookies, began = Cookies(None), time.process_time()
+
+    cookies.take([f"a={' ' * 100_000}\x01x", f"a{' ' * 100_000}b", "a" * 100_000], "http://127.0.0.1/")
+
+    assert cookies.values == []
+    assert time.process_time() - began < 2.0
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

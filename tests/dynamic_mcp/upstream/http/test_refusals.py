@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
-from dynamic_mcp.upstream.http.refusals import is_session_lost, is_session_lost_error, reason_in
+from dynamic_mcp.upstream.http.refusals import MAX_READ, is_session_lost, is_session_lost_error, reason_in
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,42 @@ def test_errors_in_a_successful_reply(code: int, message: str, lost: bool) -> No
 
 def test_an_error_that_is_no_object_means_nothing() -> None:
     assert not is_session_lost_error(b'"Session not found"')
+
+
+#: Each one made an expression go back again and again. A megabyte of it takes milliseconds in linear time, and minutes otherwise.
+_SIZE = 1 << 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Session: " + "1" * _SIZE, "Session" + ":" * _SIZE, "Session " + "1 " * _SIZE, "error: " * _SIZE],
+    ids=lambda text: text[:10],
+)
+def test_long_error_is_no_lost_session_and_takes_no_time(text: str) -> None:
+    begin = time.monotonic()
+    assert not is_session_lost_error(json.dumps({"code": -32000, "message": text}).encode())
+    assert not is_session_lost_error(json.dumps({"code": -32000, "message": text[: MAX_READ // 2]}).encode())
+    assert time.monotonic() - begin < 1
+
+
+@pytest.mark.parametrize(
+    "part", ["<script", "<head ", "<!--", "<", "</script ", "<script></script ", "<a ", "&#1"]
+)
+def test_markup_without_an_end_takes_linear_time(part: str) -> None:
+    begin = time.monotonic()
+    reason_in(part * (_SIZE // len(part)), "text/html")
+    assert time.monotonic() - begin < 2
+
+
+def test_markup_that_is_cut_off_is_not_shown() -> None:
+    assert reason_in("<h1>503</h1><script>let a = 1", "text/html") == "503"
+    assert reason_in("<h1>503</h1><!-- the rest", "text/html") == "503"
+    assert reason_in("<h1>503</h1><a href='x", "text/html") == "503"
+    assert reason_in("<head><title>t</title><body>a < b <p>no key", "text/html") == "a < b no key"
+
+
+def test_number_of_a_character_may_have_too_many_digits() -> None:
+    assert reason_in(f"no key &#{'1' * 5000};", "text/html").startswith("no key &#1")
 
 
 def test_the_reason_is_one_safe_line() -> None:
