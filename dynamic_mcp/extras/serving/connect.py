@@ -291,19 +291,14 @@ class ServedConnection:
 
         session = self._session
 
-        async def forever() -> None:
-            try:
-                await listen(
-                    self._client,
-                    session,
-                    lambda last_id: self._stream(self._pass_on, last_id),
-                    lambda: self._lost(session),
-                )
-            except UpstreamFailed as error:
-                text = f"the proxy sends nothing outside of requests: {error}"
-                self._warnings.warn(text, text)
-
-        self._listening = self._tasks.start(forever())
+        self._listening = self._tasks.start(
+            listen(
+                self._client,
+                session,
+                lambda last_id: self._stream(self._pass_on, last_id),
+                lambda: self._lost(session),
+            )
+        )
 
     def _lost(self, session: HttpSession) -> None:
         """Begin a new session, so that the client gets its messages although it asks nothing at the moment."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import OnOversized
@@ -27,6 +27,9 @@ MAX_RETRY_DELAY = 30.0
 MIN_RETRY_DELAY = 0.1
 #: A stream that was open for so many seconds did not fail: a gateway ended it, or the server lets its clients poll.
 STEADY = 0.5
+#: Refusals of the server's own stream that may pass, beside those from 500 on: other tokens, a new session, a stream that a server still
+#: takes for open, or less load. With any other one, such as 405 and 501, the server has no such stream.
+_MAY_PASS = frozenset({401, 403, 404, 408, 409, 425, 429})
 #: How often in a row the proxy resumes the stream of one answer in vain before the request fails.
 MAX_RESUMPTIONS = 5
 
@@ -124,22 +127,29 @@ async def listen(
 
     MCP 2025-11-25, basic/transports, "Listening for Messages from the Server". ``open_stream`` makes the stream after an event id. With
     ``on_lost``, which is then called, a reply 404 is the end of the session.
+
+    A refused token is renewed once. After that, only a call gets another one, because a server that refuses every GET would use up tokens
+    that work for calls.
     """
-    delay, last_id = RETRY_DELAY, ""
+    delay, last_id, may_renew = RETRY_DELAY, "", True
     while True:
         stream = open_stream(last_id)
         try:
-            async with client.request("GET", session.stream_headers(last_id)) as reply:
-                if reply.content_type != "text/event-stream" or reply.status != 200:
-                    if reply.status == 404 and on_lost is not None:
-                        on_lost()
-                        return
-                    if reply.status < 500 and reply.status != 404:
-                        # For example 405: this server has no stream of its own.
-                        return
-                else:
+            async with client.request("GET", session.stream_headers(last_id), may_renew=may_renew) as reply:
+                if reply.status == 200 and reply.content_type == "text/event-stream":
+                    may_renew = True
                     await stream.read(reply)
-        except UpstreamGone as error:
+                elif reply.status == 404 and on_lost is not None:
+                    on_lost()
+                    return
+                elif reply.status == 501 or (reply.status < 500 and reply.status not in _MAY_PASS):
+                    return
+                elif reply.status in (401, 403):
+                    may_renew = False
+        except SignInNeeded as error:
+            may_renew = False
+            log.debug("the server's own stream waits for a sign-in: %s", error)
+        except UpstreamFailed as error:
             log.debug("the server's own stream broke: %s", error)
         last_id = stream.parser.last_id
         requested = stream.parser.retry

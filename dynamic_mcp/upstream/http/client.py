@@ -147,16 +147,18 @@ class HttpClient:
         body: bytes | None = None,
         *,
         url: str | None = None,
+        may_renew: bool = True,
         may_sign_in: bool = False,
     ) -> AsyncIterator[HttpReply]:
         """Send a request to the server's address, or to ``url``; the reply, once its headers are here.
 
         If the server refuses the token, the client sends the request once more with a renewed one. If only the user can help, it
-        sends the request again after a sign-in; without ``may_sign_in`` it raises SignInNeeded. Raises UpstreamGone without a reply.
+        sends the request again after a sign-in; without ``may_sign_in`` it raises SignInNeeded. Without ``may_renew``, a refusal is a
+        reply like others. Raises UpstreamGone without a reply.
         """
         address = url or self.url
         reply = await self._with_sign_in(
-            lambda: self._send_authorized(method, headers, body, address), may_sign_in
+            lambda: self._send_authorized(method, headers, body, address, may_renew), may_sign_in
         )
         try:
             yield reply
@@ -215,13 +217,15 @@ class HttpClient:
             return await attempt()
 
     async def _send_authorized(
-        self, method: str, headers: Mapping[str, str], body: bytes | None, url: str
+        self, method: str, headers: Mapping[str, str], body: bytes | None, url: str, may_renew: bool
     ) -> HttpReply:
         """Send a request with the current token, and once more if the server refuses it and another one exists."""
         bearer = await self._credentials.bearer()
         reply = await self._send(method, headers, body, url, bearer)
         if reply.status not in (401, 403):
             self._credentials.accepted(bearer)
+            return reply
+        if not may_renew:
             return reply
         try:
             if SESSION in headers and reply.status == 401 and await reply.is_session_lost():

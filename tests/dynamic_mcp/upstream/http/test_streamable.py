@@ -12,8 +12,16 @@ from typing import Any
 import pytest
 
 from dynamic_mcp.config.model import HttpTransport
-from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.errors import (
+    HttpStatus,
+    SignInNeeded,
+    UpstreamFailed,
+    UpstreamGone,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.protocol import era, jsonrpc, versions
 from dynamic_mcp.protocol.jsonrpc import Message
@@ -653,6 +661,84 @@ async def test_server_s_own_stream_that_served_for_a_while_is_opened_again_soon(
     server.on["GET"] = cut
     async with connected(tmp_path, server) as upstream:
         await eventually(lambda: len(upstream.events.methods) >= 4, "four streams, one after the other")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 408, 409, 429, 500, 503])
+async def test_refusal_that_may_pass_does_not_end_the_server_s_own_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.01)
+    server = Server()
+    asked: list[int] = []
+    streams: list[Request] = []
+
+    async def handle_refusal(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:
+        asked.append(status)
+        raise SignInNeeded("it needs you to sign in")
+
+    async def busy(request: Request) -> None:
+        streams.append(request)
+        if len(streams) < 4:
+            request.answer(status)
+        else:
+            request.begin()
+            request.event({"method": "notifications/at-last"})
+            await request.gone()
+
+    server.on["GET"] = busy
+    monkeypatch.setattr(Authorization, "handle_refusal", handle_refusal)
+    async with connected(tmp_path, server) as upstream:
+        await eventually(lambda: upstream.events.methods == ["notifications/at-last"], "the stream")
+
+    # A renewal for each attempt would use up tokens that work for calls.
+    assert asked == ([status] if status in (401, 403) else [])
+
+
+async def test_token_that_cannot_be_renewed_now_does_not_end_the_server_s_own_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.01)
+    server = Server()
+    failures = 0
+
+    async def bearer(self: Authorization) -> str | None:
+        nonlocal failures
+        if failures < 3:
+            failures += 1
+            raise TransientFailure("its token endpoint cannot be reached")
+        return None
+
+    async def listen(request: Request) -> None:
+        request.begin()
+        request.event({"method": "notifications/at-last"})
+        await request.gone()
+
+    server.on["GET"] = listen
+    async with connected(tmp_path, server) as upstream:
+        # The task that listens has not begun yet.
+        monkeypatch.setattr(Authorization, "bearer", bearer)
+        await eventually(lambda: upstream.events.methods == ["notifications/at-last"], "the stream")
+
+    assert failures == 3
+
+
+@pytest.mark.parametrize("status", [400, 405, 406, 501])
+async def test_server_without_a_stream_of_its_own_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.0)
+    server = Server()
+
+    async def refuse(request: Request) -> None:
+        request.answer(status)
+
+    server.on["GET"] = refuse
+    async with connected(tmp_path, server) as upstream:
+        await eventually(lambda: [one.method for one in upstream.site.requests].count("GET"), "the question")
+        for _ in range(3):
+            assert await upstream.call() == "a"
+
+        assert [one.method for one in upstream.site.requests].count("GET") == 1
 
 
 async def test_retry_time_of_the_server_sets_the_pace(tmp_path: Path) -> None:
