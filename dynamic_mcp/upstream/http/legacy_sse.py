@@ -8,11 +8,9 @@ stream ends, the upstream is lost, because the server keeps its state with the s
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import urljoin
 
 from dynamic_mcp.errors import StreamEnded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
-from dynamic_mcp.origin import origin_of
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, MAX_MESSAGE, Outgoing, format_size
 from dynamic_mcp.protocol.pieces import first_bytes, size_of
@@ -21,6 +19,7 @@ from dynamic_mcp.upstream.base import Events
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.event_stream import EventParser
+from dynamic_mcp.upstream.http.redirects import within_origin
 from dynamic_mcp.upstream.http.reply import HttpReply
 
 #: Seconds from the beginning of the stream to its ``endpoint`` event, which servers send first.
@@ -98,11 +97,10 @@ class SseUpstream(HttpUpstream):
             log.debug("ignored a second endpoint event")
             return
         try:
-            address = urljoin(self._client.url, endpoint)
-            has_same_origin = origin_of(address) == origin_of(self._client.url)
+            address = within_origin(self._client.url, endpoint)
         except ValueError:
             raise UpstreamFailed("its endpoint is not an address") from None
-        if not has_same_origin:
+        if address is None:
             raise UpstreamFailed("its endpoint has another origin, so nothing is sent there")
         self._endpoint.set_result(address)
 

@@ -1,6 +1,7 @@
-"""Which redirects of a server the client follows: those within its origin, with the same method and body.
+"""Which redirects of a server the client follows, and which other addresses of it: those within its origin.
 
-Servers redirect ``/mcp`` to ``/mcp/``. Another origin gets nothing, because headers and messages for one must not reach another.
+Servers redirect ``/mcp`` to ``/mcp/``. A redirect keeps the method and the body. Another origin gets nothing, because headers and messages
+for one must not reach another.
 """
 
 from __future__ import annotations
@@ -20,12 +21,20 @@ def target_of(url: str, status: int, location: str | None) -> str | None:
     if status not in _SAME_METHOD or not location:
         return None
     try:
-        target = urljoin(url, location)
-        if origin_of(target) != origin_of(url):
-            return None
-        return urlunsplit(urlsplit(target)._replace(netloc=urlsplit(url).netloc, fragment=""))
+        return within_origin(url, location)
     except ValueError:
         return None
+
+
+def within_origin(url: str, reference: str) -> str | None:
+    """The address that a server at ``url`` names, with the credentials of ``url``; None if it has another origin.
+
+    Raises ValueError if it is no address.
+    """
+    target = urljoin(url, reference)
+    if origin_of(target) != origin_of(url):
+        return None
+    return urlunsplit(urlsplit(target)._replace(netloc=urlsplit(url).netloc, fragment=""))
 
 
 def explain(url: str, status: int, location: str | None) -> str:

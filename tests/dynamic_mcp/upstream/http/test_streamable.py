@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,13 @@ from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.protocol import era, jsonrpc, versions
-from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.upstream.http import answer_stream
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 from tests.dynamic_mcp.helpers import WITHIN, eventually
+from tests.dynamic_mcp.upstream.http.events import RecordedEvents
 from tests.dynamic_mcp.upstream.http.scripted_server import Handler, Request, Site, site
 
 pytestmark = pytest.mark.usefixtures("own_proxies")
@@ -43,31 +42,6 @@ SESSION = "mcp-session-id"
 @pytest.fixture
 def own_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-
-
-class RecordedEvents:
-    """Records the messages that the upstream begins."""
-
-    def __init__(self) -> None:
-        self.methods: list[str | None] = []
-
-    def capabilities(self) -> bytes:
-        return b"{}"
-
-    def client_info(self) -> bytes:
-        return b""
-
-    def on_notification(self, message: Message) -> None:
-        self.methods.append(message.method)
-
-    async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
-        raise jsonrpc.Refusal(jsonrpc.METHOD_NOT_FOUND, "no")
-
-    def on_sign_in(self, page: SignInPage) -> bool:
-        return False
-
-    def on_oddity(self, what: str) -> None:
-        return None
 
 
 class Server:
