@@ -51,8 +51,10 @@ class ServedSession:
         self._unread = 0
         #: the streams of requests by their names, while they can be resumed
         self._streams: dict[str, Stream] = {}
-        #: the names of those that no connection has to finish, the oldest first
+        #: the names of those whose answers are there and whose connections are not, those that ended first at the begin
         self._kept: deque[str] = deque()
+        #: the names of those in flight that have lost their connections
+        self._lost: set[str] = set()
         #: the streams of requests in flight, with the requests that have no answer yet
         self._open: dict[str, set[object]] = {}
         self._is_paused = False
@@ -83,16 +85,18 @@ class ServedSession:
         finally:
             if stream.is_finished or self.is_over:
                 self._drop(name)
+            elif name in self._open:
+                self._lost.add(name)
             else:
-                self._kept.append(name)
-                asyncio.get_running_loop().call_later(self.limits.resume_time, self._expire, name)
-                while len(self._kept) > self.limits.max_kept + len(self._open):
-                    self._drop(self._kept.popleft())
+                self._keep(name)
 
     def end(self, stream: Stream) -> None:
         """End a stream, because the requests have their answers."""
         self._open.pop(stream.name, None)
         stream.end()
+        if stream.name in self._lost:
+            self._lost.remove(stream.name)
+            self._keep(stream.name)
 
     def cancelled(self, request: object) -> None:
         """End the stream of a request that the client cancelled, because it gets no answer."""
@@ -140,16 +144,22 @@ class ServedSession:
             stream.clear()
         self._tasks.start(self.close())
 
+    def _keep(self, name: str) -> None:
+        """Keep a stream that has ended for a client that resumes it, for a while."""
+        self._kept.append(name)
+        asyncio.get_running_loop().call_later(self.limits.resume_time, self._expire, name)
+        while len(self._kept) > self.limits.max_kept:
+            self._drop(self._kept.popleft())
+
     def _expire(self, name: str) -> None:
-        """Drop a stream that no client has resumed to its end; one with a request in flight stays."""
-        if name in self._open:
-            asyncio.get_running_loop().call_later(self.limits.resume_time, self._expire, name)
-        elif name in self._streams:
+        """Drop a stream that no client has resumed to its end."""
+        if name in self._streams:
             self._kept.remove(name)
             self._drop(name)
 
     def _drop(self, name: str) -> None:
         self._open.pop(name, None)
+        self._lost.discard(name)
         if (stream := self._streams.pop(name, None)) is not None:
             stream.clear()
 

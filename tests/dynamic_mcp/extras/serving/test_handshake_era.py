@@ -11,6 +11,8 @@ import pytest
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from tests.dynamic_mcp.extras.serving.door import (
     SESSION,
+    Events,
+    Http,
     call,
     notification,
     request,
@@ -209,6 +211,40 @@ async def test_broken_stream_is_resumed_after_the_last_event(version: str) -> No
                     await rest.next()
         cancelled = shared.requests("notifications/cancelled")
     assert cancelled == []
+
+
+async def test_request_in_flight_keeps_its_stream_however_many_others_end() -> None:
+    """The one that ended first makes room for others, and not the one that began first."""
+    async with serving(limits=ServingLimits(patience=0.01, max_kept=1)) as http:
+        session = await http.session()
+
+        async def begin(id: int, events: Events) -> dict[str, Any]:
+            *_, sent = await http.proxy.calls(id)
+            params = {"progressToken": sent["params"]["_meta"]["progressToken"], "progress": 1}
+            http.proxy.servers[0].send(method="notifications/progress", params=params)
+            await events.next()
+            return sent
+
+        async with http.stream("POST", call(id=1, meta={"progressToken": 1}), session) as events:
+            long = await begin(1, events)
+            lost = events.last_id
+        for id in range(2, 6):
+            async with http.stream("POST", call(id=id, meta={"progressToken": id}), session) as events:
+                http.proxy.servers[0].answer(await begin(id, events), {"content": []})
+                assert (await events.next())["id"] == id
+                last = events.last_id
+        kept = await resumed(http, session, last)
+        http.proxy.servers[0].answer(long, {"content": []})
+        async with http.stream("GET", headers={**session, "Last-Event-ID": lost}) as rest:
+            assert (await rest.next())["id"] == 1
+        replaced = await resumed(http, session, last)
+    assert (kept, replaced) == (200, 400)
+
+
+async def resumed(http: Http, session: dict[str, str], last_id: str) -> int:
+    """The status of the reply to a client that resumes a stream."""
+    headers = {**session, "Accept": "*/*", "Last-Event-ID": last_id}
+    return (await http.client.get(http.url, headers=headers)).status_code
 
 
 async def test_stream_begins_with_an_empty_event_and_a_time_to_come_back() -> None:
