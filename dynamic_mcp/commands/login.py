@@ -22,7 +22,7 @@ from dynamic_mcp.commands.arguments import Parser
 from dynamic_mcp.commands.terminal import config_path, fail, load, required_path, say
 
 if TYPE_CHECKING:
-    from dynamic_mcp.config.model import Server
+    from dynamic_mcp.config.model import Config, Server
     from dynamic_mcp.errors import SignInNeeded
     from dynamic_mcp.events import Record
     from dynamic_mcp.hooks import Hooks
@@ -53,7 +53,7 @@ def add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
         "config",
         nargs="?",
         metavar="CONFIG",
-        help="the configuration file (else DYNAMIC_MCP_CONFIG), needed for tokens in the keyring",
+        help="the configuration file (else DYNAMIC_MCP_CONFIG), for the tokens of its server only, and those in the keyring",
     )
 
 
@@ -63,44 +63,53 @@ def main(words: Sequence[str]) -> int:
     options = command_line.parse_args(words)
     if options.command == "logout" and config_path(options.config, os.environ) is None:
         from dynamic_mcp.events import discard
+        from dynamic_mcp.oauth.store import FileStore
 
-        return _logout(options.server, [], discard)
-    config = load(options.config, command_line)
+        return _logout(options.server, FileStore(options.server).all_of_name(), discard)
+    is_logout = options.command == "logout"
+    config = load(options.config, command_line, also=options.server if is_logout else None)
+    path = required_path(options.config, command_line)
 
     from dynamic_mcp.process.guard import Guard
     from dynamic_mcp.server import plug_in
 
     hooks = plug_in(config, Guard())
     servers = {server.name: server for server in config.servers}
-    if options.command == "logout":
-        return _logout(options.server, _stores_of(servers.get(options.server)), hooks.record)
+    if is_logout:
+        return _logout(options.server, _stores_of(options.server, config, path), hooks.record)
     if options.server not in servers:
         fail(
             f"no enabled server {options.server!r} in the configuration; the enabled ones are: {', '.join(servers)}"
         )
-    path = required_path(options.config, command_line)
     return asyncio.run(_login(servers[options.server], path, hooks, browser=not options.no_browser))
 
 
-def _stores_of(server: Server | None) -> list[TokenStore]:
-    """The stores for the tokens of a configured server; none for a child process."""
+def _stores_of(name: str, config: Config, path: Path) -> list[TokenStore]:
+    """The stores for the tokens of a server in this configuration; ends the program if it can have none."""
     from dynamic_mcp.config.model import StdioTransport
     from dynamic_mcp.oauth.binding import Binding
     from dynamic_mcp.server import token_store
+    from dynamic_mcp.wording import name_list
 
-    if server is None or isinstance(server.transport, StdioTransport):
-        return []
-    entry = Binding.of(server.name, server.transport)
+    servers = {server.name: server for server in config.servers}
+    if name not in servers:
+        known = name_list([*servers, *(f"{other} (disabled)" for other in config.switched_off)])
+        fail(
+            f"{path}: has no server {name!r}; its servers are: {known}. "
+            "Without a configuration, logout deletes the tokens of every server of this name"
+        )
+    transport = servers[name].transport
+    if isinstance(transport, StdioTransport):
+        fail(f"{path}: {name!r} is a child process, which has no tokens; only a server with a url has some")
+    entry = Binding.of(name, transport)
     # A token file may exist from before the keyring was configured.
-    return [token_store(entry, kind) for kind in dict.fromkeys(("file", server.transport.token_store))]
+    return [token_store(entry, kind) for kind in dict.fromkeys(("file", transport.token_store))]
 
 
 def _logout(server: str, stores: Sequence[TokenStore], record: Record) -> int:
-    """Delete the tokens in these stores; without one, those of every entry of the name."""
+    """Delete the tokens in these stores."""
     from dynamic_mcp.errors import StoreFailed
-    from dynamic_mcp.oauth.store import FileStore
 
-    stores = stores or FileStore(server).all_of_name()
     try:
         removed = [store.delete() for store in stores]
     except StoreFailed as failure:

@@ -104,8 +104,8 @@ def required_path(argument: str | None, command_line: argparse.ArgumentParser) -
     return Path(path)
 
 
-def load(argument: str | None, command_line: argparse.ArgumentParser) -> Config:
-    """The configuration for a command; ends the program if it is invalid."""
+def load(argument: str | None, command_line: argparse.ArgumentParser, also: str | None = None) -> Config:
+    """The configuration for a command; ends the program if it is invalid. The server ``also`` counts as enabled."""
     from dynamic_mcp import log
     from dynamic_mcp.config.load import load as load_file
     from dynamic_mcp.errors import ConfigError
@@ -113,6 +113,6 @@ def load(argument: str | None, command_line: argparse.ArgumentParser) -> Config:
     path = required_path(argument, command_line)
     log.configure()
     try:
-        return load_file(path, os.environ)
+        return load_file(path, os.environ, also)
     except ConfigError as error:
         fail(*error.lines)

@@ -99,8 +99,8 @@ _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
-def load(path: Path, environment: Mapping[str, str]) -> Config:
-    """Read, validate and expand the configuration at ``path``.
+def load(path: Path, environment: Mapping[str, str], also: str | None = None) -> Config:
+    """Read, validate and expand the configuration at ``path``. The server ``also`` counts as enabled.
 
     Raises ConfigError: unreadable file, malformed JSON, unknown or missing fields, wrong types, contradictory transports. A file of
     another user is unreadable too, because that user could start programs as this one.
@@ -111,7 +111,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise ConfigError(f"{str(path)!r}: is not a path that can be opened") from None
-    return parse(data, str(path), environment)
+    return parse(data, str(path), environment, also)
 
 
 def schema() -> bytes:
@@ -121,8 +121,8 @@ def schema() -> bytes:
     return resources.files(__package__).joinpath("schema.json").read_bytes()
 
 
-def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
-    """Validate and expand the content of a configuration file. ``origin`` names the file in errors."""
+def parse(data: bytes, origin: str, environment: Mapping[str, str], also: str | None = None) -> Config:
+    """Validate and expand the content of a configuration file. ``origin`` names the file in errors. ``also`` is that of ``load``."""
     text = _as_json(data, origin)
     mistakes = Mistakes(text, origin)
     try:
@@ -144,11 +144,12 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
             entry = read(bytes(raw), _Server, path, mistakes)
         except Unusable:
             continue
-        own = expand if entry.enabled else Expander({})
+        is_enabled = entry.enabled or name == also
+        own = expand if is_enabled else Expander({})
         settings = security(file.security, entry.security, own, mistakes, path)
         server = _server(name, entry, settings, own, mistakes)
         tools = tool_rules(entry.tools, mistakes, (*path, "tools"))
-        if not entry.enabled:
+        if not is_enabled:
             switched_off.append(name)
         elif server is not None:
             servers.append(msgspec.structs.replace(server, tools=tools, max_listing_size=max_listing_size))
