@@ -155,9 +155,20 @@ def _redirect_uri(entry: OAuthEntry, wrong: Wrong) -> str | None:
         return None if port is None else f"http://127.0.0.1:{port}{CALLBACK_PATH}"
     if entry.redirect_port is not None:
         wrong("has both 'redirect_port' and 'redirect_uri'; remove one", "oauth")
+    if not is_redirect_uri(entry.redirect_uri):
+        wrong(
+            "is not an address on this machine; write it as it is registered, as in 'http://localhost:3118/callback'",
+            "oauth",
+            "redirect_uri",
+        )
+    return entry.redirect_uri
+
+
+def is_redirect_uri(uri: str) -> bool:
+    """Whether the proxy can take the answer of a sign-in at this address: on this machine, without a query."""
     try:
-        parts = urlsplit(entry.redirect_uri)
-        is_valid = (
+        parts = urlsplit(uri)
+        return (
             parts.scheme == "http"
             and is_loopback(parts.hostname or "")
             and parts.port != 0
@@ -166,14 +177,7 @@ def _redirect_uri(entry: OAuthEntry, wrong: Wrong) -> str | None:
             and not parts.fragment
         )
     except ValueError:
-        is_valid = False
-    if not is_valid:
-        wrong(
-            "is not an address on this machine; write it as it is registered, as in 'http://localhost:3118/callback'",
-            "oauth",
-            "redirect_uri",
-        )
-    return entry.redirect_uri
+        return False
 
 
 def _resource(value: bool | str, path: Path, expand: Expander, wrong: Wrong) -> bool | str:

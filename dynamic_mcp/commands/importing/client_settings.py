@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from dynamic_mcp.commands.importing.references import References
-from dynamic_mcp.origin import is_loopback
+from dynamic_mcp.config.oauth import is_redirect_uri
 
 _SECRET = ("clientSecret", "client_secret", "CLIENT_SECRET")
 _REDIRECT = ("redirectUri", "redirectUrl", "redirect_uri", "redirect_url")
@@ -28,17 +27,12 @@ def client_settings(value: dict[str, Any], expand: References, note: Callable[[s
             table["redirect_uri"] = f"http://localhost:{port}/callback"
     for name in _REDIRECT:
         uri = value.get(name)
-        if isinstance(uri, str) and _is_here(uri):
+        if isinstance(uri, str) and is_redirect_uri(uri):
             table["redirect_uri"] = value.pop(name)
         elif isinstance(uri, str):
             del value[name]
-            note(f"oauth.{name} was left out: the proxy takes the answer only on this machine")
+            note(
+                f"oauth.{name} was left out: the proxy takes the answer only on this machine, at an address without a query, "
+                "as in http://localhost:3118/callback"
+            )
     return table
-
-
-def _is_here(uri: str) -> bool:
-    try:
-        parts = urlsplit(uri)
-        return parts.scheme == "http" and is_loopback(parts.hostname or "") and parts.port != 0
-    except ValueError:
-        return False

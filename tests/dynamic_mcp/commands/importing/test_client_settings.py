@@ -38,6 +38,15 @@ from dynamic_mcp.config.load import parse
             {"oauth_client_id": "a"},
             "only on this machine",
         ),
+        *(
+            ({"clientId": "a", "redirectUri": uri}, {"oauth_client_id": "a"}, "without a query")
+            for uri in (
+                "http://localhost:3118/callback?app=1",
+                "http://localhost:3118/callback#x",
+                "http://u@localhost/callback",
+                "http://localhost:${PORT}/callback",
+            )
+        ),
         ({"clientSecret": "canary"}, {}, "there is no client id for it"),
         ({"clientId": "a", "callbackPort": True}, {"oauth_client_id": "a"}, "oauth.callbackPort"),
         ({"clientId": "a", "clientSecret": 5}, {"oauth_client_id": "a"}, "oauth.clientSecret"),
