@@ -94,8 +94,8 @@ def _import(tool: Tool, options: argparse.Namespace) -> int:
     if not usable:
         say("There is nothing to write.")
         return 1
-    if output.is_dir():
-        fail(f"{output}: is a directory; name a file with --output")
+    if output.exists() and not output.is_file():
+        fail(f"{output}: is {'a directory' if output.is_dir() else 'no file'}; name a file with --output")
     if (
         output.exists()
         and not options.force
@@ -108,7 +108,9 @@ def _import(tool: Tool, options: argparse.Namespace) -> int:
     is_complete = _describe(usable, options)
     content = {"mcpServers": {imported.name: imported.entry for imported in usable}}
     try:
-        atomic_write.replace(output, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+        # A link stays, and the file to which it leads is replaced.
+        place = Path(os.path.realpath(output))
+        atomic_write.replace(place, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
     except OSError as error:
         say(f"{output}: cannot be written: {error.strerror or error}")
         return 1

@@ -14,6 +14,9 @@ from dynamic_mcp.commands.importing import pitfalls
 from dynamic_mcp.config.places import Places
 from dynamic_mcp.errors import ConfigError
 
+#: Objects and lists inside each other.
+_MAX_DEPTH = 100
+
 
 def read(path: Path) -> dict[str, Any]:
     """The object in the file. Raises ConfigError, without any value."""
@@ -31,10 +34,13 @@ def read_with_places(path: Path, sections: Iterable[tuple[str, ...]]) -> tuple[d
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8; save the file as UTF-8") from None
-    if path.suffix == ".toml":
-        values, places = _toml(text, path), None
-    else:
-        values, places = _json(text, sections, path)
+    try:
+        values, places = (_toml(text, path), None) if path.suffix == ".toml" else _json(text, sections, path)
+        is_deep = _is_deep(values)
+    except RecursionError:
+        is_deep = True
+    if is_deep:
+        raise ConfigError(f"{path}: is nested too deeply to be a configuration")
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: is not an object with servers in it")
     return values, places
@@ -45,6 +51,8 @@ def _toml(text: str, path: Path) -> Any:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise pitfalls.toml_mistake(text, str(error), path) from None
+    except ValueError:
+        raise ConfigError(f"{path}: is not TOML: a number has too many digits") from None
 
 
 def _json(text: str, sections: Iterable[tuple[str, ...]], path: Path) -> tuple[Any, Places]:
@@ -54,8 +62,6 @@ def _json(text: str, sections: Iterable[tuple[str, ...]], path: Path) -> tuple[A
         return json.loads(text), pitfalls.check_json(text, sections, path)
     except ValueError:
         pass
-    except RecursionError:
-        raise ConfigError(f"{path}: is nested too deeply to be a configuration") from None
     # The parser of JSON5 drops single backslashes. It is slow, and only for text that is not plain JSON.
     places = pitfalls.check_json(text, sections, path)
     import json5
@@ -65,8 +71,19 @@ def _json(text: str, sections: Iterable[tuple[str, ...]], path: Path) -> tuple[A
     except ValueError as error:
         where = str(error).removeprefix("<string>:")
         raise ConfigError(f"{path}: line {where}; check commas, quotes and brackets there") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: is nested too deeply to be a configuration") from None
+
+
+def _is_deep(values: Any) -> bool:
+    """Whether objects and lists are inside each other more often than the conversion can follow."""
+    level = [values]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return bool(level)
 
 
 def servers(values: dict[str, Any], keys: tuple[str, ...], path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamic_mcp.commands.importing import client_snippet
+from dynamic_mcp.commands.importing import client_snippet, command
 from dynamic_mcp.commands.importing.command import find, import_servers, shorten, summarize
 from dynamic_mcp.commands.importing.entries import convert
 from dynamic_mcp.commands.importing.references import References
@@ -95,8 +95,14 @@ BROKEN: dict[str, list[tuple[str | bytes, str]]] = {
         ("[]", "is not an object with servers"),
         (b'{"mcpServers": "\xff"}', "is not UTF-8"),
         ("{'a': " * 3000, "nested too deeply"),
+        (f'{{"mcpServers": {{"a": {{"b": {"[" * 700}{"]" * 700}}}}}}}', "nested too deeply"),
     ],
-    "codex/.codex/config.toml": [("[mcp_servers.a\ncommand = 'canary'", "is not TOML: .*line 1")],
+    "codex/.codex/config.toml": [
+        ("[mcp_servers.a\ncommand = 'canary'", "is not TOML: .*line 1"),
+        (f"a = {'[' * 3000}", "nested too deeply"),
+        (f"a = {'[' * 300}{']' * 300}", "nested too deeply"),
+        (f"a = {'1' * 5000}", "is not TOML: .*digits"),
+    ],
 }
 
 
@@ -326,6 +332,36 @@ def test_existing_file_is_replaced_only_with_consent(folder: Path) -> None:
     assert forced.returncode == 0
     assert parse(output.read_bytes(), "", {}).servers
     assert [path.name for path in folder.iterdir() if path.name.endswith(".tmp")] == []
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_link_stays_and_its_file_is_replaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    (folder / "kept").mkdir()
+    place, link = folder / "kept" / "real.json", folder / "mine.json"
+    if exists:
+        place.write_text("mine")
+    link.symlink_to(Path("kept", "real.json"))
+    monkeypatch.chdir(folder)
+
+    assert command.main(["cursor", "--yes", "--offline", "--force", "--output", "mine.json"]) == 0
+
+    assert link.is_symlink()
+    assert parse(place.read_bytes(), "", {}).servers
+
+
+def test_output_that_is_no_file_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(folder / "pipe")
+    monkeypatch.chdir(folder)
+
+    with pytest.raises(SystemExit):
+        command.main(["cursor", "--yes", "--offline", "--force", "--output", "pipe"])
+
+    assert "pipe: is no file; name a file with --output" in capsys.readouterr().err
+    assert (folder / "pipe").is_fifo()
 
 
 @pytest.mark.slow
