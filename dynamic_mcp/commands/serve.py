@@ -65,7 +65,7 @@ def main(words: Sequence[str]) -> int:
     from dynamic_mcp.errors import ConfigError
     from dynamic_mcp.extras.serving.app import ENDPOINT
     from dynamic_mcp.extras.serving.door import HttpDoor
-    from dynamic_mcp.extras.serving.gate import Gate
+    from dynamic_mcp.extras.serving.gate import Gate, is_name
     from dynamic_mcp.extras.serving.token import VARIABLE, token_from
     from dynamic_mcp.origin import is_loopback
     from dynamic_mcp.server import serve_many
@@ -74,6 +74,11 @@ def main(words: Sequence[str]) -> int:
     address = _ADDRESS.fullmatch(options.listen)
     if address is None or int(address["port"]) > 65535:
         command_line.error("--listen: write HOST:PORT, for example 127.0.0.1:8765 or [::1]:8765")
+    for name in options.allow_host:
+        if not is_name(name):
+            command_line.error(
+                f"--allow-host: {name!r} never matches; write the host alone, without scheme, port and path, as in proxy.example"
+            )
     host = (address["host"] or "127.0.0.1").strip("[]")
 
     def on_listening(host: str, port: int) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 from starlette.datastructures import Headers
 
 from dynamic_mcp.errors import ConfigError
-from dynamic_mcp.extras.serving.gate import Gate
+from dynamic_mcp.extras.serving.gate import Gate, is_name
 from dynamic_mcp.extras.serving.refused import RefusedRequest
-from dynamic_mcp.extras.serving.token import VARIABLE, token_from
+from dynamic_mcp.extras.serving.token import MAX_FILE, VARIABLE, token_from
 from tests.dynamic_mcp.extras.serving.door import request, serving
 
 TOKEN = "correct-horse-battery"
@@ -44,6 +46,32 @@ def status(gate: Gate, *headers: tuple[str, str]) -> int:
 )
 def test_host_must_be_a_name_of_the_proxy(host: str, expected: int) -> None:
     assert status(Gate("127.0.0.1", ["Proxy.example"], None), ("Host", host)) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("proxy.example", True),
+        ("Proxy_1", True),
+        ("192.0.2.1", True),
+        ("::1", True),
+        ("[2001:db8::1]", True),
+        ("proxy.example:443", False),
+        ("[2001:db8::1]:443", False),
+        ("cafe:443", False),
+        ("fe80::1%eth0", False),
+        ("https://proxy.example", False),
+        ("proxy.example/", False),
+        ("*.proxy.example", False),
+        ("b\u00fccher.example", False),
+        ("", False),
+    ],
+)
+def test_name_of_the_proxy_is_a_host_alone(written: str, names: bool) -> None:
+    assert is_name(written) is names
+    if names:
+        host = written if written.startswith("[") or ":" not in written else f"[{written}]"
+        assert status(Gate("127.0.0.1", [written], None), ("Host", f"{host}:443")) == 200
 
 
 @pytest.mark.parametrize(
@@ -150,3 +178,41 @@ def test_bad_token_is_an_error_that_says_where_and_what(tmp_path: Path, text: st
     assert not text or text not in str(caught.value)
     with pytest.raises(ConfigError, match="cannot read"):
         token_from(str(tmp_path / "none"), {})
+
+
+def test_token_file_has_a_bound_and_is_a_file_of_this_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "large").write_text("x" * (MAX_FILE + 1))
+    with pytest.raises(ConfigError, match=rf"large: it has more than {MAX_FILE} bytes"):
+        token_from(str(tmp_path / "large"), {})
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="pipe: it is a pipe; use a regular file"):
+        token_from(str(tmp_path / "pipe"), {})
+    file, link = tmp_path / "token", tmp_path / "link"
+    file.write_text(TOKEN)
+    link.symlink_to(file)
+    assert token_from(str(link), {}) == TOKEN
+    user = os.geteuid()
+    os.chown(file, 1, -1) if user == 0 else monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    with pytest.raises(ConfigError, match="token: it belongs to another user"):
+        token_from(str(file), {})
+
+
+@pytest.mark.parametrize(
+    ("mode", "platform", "warned"), [(0o644, "linux", 1), (0o600, "linux", 0), (0o644, "win32", 0)]
+)
+def test_token_that_others_can_read_is_reported(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    mode: int,
+    platform: str,
+    warned: int,
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    file.chmod(mode)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert token_from(str(file), {}) == TOKEN
+    assert [record.getMessage().count("chmod 600") for record in caplog.records] == [1] * warned
