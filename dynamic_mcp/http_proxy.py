@@ -13,6 +13,9 @@ from collections.abc import Iterator
 
 from dynamic_mcp.origin import origin_of
 
+#: What is wrong with a proxy that ``is_http`` refuses.
+OTHER_PROXY = "the environment names a proxy that is neither http:// nor https://"
+
 _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NETWORK = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -32,6 +35,11 @@ def proxy_for(url: str) -> str | None:
     if not proxy or _is_excluded(host, port, proxies.get("no", "")):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def is_http(proxy: str) -> bool:
+    """Whether this proxy is one for HTTP, and not for SOCKS, for example."""
+    return proxy.lower().startswith(("http://", "https://"))
 
 
 def _is_this_machine(host: str) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.extras.sharing.shape import Report
-from dynamic_mcp.http_proxy import proxy_for
+from dynamic_mcp.http_proxy import OTHER_PROXY, is_http, proxy_for
 from dynamic_mcp.origin import NO_WEB_ADDRESS, is_web_address
 from dynamic_mcp.request_causes import cause_of
 from dynamic_mcp.tls import trust_store
@@ -32,9 +32,15 @@ def served_report(url: str, token: str | None) -> Report:
     address = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     verify = trust_store() if parts.scheme == "https" else True
+    proxy = proxy_for(url)
+    if proxy is not None and not is_http(proxy):
+        raise ConfigError(OTHER_PROXY)
     try:
-        with httpx.Client(verify=verify, proxy=proxy_for(url), trust_env=False, timeout=_TIMEOUT) as client:
+        with httpx.Client(verify=verify, proxy=proxy, trust_env=False, timeout=_TIMEOUT) as client:
             answer = client.get(address, headers=headers)
+    except httpx.InvalidURL:
+        what = "the URL" if proxy is None else "the URL, or that of the proxy in the environment,"
+        raise ConfigError(f"{what} is not valid") from None
     except httpx.HTTPError as error:
         raise NoProxy(f"the proxy could not be reached: {cause_of(error)}") from None
     if answer.status_code in (401, 403):

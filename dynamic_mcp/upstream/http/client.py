@@ -24,7 +24,7 @@ from dynamic_mcp import __version__
 from dynamic_mcp.config import defects
 from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.hiding import HiddenValues
-from dynamic_mcp.http_proxy import proxy_for
+from dynamic_mcp.http_proxy import OTHER_PROXY, is_http, proxy_for
 from dynamic_mcp.origin import NO_WEB_ADDRESS, has_credentials_twice, is_plain, is_web_address, without_user
 from dynamic_mcp.tls import trust_store
 from dynamic_mcp.upstream.http import redirects, refusals
@@ -118,8 +118,8 @@ class HttpClient:
             raise UpstreamFailed(
                 "its url holds credentials, and so does its Authorization header; remove one of them"
             )
-        if self._proxy is not None and not self._proxy.lower().startswith(("http://", "https://")):
-            raise UpstreamFailed("the environment names a proxy that is neither http:// nor https://")
+        if self._proxy is not None and not is_http(self._proxy):
+            raise UpstreamFailed(OTHER_PROXY)
         secure = urlsplit(self.url).scheme == "https"
         if self._require_https and is_plain(self.url):
             raise UpstreamFailed("its url is not https://, and security.require_https is set")
