@@ -28,6 +28,9 @@ SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 #: ``_meta`` keys that belong to one hop: the proxy sends its own to an upstream, never those of its client.
 HOP_KEYS = frozenset({PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL})
 
+#: The member of params that the ``Mcp-Name`` header repeats (MCP 2026-07-28, basic/transports/streamable-http, "Request Metadata").
+NAME_MEMBERS = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+
 _VERSION_KEY = PROTOCOL_VERSION.encode()
 
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
 VERSION_HEADER = "MCP-Protocol-Version"
-#: The member of params that the ``Mcp-Name`` header repeats.
-_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=")
 _PRINTABLE = re.compile(r"[\t\x20-\x7e]*")
 
@@ -31,7 +29,7 @@ def check_mirrored(headers: Headers, message: Message, meta: RequestMeta | None)
     expected = {"Mcp-Method": message.method}
     if meta is not None:
         expected = {VERSION_HEADER: meta.version, **expected}
-    if (member := _NAMED.get(message.method or "")) is not None and message.id:
+    if (member := era.NAME_MEMBERS.get(message.method or "")) is not None and message.id:
         name = _text_in(message.params, member)
         # The answer to a request without its name says what is missing.
         if name is not None:

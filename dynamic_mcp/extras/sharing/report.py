@@ -1,7 +1,6 @@
 """What a serving process tells about itself: its clients, its groups, and the memory of both (``shape``).
 
-Nothing comes from the configuration except
-the path of the file and the names of the servers.
+Nothing comes from the configuration except the path of the file and the names of the servers.
 """
 
 from __future__ import annotations

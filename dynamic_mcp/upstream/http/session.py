@@ -17,8 +17,6 @@ from dynamic_mcp.upstream.http.mirrored import MirroredArguments, header_value
 #: The header with the id of a session.
 SESSION = "Mcp-Session-Id"
 _ACCEPT = "application/json, text/event-stream"
-#: The member of params that the ``Mcp-Name`` header repeats.
-_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
 class HttpSession:
@@ -59,7 +57,7 @@ class HttpSession:
 
 def _name_of(message: Outgoing) -> str | None:
     """The value of the ``Mcp-Name`` header (MCP 2026-07-28, basic/transports/streamable-http, "Value Encoding")."""
-    key = _NAMED.get(message.method or "")
+    key = era.NAME_MEMBERS.get(message.method or "")
     if key is None:
         return None
     return header_value(
