@@ -107,12 +107,12 @@ def required_path(argument: str | None, command_line: argparse.ArgumentParser) -
 def load(argument: str | None, command_line: argparse.ArgumentParser, also: str | None = None) -> Config:
     """The configuration for a command; ends the program if it is invalid. The server ``also`` counts as enabled."""
     from dynamic_mcp import log
-    from dynamic_mcp.config.load import load as load_file
+    from dynamic_mcp.config.load import load_with
     from dynamic_mcp.errors import ConfigError
 
     path = required_path(argument, command_line)
     log.configure()
     try:
-        return load_file(path, os.environ, also)
+        return load_with(also, path, os.environ)
     except ConfigError as error:
         fail(*error.lines)

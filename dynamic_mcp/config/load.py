@@ -99,19 +99,24 @@ _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
-def load(path: Path, environment: Mapping[str, str], also: str | None = None) -> Config:
-    """Read, validate and expand the configuration at ``path``. The server ``also`` counts as enabled.
+def load(path: Path, environment: Mapping[str, str]) -> Config:
+    """Read, validate and expand the configuration at ``path``.
 
     Raises ConfigError: unreadable file, malformed JSON, unknown or missing fields, wrong types, contradictory transports. A file of
     another user is unreadable too, because that user could start programs as this one.
     """
+    return load_with(None, path, environment)
+
+
+def load_with(server: str | None, path: Path, environment: Mapping[str, str]) -> Config:
+    """The same, where this server counts as enabled."""
     try:
         data = files.read(path, files.MAX_CONFIG, follow=True)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise ConfigError(f"{str(path)!r}: is not a path that can be opened") from None
-    return parse(data, str(path), environment, also)
+    return parse(data, str(path), environment, server)
 
 
 def schema() -> bytes:
