@@ -10,7 +10,7 @@ import re
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import anyio
@@ -25,7 +25,7 @@ from conformance.workbench.listing_forms import LISTS
 from mock_servers.script import Script, tool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     from conformance.engine.execution import WorkbenchFactory
     from conformance.model.sut import Sut
@@ -46,8 +46,6 @@ _LEAST_UNTIL_LISTED, _SLOWER_LISTED = 5.0, 5.0
 GROUPS = ("zebra", "walrus")
 TOOL, PROMPT, URI = "sing", "rhyme", "memo://songs/one"
 _VARIABLE = "CONFORMANCE_PROBE"
-
-_T = TypeVar("_T")
 
 
 @dataclass
@@ -80,22 +78,6 @@ class Findings:
         """Seconds for the tools of a further upstream."""
         shown = self.first_answer + self.until_listed
         return min(UNTIL_LISTED, max(_LEAST_UNTIL_LISTED, _SLOWER_LISTED * shown))
-
-
-async def at_once(steps: Iterable[Callable[[], Awaitable[_T]]]) -> list[_T]:
-    """Run all probes at once; their results in order. Raises the exception of the first that fails."""
-    results: dict[int, _T] = {}
-
-    async def run(place: int, step: Callable[[], Awaitable[_T]]) -> None:
-        results[place] = await step()
-
-    try:
-        async with anyio.create_task_group() as tasks:
-            for place, step in enumerate(steps):
-                tasks.start_soon(run, place, step)
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None
-    return [results[place] for place in sorted(results)]
 
 
 async def find_out(sut: Sut, kind: str, factory: WorkbenchFactory, tell: Callable[[str], None]) -> Findings:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from conformance.commands.probing import FIRST_ANSWER, GROUPS, TOOL, at_once, mock_of_kind
+from conformance.commands.probing import FIRST_ANSWER, GROUPS, TOOL, mock_of_kind
 from conformance.errors import ConformanceError, HarnessError, NotApplicable, Untestable, UsageError
 from conformance.model.profile import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS
+from conformance.workbench.at_once import at_once
 from conformance.workbench.remotes import RemoteMockUpstream
 from mock_servers.script import Script, tool
 
@@ -98,7 +99,6 @@ async def _find_kind(sut: Sut, kind: str, found: Findings, factory: WorkbenchFac
 
 async def _look(sut: Sut, result: KindFound, found: Findings, factory: WorkbenchFactory) -> KindFound:
     name = KINDS[result.kind][0]
-    contact = max(_CONTACT, _SLOWER * found.first_answer)
     workbench: Workbench | None = None
     did = "did not start with"
     try:
@@ -110,7 +110,7 @@ async def _look(sut: Sut, result: KindFound, found: Findings, factory: Workbench
                 try:
                     await proxy.handshake(within=min(FIRST_ANSWER, sut.profile.starts_within))
                     did = "sent nothing to" if result.kind != "command" else "did not start"
-                    if not await _connects(proxy, upstream, contact, found.patience):
+                    if not await _connects(proxy, upstream, found):
                         raise Untestable(f"it {did} {name}")
                     did = f"did not list the tools of, within {found.patience:.2g} s,"
                     await proxy.ready(upstream, within=found.patience)
@@ -129,9 +129,10 @@ async def _look(sut: Sut, result: KindFound, found: Findings, factory: Workbench
     return result
 
 
-async def _connects(proxy: Proxy, upstream: MockUpstream, contact: float, patience: float) -> bool:
+async def _connects(proxy: Proxy, upstream: MockUpstream, found: Findings) -> bool:
     """Whether the program connects to its server. A program that has not answered yet may be about to, so it gets more time."""
-    deadline = time.monotonic() + max(contact, patience)
+    contact = max(_CONTACT, _SLOWER * found.first_answer)
+    deadline = time.monotonic() + max(contact, found.patience)
     answered: float | None = None
     while time.monotonic() < min(deadline, answered + contact if answered is not None else deadline):
         with contextlib.suppress(Untestable):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from conformance.commands.probing import FIRST_ANSWER, TOOL, at_once, mock_of_kind
+from conformance.commands.probing import FIRST_ANSWER, TOOL, mock_of_kind
 from conformance.errors import (
     ConformanceError,
     HarnessError,
@@ -24,6 +24,7 @@ from conformance.errors import (
     UsageError,
     Violation,
 )
+from conformance.workbench.at_once import at_once
 from conformance.workbench.remotes import RemoteMockUpstream
 from mock_servers.script import Script, on_call, silence, tool
 

@@ -12,9 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-import anyio
-
 from conformance.errors import NotApplicable, Untestable
+from conformance.workbench.at_once import at_once
 from conformance.workbench.proxy import Proxy
 from conformance.workbench.transcript import Transcript
 
@@ -105,7 +104,7 @@ class ProxySet(Proxy):
         for upstream in upstreams:
             member = self.of(upstream if isinstance(upstream, str) else upstream.name)
             steps.append(partial(member.ready, upstream, within=within))
-        await _together(*steps)
+        await at_once(steps)
 
     async def groups(self, *among: str, within: float = 5.0) -> list[str]:
         found = []
@@ -229,7 +228,7 @@ class ProxySet(Proxy):
             member.signal(number, whole_group=whole_group)
 
     async def end(self) -> None:
-        await _together(*(member.end for member in self._members.values()))
+        await at_once([member.end for member in self._members.values()])
 
     def close_stdin(self) -> None:
         for member in self._members.values():
@@ -268,7 +267,7 @@ class ProxySet(Proxy):
             member.must_still_serve()
 
     async def _each(self, do: Callable[[str, Proxy], Coroutine[Any, Any, None]]) -> None:
-        await _together(*(partial(do, group, member) for group, member in self._members.items()))
+        await at_once([partial(do, group, member) for group, member in self._members.items()])
 
 
 class _Union:
@@ -279,16 +278,6 @@ class _Union:
 
     def alive(self) -> list[ProcessRef]:
         return [process for part in self._parts for process in part.alive()]
-
-
-async def _together(*steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run all steps at once. Raises the exception of the first that fails, as a single proxy would."""
-    try:
-        async with anyio.create_task_group() as tasks:
-            for step in steps:
-                tasks.start_soon(step)
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None
 
 
 def _key(params: Json) -> str:
