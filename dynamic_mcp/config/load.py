@@ -108,15 +108,15 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     return load_with(None, path, environment)
 
 
-def load_with(server: str | None, path: Path, environment: Mapping[str, str]) -> Config:
-    """The same, where this server counts as enabled."""
+def load_with(also: str | None, path: Path, environment: Mapping[str, str]) -> Config:
+    """The same, where the server ``also`` counts as enabled."""
     try:
         data = files.read(path, files.MAX_CONFIG, follow=True)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise ConfigError(f"{str(path)!r}: is not a path that can be opened") from None
-    return parse(data, str(path), environment, server)
+    return parse(data, str(path), environment, also)
 
 
 def schema() -> bytes:
@@ -127,7 +127,7 @@ def schema() -> bytes:
 
 
 def parse(data: bytes, origin: str, environment: Mapping[str, str], also: str | None = None) -> Config:
-    """Validate and expand the content of a configuration file. ``origin`` names the file in errors. ``also`` is that of ``load``."""
+    """Validate and expand the content of a configuration file, named ``origin`` in errors. The server ``also`` counts as enabled."""
     text = _as_json(data, origin)
     mistakes = Mistakes(text, origin)
     try:

@@ -19,16 +19,16 @@ from dynamic_mcp.origin import is_loopback
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
+_NAME = r"[A-Za-z0-9._~-]+"
 #: The host of a ``Host`` header (RFC 9110, section 7.2), without the brackets of an IPv6 address.
-_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._~-]+))(?::\d{1,5})?")
-_NAME = re.compile(r"[A-Za-z0-9._~-]+")
+_HOST = re.compile(rf"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>{_NAME}))(?::\d{{1,5}})?")
 #: Addresses that stand for all addresses of the machine.
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # compared only
 
 
 def is_name(written: str) -> bool:
     """Whether a ``Host`` header can name this host, which has neither a scheme nor a port. An IPv6 address may have brackets."""
-    if _NAME.fullmatch(written):
+    if re.fullmatch(_NAME, written):
         return True
     try:
         return ipaddress.IPv6Address(written.removeprefix("[").removesuffix("]")).scope_id is None

@@ -108,7 +108,9 @@ class SessionMemory:
             for message in messages:
                 self._note_from_client(message)
             if len(messages) == 1 and messages[0].method in _HARMLESS and len(line) <= _MAX_KEPT:
-                self._keep(bytes(messages[0].id), line)
+                id = bytes(messages[0].id)
+                if id in self._in_flight:
+                    self._harmless[id] = line
         if len(messages) == 1 and _is_answer(messages[0]):
             id = bytes(messages[0].id)
             if id not in self._asked:
@@ -192,10 +194,6 @@ class SessionMemory:
         self._harmless.pop(id, None)
         self._listening.pop(id, None)
         self._acknowledged.discard(id)
-
-    def _keep(self, id: bytes, line: bytes) -> None:
-        if id in self._in_flight:
-            self._harmless[id] = line
 
     def _note_from_client(self, message: _Envelope) -> None:
         id, params = bytes(message.id), bytes(message.params)
