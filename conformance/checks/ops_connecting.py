@@ -219,7 +219,7 @@ async def a_call_to_a_failed_server_tries_it_at_once(workbench: Workbench) -> No
         await anyio.sleep(max(0.0, upstream.starts[-1].t + 1.3 - time.monotonic()))
         _comes_up(upstream)
         answer = await proxy.call("down", "add", {"a": 1, "b": 2}, within=8.0)
-        workbench.expect(not answer.is_error, "the call succeeds", answer.raw)
+        workbench.expect(not answer.is_error, "the call succeeds", answer.raw, timed=True)
 
 
 def _comes_up(upstream: StdioMockUpstream) -> None:
