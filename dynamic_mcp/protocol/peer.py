@@ -74,7 +74,9 @@ class Peer:
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, Pending] = {}
         #: one timer for all requests, for the earliest deadline or earlier; a timer for each took 5 % of the time of a call
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        #: the loop time of the timer; with uvloop, a timer that is due within 0.5 ms has no ``when``
+        self._wakes_at = NEVER
         #: tasks that answer requests of the other side, by the bytes of the id
         self._serving: dict[bytes, asyncio.Task[None]] = {}
         self._serving_bytes = 0
@@ -111,8 +113,10 @@ class Peer:
         future: asyncio.Future[bytes] = self._loop.create_future()
         seconds = NEVER if timeout is None else timeout
         pending = self._pending[id] = Pending(future, method, seconds, on_progress, caller)
-        self._set_deadline(pending)
         try:
+            pending.began = self._loop.time()
+            pending.deadline = pending.began + seconds
+            self._wake_at(pending.deadline)
             (send or self._send)(Outgoing(jsonrpc.request(b"%d" % id, method, params), method, id, params))
             return await future
         except asyncio.CancelledError:
@@ -213,7 +217,6 @@ class Peer:
                 task.cancel()
             if self._timer is not None:
                 self._timer.cancel()
-                self._timer = None
 
     def receive_answer(self, message: Message) -> bool:
         """Handle an answer; false if it answers no request."""
@@ -314,21 +317,16 @@ class Peer:
         pending = self._pending.pop(number, None)
         return None if pending is None or pending.future.done() else pending
 
-    def _set_deadline(self, pending: Pending) -> None:
-        pending.began = self._loop.time()
-        pending.deadline = pending.began + pending.timeout
-        self._wake_at(pending.deadline)
-
     def _wake_at(self, time: float) -> None:
-        if time == NEVER or (self._timer is not None and self._timer.when() <= time):
+        if time >= self._wakes_at:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(time, self._expire)
+        self._timer, self._wakes_at = self._loop.call_at(time, self._expire), time
 
     def _expire(self) -> None:
         """Fail the requests that are past their deadline, and set the timer for the next one."""
-        self._timer = None
+        self._timer, self._wakes_at = None, NEVER
         now = self._loop.time()
         for id, pending in list(self._pending.items()):
             if pending.deadline <= now and not pending.future.done():

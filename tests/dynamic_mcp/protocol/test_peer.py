@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -215,6 +217,30 @@ async def test_earliest_deadline_expires_first() -> None:
     with pytest.raises(UpstreamTimeout):
         await later
     assert wire.cancelled == [sooner_id, later_id]
+
+
+@pytest.mark.parametrize("uvloop", [False, True], ids=["asyncio", "uvloop"])
+def test_calls_that_are_due_at_once_time_out(uvloop: bool) -> None:
+    async def check() -> list[str]:
+        problems: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(str(context)))
+        wire = Wire()
+        calls = [wire.start(timeout=timeout) for timeout in (LONG, 0.0004, 0.0001, 0.0, LONG)]
+        first, *due, last = calls
+        for call in due:
+            with pytest.raises(UpstreamTimeout):
+                await asyncio.wait_for(call, 5)
+        wire.peer.close(UpstreamGone("it crashed"))
+        for call in (first, last):
+            with pytest.raises(UpstreamGone):
+                await call
+        del calls, due, first, last, call
+        gc.collect()
+        return problems
+
+    if uvloop:
+        pytest.importorskip("uvloop")
+    assert anyio.run(check, backend_options={"use_uvloop": uvloop}) == []
 
 
 @pytest.mark.parametrize("method", ["initialize", "server/discover"])
