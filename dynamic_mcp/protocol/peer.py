@@ -98,12 +98,15 @@ class Peer:
     ) -> bytes:
         """Send a request and return the bytes of its result.
 
-        ``timeout`` is in seconds; None waits for ever. With ``on_progress`` the request carries a progress token; ``on_id`` gets the id.
-        ``caller`` comes back with requests of the other side that belong to this one. ``send`` replaces the usual way out.
+        ``timeout`` is in seconds; None waits for ever. If it is 0, nothing is sent. With ``on_progress`` the request carries a progress
+        token; ``on_id`` gets the id. ``caller`` comes back with requests of the other side that belong to this one. ``send`` replaces
+        the usual way out.
         Raises UpstreamTimeout, UpstreamRefused (a JSON-RPC error) or UpstreamFailed (the connection is gone, or the answer malformed).
         """
         if self._closed is not None:
             raise self._closed.copy()
+        if timeout is not None and timeout <= 0.0:
+            raise UpstreamTimeout(f"no time is left for {method}")
         self._next_id += 1
         id = self._next_id
         if on_progress is not None:

@@ -54,7 +54,7 @@ class PolicyEnforcer:
         async with self._limits.slot(timeout) as waited:
             if waited < _MIN_WAIT:
                 return await send(options)
-            left = max(round(timeout - waited, 2), 0.01)
+            left = max(round(timeout - waited, 2), 0.0)
             try:
                 return await send(msgspec.structs.replace(options, timeout=left))
             except UpstreamTimeout as error:

@@ -207,6 +207,14 @@ async def test_each_call_has_its_own_timeout(timeouts: list[float], data: st.Dat
         assert await call[0] == b"{}"
 
 
+@pytest.mark.parametrize("left", [0.0, -1.0])
+async def test_call_without_time_left_is_not_sent(left: float) -> None:
+    wire = Wire()
+    with pytest.raises(UpstreamTimeout, match=r"^no time is left for m$"):
+        await wire.start(timeout=left)
+    assert wire.sent == []
+
+
 async def test_earliest_deadline_expires_first() -> None:
     wire = Wire()
     later, later_id = await wire.started(timeout=0.05)
@@ -225,7 +233,7 @@ def test_calls_that_are_due_at_once_time_out(uvloop: bool) -> None:
         problems: list[str] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(str(context)))
         wire = Wire()
-        calls = [wire.start(timeout=timeout) for timeout in (LONG, 0.0004, 0.0001, 0.0, LONG)]
+        calls = [wire.start(timeout=timeout) for timeout in (LONG, 0.0004, 0.0002, 0.0001, LONG)]
         first, *due, last = calls
         for call in due:
             with pytest.raises(UpstreamTimeout):
