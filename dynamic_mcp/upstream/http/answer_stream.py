@@ -80,20 +80,25 @@ class AnswerStream:
     async def resume(self, client: HttpClient, session: HttpSession) -> None:
         """Resume a stream that ended before the answer, as often as it ends. Raises UpstreamGone if the answer does not come.
 
-        A resumption is in vain if the stream ends at once without a new event id, and the server named no time for a pause.
+        A resumption is in vain if the stream ends at once without a new event id, and the server named no time for a pause; also if there
+        is no reply, or one of a gateway.
         """
         in_vain = 0
         while (last_id := self.parser.last_id) and in_vain < MAX_RESUMPTIONS:
             requested = self.parser.retry
             await asyncio.sleep(RETRY_DELAY if requested is None else max(requested, MIN_RETRY_DELAY))
-            async with client.request("GET", session.stream_headers(last_id)) as reply:
-                if reply.status >= 500:
-                    # The gateway, or a server that is busy.
-                    self.lasted, requested = 0.0, None
-                elif reply.status != 200 or reply.content_type != "text/event-stream":
-                    break
-                elif await self.read(reply):
-                    return
+            try:
+                async with client.request("GET", session.stream_headers(last_id)) as reply:
+                    if reply.status >= 500:
+                        # The gateway, or a server that is busy.
+                        self.lasted, requested = 0.0, None
+                    elif reply.status != 200 or reply.content_type != "text/event-stream":
+                        break
+                    elif await self.read(reply):
+                        return
+            except UpstreamGone as error:
+                log.debug("a stream was not resumed: %s", error)
+                self.lasted, requested = 0.0, None
             is_useful = self.parser.last_id != last_id or self.lasted + (requested or 0.0) >= STEADY
             in_vain = 0 if is_useful else in_vain + 1
         raise UpstreamGone("the connection was lost before the answer came")

@@ -81,15 +81,26 @@ class Request:
 
 
 Handler = Callable[[Request], Awaitable[None]]
+Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Site:
     """The address of a running server, and the requests that arrived."""
 
-    def __init__(self, origin: str) -> None:
-        self.origin = origin
-        self.url = f"{origin}/mcp"
+    def __init__(self, server: asyncio.Server, accept: Accept) -> None:
+        self._server, self._accept = server, accept
+        self._port = server.sockets[0].getsockname()[1]
+        self.origin = f"http://127.0.0.1:{self._port}"
+        self.url = f"{self.origin}/mcp"
         self.requests: list[Request] = []
+
+    def close(self) -> None:
+        """Refuse further connections."""
+        self._server.close()
+
+    async def listen_again(self) -> None:
+        """Accept connections at the same address after ``close``."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
 
     def of(self, rpc: str) -> list[Request]:
         """The requests that carried this message."""
@@ -130,12 +141,11 @@ async def site(handler: Handler) -> AsyncIterator[Site]:
             writer.close()
             handling.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    found = Site(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    found = Site(await asyncio.start_server(serve, "127.0.0.1", 0), serve)
     try:
         yield found
     finally:
-        server.close()
+        found.close()
         for task in list(handling):
             task.cancel()
         await asyncio.gather(*handling, return_exceptions=True)

@@ -15,6 +15,7 @@ from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.errors import (
     HttpStatus,
     SignInNeeded,
+    Unreachable,
     UpstreamFailed,
     UpstreamGone,
     UpstreamRefused,
@@ -619,6 +620,63 @@ async def test_stream_with_new_ids_is_resumed_as_often_as_it_ends(tmp_path: Path
             assert await upstream.call() == "at last"
 
     assert len(calls) == 1
+
+
+async def test_answer_is_resumed_once_the_server_accepts_connections_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.05)
+    server = Server()
+    calls: list[Request] = []
+
+    async def break_off(request: Request) -> None:
+        calls.append(request)
+        request.begin()
+        request.write(b"id: e1\ndata:\n\n")
+        upstream.site.close()
+
+    async def resume(request: Request) -> None:
+        if "last-event-id" not in request.headers:
+            request.answer(405)
+        elif len(resumed := [one for one in upstream.site.requests if "last-event-id" in one.headers]) > 1:
+            request.begin()
+            request.event(result(calls[0], f"after {len(resumed)}"), id="e2")
+
+    server.on |= {CALL: break_off, "GET": resume}
+    async with connected(tmp_path, server) as upstream:
+        call = upstream.begin()
+        await upstream.site.arrived(CALL)
+        await asyncio.sleep(0.12)
+        await upstream.site.listen_again()
+        # The first resumption gets no reply.
+        assert await call == "after 2"
+
+
+@pytest.mark.parametrize("is_refused", [True, False])
+async def test_server_that_stays_away_fails_a_call_that_may_have_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_refused: bool
+) -> None:
+    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.02)
+    caplog.set_level("DEBUG", "dynamic_mcp")
+    server = Server()
+
+    async def break_off(request: Request) -> None:
+        request.begin()
+        request.write(b"id: e1\ndata:\n\n")
+        if is_refused:
+            upstream.site.close()
+
+    async def stay_away(request: Request) -> None:
+        if "last-event-id" not in request.headers:
+            request.answer(405)
+
+    server.on |= {CALL: break_off, "GET": stay_away}
+    async with connected(tmp_path, server) as upstream:
+        with pytest.raises(UpstreamGone, match="before the answer came") as caught:
+            await upstream.call()
+    assert not isinstance(caught.value, Unreachable)
+    in_vain = [text for text in caplog.messages if text.startswith("a stream was not resumed")]
+    assert len(in_vain) == answer_stream.MAX_RESUMPTIONS
 
 
 async def test_server_s_own_stream_that_served_for_a_while_is_opened_again_soon(
