@@ -22,15 +22,16 @@ class Callers:
 
     def __init__(self, pending: Mapping[int, Pending]) -> None:
         self._pending = pending
-        self._now = asyncio.get_running_loop().time
-        #: by id: the end of the aftermath, and the caller
+        self._loop = asyncio.get_running_loop()
+        #: by id: the end of the aftermath, and the caller; later only the id, because an answer may still come
         self._abandoned: dict[int, tuple[float, object]] = {}
+        self._timer: asyncio.Handle | None = None
 
     def of(self, within: int | None) -> tuple[object, ...]:
         """The callers of the request ``within`` which the other side asks, or of all that are possible; the oldest first."""
         if within is not None and (known := self._pending.get(within)) is not None:
             return () if known.caller is None else (known.caller,)
-        now = self._now()
+        now = self._loop.time()
         late = [caller for end, caller in self._abandoned.values() if end > now]
         calls = (pending for pending in self._pending.values() if pending.method in CALLS)
         return (*late, *(call.caller for call in calls if call.caller is not None))
@@ -38,10 +39,21 @@ class Callers:
     def abandoned(self, id: int, pending: Pending) -> None:
         """Note that a request ended without an answer."""
         if pending.caller is not None and pending.method in CALLS:
-            self._abandoned[id] = self._now() + AFTERMATH, pending.caller
+            self._abandoned[id] = self._loop.time() + AFTERMATH, pending.caller
             if len(self._abandoned) > MAX_ABANDONED:
                 del self._abandoned[next(iter(self._abandoned))]
+            if self._timer is None:
+                self._timer = self._loop.call_later(AFTERMATH, self._release)
 
     def answered(self, id: int | None) -> bool:
         """Note that an answer came, so that nothing else follows; whether it is the late answer of a call."""
         return id is not None and self._abandoned.pop(id, None) is not None
+
+    def _release(self) -> None:
+        """Release the callers whose aftermath is over. Each one may have megabytes of arguments."""
+        now, self._timer = self._loop.time(), None
+        for id, (end, _) in self._abandoned.items():
+            if end > now:
+                self._timer = self._loop.call_at(end, self._release)
+                return
+            self._abandoned[id] = end, None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
 from dynamic_mcp.protocol import callers
-from dynamic_mcp.protocol.callers import Callers
+from dynamic_mcp.protocol.callers import AFTERMATH, Callers
 from dynamic_mcp.protocol.pending import NEVER, Pending
+from tests.dynamic_mcp.clocks import skip
 
 
 def pending(caller: object, method: str = "tools/call") -> Pending:
@@ -37,6 +40,30 @@ async def test_call_without_an_answer_counts_until_its_late_answer_or_the_end_of
     monkeypatch.setattr(callers, "AFTERMATH", -1.0)
     found.abandoned(2, pending("b"))
     assert found.of(None) == ()
+
+
+async def test_call_is_released_after_the_aftermath_and_its_late_answer_is_known() -> None:
+    class Call:
+        pass
+
+    found = Callers({})
+    calls = [Call() for _ in range(3)]
+    kept = [weakref.ref(call) for call in calls]
+    for number, call in enumerate(calls[:2]):
+        found.abandoned(number, pending(call))
+    await skip(AFTERMATH / 2)
+    found.abandoned(2, pending(calls[2]))
+    del call, calls
+    await skip(AFTERMATH / 2 + 1)
+    gc.collect()
+    assert [call() is None for call in kept] == [True, True, False]
+    assert len(found.of(None)) == 1
+    await skip(AFTERMATH)
+    gc.collect()
+    assert [call() is None for call in kept] == [True, True, True]
+    assert found.answered(0)
+    assert found.answered(2)
+    assert not found.answered(2)
 
 
 async def test_number_of_calls_without_an_answer_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
