@@ -92,7 +92,7 @@ class UpstreamOwner:
                 tasks.cancel_scope.cancel()
             return need
         finally:
-            self._state.upstream = None
+            self._state.lost()
             self._subscriptions.end()
             connection, self._connection = self._connection, None
             if connection is not None:

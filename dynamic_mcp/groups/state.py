@@ -119,6 +119,8 @@ class GroupState:
         finally:
             timer.cancel()
             self._began, self._is_slow = None, False
+            # A sign-in may follow a slow start.
+            self._unsettle()
 
     def _slow(self) -> None:
         log.warning(
@@ -142,6 +144,11 @@ class GroupState:
         self.upstream = upstream
         self.failure = self._warned = None
         self._settle()
+
+    def lost(self) -> None:
+        """Let calls wait, unless there is a failure, because the connection is gone."""
+        self.upstream = None
+        self._unsettle()
 
     def restarting(self, reason: str) -> None:
         """Let calls wait after a first crash, because the upstream restarts soon."""
@@ -183,6 +190,11 @@ class GroupState:
         self.end(reason)
         self.upstream = None
         self._settle()
+
+    def _unsettle(self) -> None:
+        """Let calls wait again, if nothing says what they get. Without this, they would look again and again."""
+        if self.settled.is_set() and self.upstream is None and self.failure is None:
+            self.settled = anyio.Event()
 
     def _settle(self) -> None:
         self.settled.set()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import pytest
 
-from dynamic_mcp.errors import StillStarting
+from dynamic_mcp.errors import SignInNeeded, StillStarting, UpstreamFailed
 from dynamic_mcp.groups import backoff
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.state import MIN_AGE, PATIENCE, GroupState
@@ -58,6 +60,44 @@ async def test_the_failure_of_a_slow_start_is_the_reason_from_then_on() -> None:
     with pytest.raises(Exception, match="it ended"):
         await group.connected()
     assert group.decided.is_set()
+
+
+async def test_calls_wait_after_a_slow_start_that_leads_to_a_sign_in() -> None:
+    group, upstream = GroupState("a"), FakeUpstream()
+    with pytest.raises(SignInNeeded), group.attempt(str):
+        await skip(PATIENCE)
+        assert group.settled.is_set()
+        raise SignInNeeded("sign in")
+    call = asyncio.ensure_future(group.connected())
+    await asyncio.sleep(0)
+    # Else the call would look again and again.
+    assert not group.settled.is_set()
+    group.ready(upstream)
+    assert await call is upstream
+
+
+async def test_calls_wait_after_the_loss_of_a_connection_until_its_reason_is_known() -> None:
+    group = GroupState("a")
+    group.ready(FakeUpstream())
+    group.lost()
+    call = asyncio.ensure_future(group.connected())
+    await asyncio.sleep(0)
+    assert not group.settled.is_set()
+    group.failed("it crashed")
+    with pytest.raises(UpstreamFailed, match="it crashed"):
+        await call
+
+
+@pytest.mark.parametrize("end", [GroupState.replaced, lambda group: group.remove("it is gone")])
+async def test_the_end_of_a_slow_start_does_not_hide_the_end_of_the_group(
+    end: Callable[[GroupState], None],
+) -> None:
+    group = GroupState("a")
+    with group.attempt(str):
+        await skip(PATIENCE)
+        end(group)
+    with suppress(UpstreamFailed):
+        assert await asyncio.wait_for(group.connected(), 5) is None
 
 
 async def test_an_old_failure_is_tried_again_at_once() -> None:
