@@ -2,7 +2,8 @@
 
 An unchanged group stays untouched. A change of timeouts, features or description applies at once. For a change of the transport, a new
 group starts beside the old one, which serves until the new one is ready or has failed. Then the old group finishes its calls, within
-their timeouts, and ends. A removed group ends at once. Groups end in the background, each within a bounded time (``process.child``).
+their timeouts, and ends. A removed group ends at once, with every predecessor. Groups end in the background, each within a bounded time
+(``process.child``).
 
 The frontend shares ``groups``. The supervisor changes it in one turn of the event loop, inside ``changing``, which notifies the
 client.
@@ -100,10 +101,13 @@ class Supervisor:
             del self._running[running.group]
 
     def _remove(self, name: str) -> None:
-        self._drop_replacement(name)
-        group = self._groups.pop(name)
-        group.remove()
-        self._running[group].scope.cancel()
+        """End the group of this name, and with it a replacement that starts and predecessors that finish their calls."""
+        del self._groups[name]
+        self._replacements.pop(name, None)
+        for group, running in self._running.items():
+            if group.name == name:
+                group.remove()
+                running.scope.cancel()
 
     def _change(self, server: Server) -> None:
         group, replacement = self._groups[server.name], self._replacements.get(server.name)

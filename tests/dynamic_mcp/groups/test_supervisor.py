@@ -254,6 +254,26 @@ async def test_removed_server_ends_its_calls_with_the_reason() -> None:
         await eventually(lambda: proxy.connection("a").closed, "it is closed")
 
 
+@pytest.mark.parametrize("is_ready", [True, False], ids=["ready", "starting"])
+async def test_removed_server_ends_the_calls_of_its_predecessor(is_ready: bool) -> None:
+    async with running(server("a"), server("b")) as proxy:
+        old, held = proxy.connection("a"), set() if is_ready else {"other"}
+        old.answer = None
+        call = proxy.start_call("a")
+        await eventually(lambda: old.requests, "the call is on its way")
+        proxy.held_commands |= held
+        proxy.apply(server("a", "other"), server("b"))
+        await eventually(lambda: ("a", "other") in proxy.connections, "the new one starts")
+        await eventually(lambda: proxy.command_of("a") == ("other" if is_ready else "one"), "the hand-over")
+        proxy.apply(server("b"))
+        with pytest.raises(UpstreamFailed, match="not part of the configuration any more"):
+            await asyncio.wait_for(call, 5)
+        await eventually(
+            lambda: all(one.closed for one in proxy.all_connections() if one.name == "a"), "the end"
+        )
+        assert await proxy.command_that_answers("b") == b"one"
+
+
 async def test_removal_during_start_fails_waiting_calls() -> None:
     async with running(server("b")) as proxy:
         proxy.held_commands.add("slow")
