@@ -12,33 +12,23 @@ once, and refuses the others. Another side that sends nothing but junk is report
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import TooLarge, UpstreamError, UpstreamFailed, UpstreamTimeout
-from dynamic_mcp.log import log, report_bug
+from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, jsonrpc, large, progress
 from dynamic_mcp.protocol.callers import Callers
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, Refusal
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
 from dynamic_mcp.protocol.junk import JunkCount
-from dynamic_mcp.protocol.pending import ASKS_THE_USER, NEVER, OnProgress, OnRequest, Pending, QuestionClocks
+from dynamic_mcp.protocol.pending import NEVER, OnProgress, OnRequest, Pending, QuestionClocks
 from dynamic_mcp.protocol.pieces import Line, size_of
+from dynamic_mcp.protocol.serving import Serving
 from dynamic_mcp.protocol.silence import LONG_WAIT, Silence
-from dynamic_mcp.wording import cut
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
-#: Requests of the other side that this side works on at once, and their bytes. A single larger one is allowed.
-MAX_SERVING = 64
-MAX_SERVING_BYTES = 16 << 20
-
-
-class _Cancellation(msgspec.Struct):
-    id: Raw = msgspec.field(name="requestId")
-
-
-_decode_cancellation = msgspec.json.Decoder(_Cancellation).decode
 
 
 class Peer:
@@ -66,7 +56,6 @@ class Peer:
         """
         self._send = send
         self._on_notification = on_notification
-        self._on_request = on_request
         self._on_cancelled = on_cancelled
         self._max_size = max_size
         self._junk = JunkCount(on_junk)
@@ -77,10 +66,8 @@ class Peer:
         self._timer: asyncio.Handle | None = None
         #: the loop time of the timer; with uvloop, a timer that is due within 0.5 ms has no ``when``
         self._wakes_at = NEVER
-        #: tasks that answer requests of the other side, by the bytes of the id
-        self._serving: dict[bytes, asyncio.Task[None]] = {}
-        self._serving_bytes = 0
         self._questions = QuestionClocks(self._pending, self._wake_at)
+        self._serving = Serving(lambda line: send(Outgoing(line)), on_request, self._questions)
         self._next_id = first_id
         self._callers = Callers(self._pending)
         self._closed: UpstreamFailed | None = None
@@ -168,11 +155,12 @@ class Peer:
             return self.receive_answer(message)
         self._junk.reset()
         if message.id:
-            self._take_request(message, within)
+            if self._serving.take(message, within, self._callers):
+                self._silence.heard()
         elif message.method == "notifications/progress":
             self._take_progress(message.params)
-        elif message.method == "notifications/cancelled" and self._serving:
-            self._take_cancellation(message.params)
+        elif message.method == "notifications/cancelled" and self._serving.has_any:
+            self._serving.cancel(message.params)
         else:
             self._on_notification(message)
         return True
@@ -216,8 +204,7 @@ class Peer:
             for pending in self._pending.values():
                 if not pending.future.done():
                     pending.future.set_exception(reason.copy())
-            for task in self._serving.values():
-                task.cancel()
+            self._serving.close()
             if self._timer is not None:
                 self._timer.cancel()
 
@@ -247,63 +234,6 @@ class Peer:
             return False
         pending.future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.reason}"))
         return True
-
-    def _take_request(self, message: Message, within: int | None) -> None:
-        id = bytes(message.id)
-        if message.method == "ping":
-            self._answer(jsonrpc.result(id, b"{}"))
-        elif self._on_request is None:
-            refusal = jsonrpc.error_object(
-                jsonrpc.METHOD_NOT_FOUND, f"the method {cut(message.method or '')} is not supported"
-            )
-            self._answer(jsonrpc.error(id, refusal))
-        elif id in self._serving:
-            text = "a request with this id is still being answered"
-            self._answer(jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INVALID_REQUEST, text)))
-        elif len(self._serving) >= MAX_SERVING or self._serving_bytes > MAX_SERVING_BYTES:
-            text = f"too many requests at once: {len(self._serving)} of this server are still being answered"
-            self._answer(jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, text)))
-        else:
-            size = len(id) + len(bytes(message.params))
-            self._serving_bytes += size
-            self._silence.heard()
-            if message.method in ASKS_THE_USER:
-                self._questions.begin(id, within)
-            work = self._serve(id, message, self._on_request, self._callers.of(within))
-            self._serving[id] = task = self._loop.create_task(work)
-            task.add_done_callback(lambda done: self._forget_request(id, size, done))
-
-    def _forget_request(self, id: bytes, size: int, task: asyncio.Task[None]) -> None:
-        self._serving_bytes -= size
-        if self._serving.get(id) is task:
-            # The task was cancelled before it began.
-            del self._serving[id]
-            self._questions.end(id)
-
-    def _answer(self, line: bytes) -> None:
-        self._send(Outgoing(line))
-
-    async def _serve(self, id: bytes, message: Message, answer: OnRequest, callers: Sequence[object]) -> None:
-        try:
-            line = jsonrpc.result(id, await answer(message, callers))
-        except Refusal as refusal:
-            line = jsonrpc.error(id, refusal.error)
-        except Exception as error:
-            reason = report_bug("a request of a server", error)
-            line = jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, reason))
-        finally:
-            self._serving.pop(id, None)
-            self._questions.end(id)
-        if self._closed is None:
-            self._answer(line)
-
-    def _take_cancellation(self, params: Raw) -> None:
-        try:
-            id = _decode_cancellation(params).id
-        except msgspec.DecodeError:
-            return
-        if (task := self._serving.get(bytes(id))) is not None:
-            task.cancel()
 
     def _take_progress(self, params: Raw) -> None:
         if progress.deliver(params, self._pending, self._loop.time()):

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.protocol.jsonrpc import LineSplitter, Message, Outgoing
 from dynamic_mcp.protocol.junk import JUNK_WINDOW, MAX_JUNK_LINES
-from dynamic_mcp.protocol.peer import MAX_SERVING, MAX_SERVING_BYTES, Peer
+from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.serving import MAX_SERVING, MAX_SERVING_BYTES
 from tests.dynamic_mcp.clocks import skip
 
 LONG = 60.0
