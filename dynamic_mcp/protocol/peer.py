@@ -187,6 +187,10 @@ class Peer:
             self._silence.heard()
             pending.future.set_exception(reason)
 
+    def when_over(self, id: int, then: Callable[[], None]) -> None:
+        """Call ``then`` once a request in flight has its answer, or has ended without one."""
+        self._pending[id].future.add_done_callback(lambda _: then())
+
     async def settle(self, timeout: float) -> None:
         """Wait until the requests that wait now have their answers, ``timeout`` seconds at most."""
         if futures := [pending.future for pending in self._pending.values()]:

@@ -179,16 +179,23 @@ class HttpClient:
         return refusals.shown(words, content_type, own, self._hidden)
 
     async def post(
-        self, headers: Mapping[str, str], body: bytes, *, url: str | None = None, may_sign_in: bool = False
+        self,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        url: str | None = None,
+        may_sign_in: bool = False,
+        may_last: bool = False,
     ) -> None:
         """POST a message that has no answer in the reply.
 
-        Raises like ``request``, HttpStatus if the server refuses the message, and UpstreamGone after ``ACCEPT_TIMEOUT``.
+        Raises like ``request``, HttpStatus if the server refuses the message, and UpstreamGone after ``ACCEPT_TIMEOUT``. With
+        ``may_last`` the caller limits the time.
         """
 
         async def accepted() -> None:
             # A sign-in is outside of this time limit.
-            with anyio.move_on_after(ACCEPT_TIMEOUT):
+            with anyio.move_on_after(None if may_last else ACCEPT_TIMEOUT):
                 async with self.request("POST", headers, body, url=url) as reply:
                     if reply.status >= 300:
                         raise await self.refusal(reply)

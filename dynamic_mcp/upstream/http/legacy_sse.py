@@ -16,7 +16,7 @@ from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, MAX_MESSAGE, Outgoing, 
 from dynamic_mcp.protocol.pieces import first_bytes, size_of
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events
-from dynamic_mcp.upstream.http.client import HttpClient
+from dynamic_mcp.upstream.http.client import ACCEPT_TIMEOUT, HttpClient
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.event_stream import EventParser
 from dynamic_mcp.upstream.http.redirects import within_origin
@@ -110,19 +110,27 @@ class SseUpstream(HttpUpstream):
         id = message.id
         if id is None:
             self._outbox.add(message)
-        else:
-            self._in_background(lambda: self._post_request(id, message))
+            return
+        post = self._in_background(lambda: self._post_request(id, message))
+        self._peer.when_over(id, lambda: _end_soon(post))
 
     async def _post_request(self, id: int, message: Outgoing) -> None:
+        """POST a request. Some servers answer the POST only when the call is done, so it may take as long as the call."""
         try:
-            await self._post(message.line, may_sign_in=self._may_sign_in(message.method))
+            await self._post(message.line, may_sign_in=self._may_sign_in(message.method), may_last=True)
         except UpstreamFailed as error:
             self._peer.fail(id, error)
 
     async def _post_unanswered(self, message: Outgoing) -> None:
         await self._post(message.line)
 
-    async def _post(self, line: bytes, *, may_sign_in: bool = False) -> None:
+    async def _post(self, line: bytes, *, may_sign_in: bool = False, may_last: bool = False) -> None:
         """POST one line. Raises UpstreamFailed if the server does not accept it."""
         headers, url = {"Content-Type": "application/json"}, self._endpoint.result()
-        await self._client.post(headers, line.rstrip(), url=url, may_sign_in=may_sign_in)
+        await self._client.post(headers, line.rstrip(), url=url, may_sign_in=may_sign_in, may_last=may_last)
+
+
+def _end_soon(post: asyncio.Task[None]) -> None:
+    """Let the POST of a request that is over have its answer, for ``ACCEPT_TIMEOUT`` at most."""
+    if not post.done():
+        asyncio.get_running_loop().call_later(ACCEPT_TIMEOUT, post.cancel)

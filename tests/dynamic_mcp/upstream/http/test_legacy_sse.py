@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from dynamic_mcp.config.model import SseTransport
+from dynamic_mcp.errors import UpstreamTimeout
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.protocol import versions
 from dynamic_mcp.secret import Secret
+from dynamic_mcp.upstream.base import Options
+from dynamic_mcp.upstream.http import client as client_module
+from dynamic_mcp.upstream.http import legacy_sse
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
 from tests.dynamic_mcp.helpers import WITHIN
@@ -59,3 +65,86 @@ async def test_credentials_in_the_url_go_with_every_message(
         (request.method, request.target, request.headers.get("authorization")) for request in running.requests
     ]
     assert sent == [("GET", "/mcp", basic), *[("POST", "/messages?a=b", basic)] * 2]
+
+
+class Server:
+    """A server whose one call a test answers: on the stream, and as a POST."""
+
+    def __init__(self, on_call: Callable[[Server, Request], Awaitable[None]]) -> None:
+        self.on_call = on_call
+        #: set once the connection of the call's POST is over, or once it has its answer
+        self.is_over = asyncio.Event()
+        self._streams: list[Request] = []
+
+    async def __call__(self, request: Request) -> None:
+        if request.method == "GET":
+            self._streams.append(request)
+            request.begin()
+            request.write(b"event: endpoint\ndata: /messages\n\n")
+            await request.gone()
+        elif request.rpc == "tools/call":
+            await self.on_call(self, request)
+            self.is_over.set()
+        else:
+            request.answer(202)
+            if request.rpc == "initialize":
+                self.answer(request, {"protocolVersion": versions.LATEST_LEGACY, "capabilities": {}})
+
+    def answer(self, request: Request, result: dict[str, object]) -> None:
+        """Answer a request on the stream."""
+        self._streams[0].event({"id": request.id, "result": result})
+
+
+@asynccontextmanager
+async def connected(tmp_path: Path, server: Server) -> AsyncIterator[SseUpstream]:
+    async with site(server) as running:
+        transport = SseTransport(Secret(running.url), (), None, ())
+        client = HttpClient(running.url, {}, Authorization("a", transport, FileStore("a", tmp_path)))
+        upstream = SseUpstream(client, RecordedEvents())
+        try:
+            async with asyncio.timeout(WITHIN):
+                await upstream.open(WITHIN)
+            yield upstream
+        finally:
+            await upstream.close()
+
+
+@pytest.fixture
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    for module in (client_module, legacy_sse):
+        monkeypatch.setattr(module, "ACCEPT_TIMEOUT", 0.2)
+
+
+@pytest.mark.usefixtures("short_wait")
+async def test_post_may_be_answered_when_the_call_is_done(tmp_path: Path) -> None:
+    async def take_time(server: Server, request: Request) -> None:
+        await asyncio.sleep(0.5)
+        server.answer(request, {"content": []})
+        await asyncio.sleep(0.05)
+        request.answer(202)
+
+    server = Server(take_time)
+    async with connected(tmp_path, server) as upstream:
+        assert await upstream.request("tools/call", b"{}", Options(WITHIN)) == b'{"content": []}'
+        await asyncio.wait_for(server.is_over.wait(), WITHIN)
+
+
+@pytest.mark.usefixtures("short_wait")
+@pytest.mark.parametrize("has_answer", [True, False])
+async def test_unanswered_post_ends_soon_after_its_call(tmp_path: Path, has_answer: bool) -> None:
+    async def hang(server: Server, request: Request) -> None:
+        if has_answer:
+            server.answer(request, {"content": []})
+        await request.gone()
+
+    server = Server(hang)
+    async with connected(tmp_path, server) as upstream:
+        call = upstream.request("tools/call", b"{}", Options(WITHIN if has_answer else 0.4))
+        if has_answer:
+            assert await call == b'{"content": []}'
+        else:
+            with pytest.raises(UpstreamTimeout):
+                await call
+        assert not server.is_over.is_set()
+        await asyncio.wait_for(server.is_over.wait(), WITHIN / 2)
