@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import cast
 
@@ -94,6 +94,11 @@ async def elements_of(line: Large) -> list[Line]:
     if len(found) == 1 and not isinstance(found[0], Large) and found[0].isspace():
         raise Malformed(INVALID_REQUEST, "a batch must not be empty")
     return found
+
+
+async def elements_of_any(line: Line) -> Iterable[Line]:
+    """The messages of a JSON array, which may be large. Raises Malformed."""
+    return await elements_of(line) if isinstance(line, Large) else jsonrpc.elements_of(line)
 
 
 async def _scan(line: Large, max_members: int) -> Scan:

@@ -24,9 +24,10 @@ from dynamic_mcp.protocol.callers import Callers
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
 from dynamic_mcp.protocol.junk import JunkCount
 from dynamic_mcp.protocol.pending import NEVER, OnProgress, OnRequest, Pending, QuestionClocks
-from dynamic_mcp.protocol.pieces import Line, size_of
+from dynamic_mcp.protocol.pieces import Line, is_batch, size_of
 from dynamic_mcp.protocol.serving import Serving
 from dynamic_mcp.protocol.silence import LONG_WAIT, Silence
+from dynamic_mcp.tasks import Slices
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
 
@@ -122,27 +123,44 @@ class Peer:
         if self._closed is None:
             self._send(Outgoing(jsonrpc.notification(method, params), method, params=params))
 
-    def receive(self, line: bytes) -> None:
-        """Handle one line from the other side."""
+    def receive(self, line: bytes) -> bool:
+        """Handle one line from the other side; true if it is a batch, which ``receive_line`` has to take."""
         try:
             message = jsonrpc.parse(line)
         except Malformed as problem:
+            if is_batch(line):
+                return True
             is_useful = self.receive_malformed(problem)
         else:
             is_useful = self.receive_message(message)
         if not is_useful:
             self.count_junk(len(line))
+        return False
 
     async def receive_line(self, line: Line) -> None:
-        """Handle one line, which may be large; a large one takes several turns of the loop."""
+        """Handle one line, which may be large, or a batch; both take several turns of the loop."""
         try:
             message = await large.parse_any(line)
         except Malformed as problem:
-            is_useful = self.receive_malformed(problem)
+            is_useful = await self._receive_batch(line) if is_batch(line) else self.receive_malformed(problem)
         else:
             is_useful = self.receive_message(message)
         if not is_useful:
             self.count_junk(size_of(line))
+
+    async def _receive_batch(self, batch: Line) -> bool:
+        """Handle each message of a batch; false if none of them means anything. The answers to its requests come one by one."""
+        is_useful, slices = False, Slices()
+        try:
+            for element in await large.elements_of_any(batch):
+                try:
+                    is_useful |= self.receive_message(await large.parse_any(element))
+                except Malformed as problem:
+                    is_useful |= self.receive_malformed(problem)
+                await slices.rest()
+        except Malformed as problem:
+            self.receive_malformed(problem)
+        return is_useful
 
     def receive_message(self, message: Message, within: int | None = None) -> bool:
         """Handle one message from the other side; false for an answer that no request waits for.

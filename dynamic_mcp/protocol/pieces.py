@@ -7,6 +7,7 @@ but costs one more copy of each large piece. So only small pieces share a buffer
 from __future__ import annotations
 
 import codecs
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
@@ -15,6 +16,8 @@ from itertools import accumulate
 LARGE = 1 << 19
 #: Bytes from which a piece is kept as it is.
 _SMALL = 1 << 12
+
+_BATCH = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\{")
 
 #: A part of a message: the offsets of its bytes, or other bytes in place of them.
 Part = tuple[int, int] | bytes
@@ -131,6 +134,11 @@ def edges_of(line: Line, size: int) -> tuple[bytes, bytes]:
 def first_character(line: Line) -> bytes:
     """The first character of the JSON in a message, after a byte order mark and blanks; empty without one."""
     return first_bytes(line).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+
+
+def is_batch(line: Line) -> bool:
+    """Whether a message begins as an array of objects does (MCP 2025-03-26, basic, "Batching")."""
+    return _BATCH.match(first_bytes(line)) is not None
 
 
 def first_bytes(line: Line) -> bytes:

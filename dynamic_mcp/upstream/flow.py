@@ -110,19 +110,19 @@ class LineFlow:
     def __init__(
         self,
         splitter: LineSplitter,
-        receive: Callable[[bytes], None],
-        receive_large: Callable[[Large], Awaitable[None]],
+        receive: Callable[[bytes], bool | None],
+        receive_slowly: Callable[[Line], Awaitable[None]],
         on_blank: OnBlank,
         on_error: Callable[[Exception], None],
     ) -> None:
         """``receive`` gets each line; ``on_blank`` hears of blank lines, and ``on_error`` of an unexpected error.
 
-        ``receive_large`` gets each large line, and the lines after it wait until it returns.
+        ``receive_slowly`` gets each large line, and each for which ``receive`` returns true. The lines after it wait until it returns.
         """
         self.holds = Holds(self._on_hold)
         self._splitter = splitter
         self._receive = receive
-        self._receive_large = receive_large
+        self._receive_slowly = receive_slowly
         self._large: asyncio.Task[None] | None = None
         self._on_blank = on_blank
         self._on_error = on_error
@@ -192,15 +192,13 @@ class LineFlow:
         self._update()
 
     def _pass(self, line: Line) -> None:
-        if not isinstance(line, Large):
-            self._receive(line)
-            return
-        self.holds.set("large", True)
-        self._large = self._loop.create_task(self._pass_large(line))
+        if isinstance(line, Large) or self._receive(line):
+            self.holds.set("large", True)
+            self._large = self._loop.create_task(self._pass_slowly(line))
 
-    async def _pass_large(self, line: Large) -> None:
+    async def _pass_slowly(self, line: Line) -> None:
         try:
-            await self._receive_large(line)
+            await self._receive_slowly(line)
         except Exception as error:
             self._on_error(error)
         finally:

@@ -173,8 +173,8 @@ class RunningChild(asyncio.Protocol):
 
     def eof_received(self) -> None:
         try:
-            if rest := self._splitter.rest():
-                self.peer.receive(rest)
+            if (rest := self._splitter.rest()) and self.peer.receive(rest):
+                self.flow.add(rest + b"\n")
         except Exception as error:
             self._give_up(error)
 

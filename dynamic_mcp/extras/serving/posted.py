@@ -13,10 +13,10 @@ from msgspec import Raw
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.refused import RefusedRequest
 from dynamic_mcp.frontend.running import id_key
-from dynamic_mcp.protocol import era, jsonrpc, large
+from dynamic_mcp.protocol import era, large
 from dynamic_mcp.protocol.era import RequestMeta
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message, format_size
-from dynamic_mcp.protocol.pieces import Large, Line, Pieces, first_character
+from dynamic_mcp.protocol.pieces import Line, Pieces, first_character
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
@@ -135,7 +135,7 @@ async def parsed(line: Line) -> Posted:
         except Malformed as problem:
             return Posted(line, [], [problem], is_batch=False)
     try:
-        elements = await large.elements_of(line) if isinstance(line, Large) else jsonrpc.elements_of(line)
+        elements = await large.elements_of_any(line)
     except Malformed as problem:
         return Posted(line, [], [problem], is_batch=True)
     found = Posted(line, [], [], is_batch=True)

@@ -21,7 +21,8 @@ from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, Upstre
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, era, jsonrpc, large
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
-from dynamic_mcp.protocol.pieces import Large, Line, first_character, size_of
+from dynamic_mcp.protocol.pieces import Large, Line, first_character, is_batch, size_of
+from dynamic_mcp.tasks import Slices
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.http.answer_stream import AnswerStream, listen
@@ -195,9 +196,8 @@ class StreamableHttpUpstream(HttpUpstream):
             note(problem)
         self._notes[id] = note
         try:
-            for element in elements:
-                if await self._deliver(id, element, is_refusal=reply.status >= 400):
-                    return
+            if await self._deliver_all(id, elements, is_refusal=reply.status >= 400):
+                return
         finally:
             del self._notes[id]
         if reply.status >= 300:
@@ -207,12 +207,31 @@ class StreamableHttpUpstream(HttpUpstream):
     def _stream(self, id: int | None, last_id: str = "") -> AnswerStream:
         return AnswerStream(
             id,
-            lambda data: self._deliver(id, data),
+            lambda data: self._deliver_event(id, data),
             self._peer.receive_oversized,
             self._flow,
             max_size=self._max_size,
             last_id=last_id,
         )
+
+    async def _deliver_event(self, id: int | None, data: Line) -> bool:
+        """Handle the data of an event: a message, or a batch. True if the answer to the request with this id is in it."""
+        if not is_batch(data):
+            return await self._deliver(id, data)
+        try:
+            elements = await large.elements_of_any(data)
+        except Malformed:
+            return await self._deliver(id, data)
+        return await self._deliver_all(id, elements)
+
+    async def _deliver_all(
+        self, id: int | None, elements: Iterable[Line], *, is_refusal: bool = False
+    ) -> bool:
+        is_answered, slices = False, Slices()
+        for element in elements:
+            is_answered |= await self._deliver(id, element, is_refusal=is_refusal)
+            await slices.rest()
+        return is_answered
 
     async def _deliver(self, id: int | None, data: Line, *, is_refusal: bool = False) -> bool:
         """Handle one message of a reply; true for the answer to the request with this id."""
@@ -321,5 +340,5 @@ async def _elements(body: Line) -> Iterable[Line]:
     """The messages of a body: one, or in MCP 2025-03-26 an array of them. Raises Malformed."""
     start = first_character(body)
     if start == b"[":
-        return await large.elements_of(body) if isinstance(body, Large) else jsonrpc.elements_of(body)
+        return await large.elements_of_any(body)
     return [body] if start or isinstance(body, Large) else []

@@ -7,6 +7,7 @@ import gc
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest.mock import patch
 
 import anyio
 import pytest
@@ -14,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.protocol.jsonrpc import LineSplitter, Message, Outgoing
+from dynamic_mcp.protocol.jsonrpc import MAX_BATCH, LineSplitter, Message, Outgoing
 from dynamic_mcp.protocol.junk import JUNK_WINDOW, MAX_JUNK_LINES
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.pieces import LARGE, Large
 from dynamic_mcp.protocol.serving import MAX_SERVING, MAX_SERVING_BYTES
 from tests.dynamic_mcp.clocks import skip
 
@@ -85,6 +87,14 @@ SETTLING: dict[str, tuple[str, Callable[[int], Outcome]]] = {
         '\ufeff{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s}}',
         lambda n: ("result", f'{{"n":{n}}}'),
     ),
+    "array": (
+        ' [ {"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s}}]',
+        lambda n: ("result", f'{{"n":{n}}}'),
+    ),
+    "array with others": (
+        '[{"jsonrpc":"2.0","id":-1,"result":1},2,{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s}}]',
+        lambda n: ("result", f'{{"n":{n}}}'),
+    ),
     "result that is no object": ('{"jsonrpc":"2.0","id":%(id)s,"result":[%(n)s]}', lambda n: ("failed", "")),
     "cut": ('{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s', lambda n: ("failed", "")),
     "neither": ('{"jsonrpc":"2.0","id":%(id)s,"x":%(n)s}', lambda n: ("failed", "")),
@@ -101,7 +111,10 @@ NOISE = {
     "long id": '{"jsonrpc":"2.0","id":%(id)s00000000000000000000000,"result":{"n":%(n)s}}',
     "null id": '{"jsonrpc":"2.0","id":null,"result":{"n":%(n)s}}',
     "null id error": '{"jsonrpc":"2.0","id":null,"error":{"code":%(n)s}}',
-    "array": '[{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s}}]',
+    "array of an array": '[[{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s}}]]',
+    "array without a message": '[{"a":%(n)s},%(id)s,"a"]',
+    "log line in brackets": "[info] call %(id)s %(n)s",
+    "empty array": "[]",
     "garbage": "listening on port %(id)s%(n)s",
     "blank": "  \r",
     "notification": '{"jsonrpc":"2.0","method":"n/%(n)s"}',
@@ -308,6 +321,49 @@ async def test_failed_send_leaves_nothing_pending() -> None:
     with pytest.raises(OSError, match="no"):
         await peer.request("m", b"", LONG)
     peer.close(UpstreamFailed("closed"))
+
+
+BATCH = b"""[{"jsonrpc":"2.0","method":"n"},
+    {"jsonrpc":"2.0","id":%d,"result":{"a":1}},
+    {"jsonrpc":"2.0","id":7,"method":"ping"},
+    {"jsonrpc":"2.0","id":%d,"error":{"code":1,"message":"no"}}]"""
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+async def test_every_message_of_a_batch_counts(is_large: bool) -> None:
+    wire = Wire()
+    (one, one_id), (other, other_id) = await wire.started(), await wire.started()
+    batch = BATCH % (one_id, other_id)
+    if is_large:
+        await wire.peer.receive_line(Large([batch[:-1], b" " * LARGE, b"]"]))
+    else:
+        assert wire.peer.receive(batch)
+        assert wire.notified == []
+        await wire.peer.receive_line(batch)
+    assert await one == b'{"a":1}'
+    with pytest.raises(UpstreamRefused):
+        await other
+    assert wire.notified == ["n"]
+    assert wire.sent[2:] == [{"jsonrpc": "2.0", "id": 7, "result": {}}]
+
+
+async def test_batch_leaves_turns_to_others() -> None:
+    wire = Wire()
+    batch = (
+        b"[" + b",".join([b'{"jsonrpc":"2.0","method":"n","params":"%b"}' % (b"x" * 400)] * MAX_BATCH) + b"]"
+    )
+    seen: list[int] = []
+
+    async def look() -> None:
+        while len(wire.notified) < MAX_BATCH:
+            seen.append(len(wire.notified))
+            await asyncio.sleep(0)
+
+    looking = asyncio.create_task(look())
+    with patch("dynamic_mcp.tasks._SLICE", 0.0):
+        await wire.peer.receive_line(batch)
+    await looking
+    assert len(seen) > MAX_BATCH / 2
 
 
 class Asked:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.protocol.jsonrpc import LineSplitter
-from dynamic_mcp.protocol.pieces import LARGE, Large
+from dynamic_mcp.protocol.pieces import LARGE, Large, Line
 from dynamic_mcp.upstream import flow
 from dynamic_mcp.upstream.flow import EventFlow, LineFlow, Owed, pieces
 from tests.dynamic_mcp.helpers import eventually
@@ -52,21 +52,28 @@ class Lines:
         self.blank = 0
         self.transport = Transport()
         self.flow = LineFlow(
-            LineSplitter(), self.lines.append, self._take_large, self._count_blank, self.errors.append
+            LineSplitter(), self._take, self._take_slowly, self._count_blank, self.errors.append
         )
         self.flow.connect(self.transport)
 
-    async def _take_large(self, line: Large) -> None:
+    def _take(self, line: bytes) -> bool:
+        """Take a line, unless it begins a batch."""
+        if line.startswith(b"["):
+            return True
+        self.lines.append(line)
+        return False
+
+    async def _take_slowly(self, line: Line) -> None:
         for _ in range(3):
             await asyncio.sleep(0)
-        self.lines.append(line.gather([(0, line.size)]))
+        self.lines.append(line.gather([(0, line.size)]) if isinstance(line, Large) else line)
 
     def _count_blank(self, size: int, lines: int) -> None:
         assert lines
         self.blank += lines
 
 
-async def no_large(line: Large) -> None:
+async def no_large(line: Line) -> None:
     """No line is large."""
     raise AssertionError
 
@@ -281,6 +288,18 @@ async def test_lines_after_a_large_one_wait_for_it() -> None:
     assert not one.transport.reads
     await eventually(lambda: len(one.lines) == 4, "the lines arrive")
     assert one.lines == [b"1", large, b"2", b"3"]
+    assert one.transport.reads
+
+
+async def test_lines_after_a_batch_wait_for_it() -> None:
+    one = Lines()
+    one.flow.add(b"1\n")
+    one.flow.add(b"[2]\n")
+    one.flow.add(b"3\n[4]\n5\n")
+    assert one.lines == [b"1"]
+    assert not one.transport.reads
+    await eventually(lambda: len(one.lines) == 5, "the lines arrive")
+    assert one.lines == [b"1", b"[2]", b"3", b"[4]", b"5"]
     assert one.transport.reads
 
 

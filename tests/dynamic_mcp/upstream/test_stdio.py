@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -11,8 +12,10 @@ from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import LineSplitter
 from dynamic_mcp.secret import Secret
+from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.upstream.stdio import StdioUpstream
 from tests.dynamic_mcp.fakes import FakeGroup, server
+from tests.dynamic_mcp.helpers import WITHIN
 
 
 async def test_second_close_of_an_exited_child_does_nothing(guard: Guard) -> None:
@@ -24,6 +27,33 @@ async def test_second_close_of_an_exited_child_does_nothing(guard: Guard) -> Non
 
     await upstream.close()
     await upstream.close()
+
+
+BATCHING = """
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" in message:
+        version = {"protocolVersion": "2025-03-26", "capabilities": {}, "method": message["method"]}
+        answer = {"jsonrpc": "2.0", "id": message["id"], "result": version}
+        end = "" if message["method"] == "last" else "\\n"
+        print(json.dumps([{"jsonrpc": "2.0", "method": "n"}, answer]), end=end, flush=True)
+        if not end:
+            break
+"""
+
+
+async def test_batches_of_a_child_are_read(guard: Guard) -> None:
+    transport = StdioTransport(sys.executable, ("-c", BATCHING), ())
+    upstream = StdioUpstream(transport, FakeGroup(server("a")), guard)
+    try:
+        await upstream.open(WITHIN, skip_probe=True)
+        assert upstream.agreed.version == "2025-03-26"
+        for method in ("one", "last"):
+            answer = await upstream.request(method, b"", Options(WITHIN))
+            assert json.loads(answer)["method"] == method
+    finally:
+        await upstream.close()
 
 
 @pytest.mark.parametrize(

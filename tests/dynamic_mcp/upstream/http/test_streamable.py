@@ -489,6 +489,27 @@ async def test_answer_in_an_array_is_found(tmp_path: Path) -> None:
         assert upstream.events.methods == ["notifications/x"]
 
 
+async def test_batch_in_an_event_is_read(tmp_path: Path) -> None:
+    server = Server()
+
+    async def batch(request: Request) -> None:
+        messages = [
+            {"jsonrpc": "2.0", "method": "notifications/x"},
+            {"jsonrpc": "2.0", **result(request, "no", 99)},
+            {"jsonrpc": "2.0", **result(request, "batched")},
+            {"jsonrpc": "2.0", "method": "notifications/y"},
+        ]
+        request.begin()
+        request.event(json.dumps(messages[:1]).encode())
+        request.event(json.dumps(messages[1:]).encode())
+
+    async with connected(tmp_path, server) as upstream:
+        server.on[CALL] = batch
+
+        assert await upstream.call() == "batched"
+        assert upstream.events.methods == ["notifications/x", "notifications/y"]
+
+
 @pytest.mark.parametrize("form", ["json", "sse"])
 async def test_oversized_answer_fails_its_call_before_its_end(tmp_path: Path, form: str) -> None:
     server = Server()
