@@ -11,7 +11,7 @@ from itertools import zip_longest
 import httpx
 
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.http_proxy import proxy_for
+from dynamic_mcp.http_proxy import OTHER_PROXY, is_http, proxy_for
 from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.tls import trust_store
 
@@ -56,10 +56,12 @@ class JudgedTransport(httpx.AsyncBaseTransport):
             await transport.aclose()
 
     def _through(self, proxy: str) -> httpx.AsyncHTTPTransport:
+        if not is_http(proxy):
+            raise UpstreamFailed(OTHER_PROXY)
         if proxy not in self._proxied:
             try:
                 self._proxied[proxy] = httpx.AsyncHTTPTransport(verify=trust_store(), proxy=proxy)
-            except (ImportError, ValueError, httpx.InvalidURL):
+            except (ValueError, httpx.InvalidURL):
                 raise UpstreamFailed(
                     "the proxy that the environment names cannot be used for signing in"
                 ) from None

@@ -474,10 +474,20 @@ async def test_new_tokens_are_stored_even_if_the_lock_is_held(
     assert kept.access_token == f"{ACCESS}-1"
 
 
-async def test_unusable_proxy_is_a_failure_of_the_server(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALL_PROXY", f"gopher://user:{KEY}@proxy.test:1")
+@pytest.mark.parametrize(
+    ("proxy", "reason"),
+    [
+        (f"socks5://user:{KEY}@proxy.test:1", "neither http:// nor https://"),
+        (f"gopher://user:{KEY}@proxy.test:1", "neither http:// nor https://"),
+        (f"http://user:{KEY}@proxy.test:port", "cannot be used for signing in"),
+    ],
+)
+async def test_unusable_proxy_is_a_failure_of_the_server(
+    make: Make, monkeypatch: pytest.MonkeyPatch, proxy: str, reason: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
 
-    with pytest.raises(UpstreamFailed, match="the proxy that the environment names") as raised:
+    with pytest.raises(UpstreamFailed, match=reason) as raised:
         await make().sign_in(NEED)
     assert KEY not in str(raised.value)
 
