@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.protocol.jsonrpc import one_line
 from dynamic_mcp.protocol.numbers import with_valid_numbers
 from dynamic_mcp.protocol.pieces import Part
 from dynamic_mcp.protocol.surrogates import MAX_ESCAPES, count_escapes, without_lone_surrogates
@@ -253,13 +254,6 @@ class Scan:
                 member[-1] = before[0], offset + end
             else:
                 member.append((offset + start, offset + end))
-
-
-def one_line(text: bytes) -> bytes:
-    """A valid text with spaces in place of its line ends."""
-    if b"\n" in text or b"\r" in text:
-        return text.replace(b"\n", b" ").replace(b"\r", b" ")
-    return text
 
 
 def _without_escapes(text: bytes) -> bytes:
