@@ -160,6 +160,9 @@ class Pool:
         self.since[group] = time.time()
         if self._level is not None:
             self._tasks.start(send_level(group, self._level))
+        self.suspect_lists(group)
+
+    def suspect_lists(self, group: Group) -> None:
         for relay in self._relays():
             relay.suspect_lists(group)
 

@@ -131,7 +131,6 @@ class Relay:
         self.suspect_lists(group)
 
     def suspect_lists(self, group: Group) -> None:
-        """Note that the lists of this group may have changed."""
         for method, kind in _RELAYED_CHANGES.items():
             if self._shows(group, kind):
                 self.changes.suspect(method)

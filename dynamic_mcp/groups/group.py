@@ -16,8 +16,9 @@ from dynamic_mcp.config.model import Server
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.groups.in_flight import InFlight
 from dynamic_mcp.groups.listener import GroupListener
-from dynamic_mcp.groups.listing import TOOLS, Doubt, Kind, Listing, announces_changes, list_all
+from dynamic_mcp.groups.listing import CHANGED, TOOLS, Doubt, Kind, Listing, announces_changes, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
+from dynamic_mcp.groups.notification_stream import ACKNOWLEDGED
 from dynamic_mcp.groups.oddities import Oddities
 from dynamic_mcp.groups.owner import UpstreamOwner
 from dynamic_mcp.groups.signing_in import WAITS, SigningIn
@@ -53,7 +54,7 @@ class Group:
         self.switched_off_by = self._listings.switched_off_by
         self.on_oddity = Oddities(server.name).report
         self._subscriptions = ResourceSubscriptions(
-            server.name, self.connected, lambda: self.server.timeouts.resources
+            server.name, self.connected, lambda: self.server.timeouts.resources, self._doubt_lists
         )
         self._owner = UpstreamOwner(
             lambda: self.server,
@@ -129,11 +130,17 @@ class Group:
                 lambda: self._tracked(self._list(upstream, kind)),
                 self.timeout(kind) if timeout is None else timeout,
                 anew=doubt is Doubt.MISSING
-                or (doubt is Doubt.ASKED and not announces_changes(upstream, kind)),
+                or (doubt is Doubt.ASKED and not self._hears_of_changes(upstream, kind)),
                 last_will_do=doubt is Doubt.NONE,
             )
         except UpstreamTimeout as error:
             raise self._explained(error, kind) from None
+
+    def _hears_of_changes(self, upstream: Upstream, kind: Kind) -> bool:
+        """Whether a change of this list since the last listing would be known."""
+        return announces_changes(upstream, kind) and (
+            not upstream.modern or self._subscriptions.hear_of(kind)
+        )
 
     async def _list(self, upstream: Upstream, kind: Kind) -> Listing:
         """List one kind. Only the tools are worth a sign-in, because a client lists the others of every group."""
@@ -274,6 +281,13 @@ class Group:
             await self.in_flight.none_left()
         self._state.end("its definition in the configuration was changed")
 
+    def _doubt_lists(self) -> None:
+        """Use no list of before, because the upstream announced no change until now."""
+        for method, kinds in CHANGED.items():
+            if self.upstream is not None and announces_changes(self.upstream, kinds[0]):
+                self._listings.invalidate(method)
+        self._listener.suspect_lists(self)
+
     # Messages that the upstream begins (``upstream.base.Events``)
 
     def capabilities(self) -> bytes:
@@ -284,6 +298,8 @@ class Group:
 
     def on_notification(self, message: Message) -> None:
         self._listings.invalidate(message.method or "")
+        if message.method == ACKNOWLEDGED:
+            self._subscriptions.take_acknowledgement(message.params)
         self._listener.on_notification(self, message)
 
     async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:

@@ -26,6 +26,10 @@ class GroupListener(Protocol[G]):
         """Note that the group is connected, for the first time or again."""
         ...
 
+    def suspect_lists(self, group: G) -> None:
+        """Note that the lists of the group may have changed."""
+        ...
+
     def on_notification(self, group: G, message: Message) -> None:
         """Take a notification of the group's upstream. The group itself has handled it already."""
         ...

@@ -1,18 +1,20 @@
 """The subscriptions to one upstream: changed lists, and the resources that clients subscribed to.
 
 The subscriptions outlive the connection: each new connection makes them again. A legacy upstream gets one request for each resource. A
-modern upstream gets one open request for everything, which a change replaces (MCP 2026-07-28, basic/patterns/subscriptions).
+modern upstream has one stream for the lists and one for all resources (``notification_stream``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import anyio
 import msgspec
 from anyio.abc import TaskGroup
+from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError, UpstreamTimeout
+from dynamic_mcp.groups.listing import Kind
+from dynamic_mcp.groups.notification_stream import NotificationStream
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.upstream.base import Options, Upstream
 
@@ -20,19 +22,29 @@ _FEATURES = ("tools", "resources", "prompts")
 
 
 class ResourceSubscriptions:
-    """The subscriptions of one group. ``connected`` waits for its upstream; ``timeout`` gives the seconds for one request."""
+    """The subscriptions of one group. ``connected`` waits for its upstream; ``timeout`` gives the seconds for one request.
+
+    ``on_hearing`` is called when a modern upstream begins to announce changes of its lists. It told of none before.
+    """
 
     def __init__(
-        self, group: str, connected: Callable[[], Awaitable[Upstream]], timeout: Callable[[], float]
+        self,
+        group: str,
+        connected: Callable[[], Awaitable[Upstream]],
+        timeout: Callable[[], float],
+        on_hearing: Callable[[], None],
     ) -> None:
         #: who wants the updates of each resource: a session, or an open listen request
         self.holders: dict[str, set[object]] = {}
         self._group = group
         self._connected = connected
         self._timeout = timeout
+        self._on_hearing = on_hearing
         #: runs background work while the upstream is connected
         self._tasks: TaskGroup | None = None
-        self._listening: anyio.CancelScope | None = None
+        #: the stream for the lists of a modern upstream, and the streams for the resources: the newest one, and one that it replaces
+        self._lists: NotificationStream | None = None
+        self._updates: list[NotificationStream] = []
 
     def has(self, uri: str, holder: object) -> bool:
         """Whether this holder has the subscription to a resource."""
@@ -51,7 +63,7 @@ class ResourceSubscriptions:
             if is_new:
                 self._drop(uri, holder)
             raise
-        self._restart_listening(upstream)
+        self._replace_updates(upstream)
 
     async def unsubscribe(self, uri: str, holder: object) -> None:
         """End ``subscribe``. The upstream hears of it after the last holder. Raises UpstreamError."""
@@ -88,22 +100,38 @@ class ResourceSubscriptions:
             return
         if not upstream.modern:
             await self._request(upstream, "resources/unsubscribe", uri)
-        self._restart_listening(upstream)
+        self._replace_updates(upstream)
 
     def begin(self, upstream: Upstream, tasks: TaskGroup) -> None:
         """Send all subscriptions to a connected upstream. ``tasks`` ends with the connection."""
         self._tasks = tasks
+        if upstream.modern:
+            features = [name for name in _FEATURES if name in upstream.agreed.capabilities]
+            if features:
+                wanted = {f"{name}ListChanged": True for name in features}
+                self._lists = NotificationStream(self._group, upstream, wanted, self._on_hearing)
+                self._in_background(self._lists.run)
         self.restore(upstream)
 
     def restore(self, upstream: Upstream) -> None:
-        """Send all subscriptions again."""
-        self._restart_listening(upstream)
+        """Subscribe to all resources again."""
+        self._replace_updates(upstream)
         if self.holders and not upstream.modern:
             self._in_background(lambda: self._subscribe_all(upstream))
 
     def end(self) -> None:
         """Stop, because the connection and its task group are gone."""
-        self._tasks = self._listening = None
+        self._tasks = self._lists = None
+        self._updates.clear()
+
+    def hear_of(self, kind: Kind) -> bool:
+        """Whether a modern upstream announces a change of this list now."""
+        return self._lists is not None and self._lists.hears_of(kind.feature)
+
+    def take_acknowledgement(self, params: Raw) -> None:
+        """Note that a modern upstream has acknowledged one of the streams."""
+        for stream in (*self._updates, *([] if self._lists is None else [self._lists])):
+            stream.take_acknowledgement(params)
 
     async def _subscribe_all(self, upstream: Upstream) -> None:
         for uri in sorted(self.holders):
@@ -115,39 +143,35 @@ class ResourceSubscriptions:
         except UpstreamTimeout as error:
             raise error.by(self._group, "resources") from None
 
-    def _restart_listening(self, upstream: Upstream) -> None:
+    def _replace_updates(self, upstream: Upstream) -> None:
+        """Open a stream for the resources of now. The previous one stays open until then, so no update is lost between them."""
         if not upstream.modern:
             return
-        before = self._listening
-        self._listening = self._in_background(lambda: self._listen(upstream))
-        if before is not None:
-            before.cancel()
-
-    async def _listen(self, upstream: Upstream) -> None:
-        listen_filter: dict[str, object] = {
-            f"{name}ListChanged": True for name in _FEATURES if name in upstream.agreed.capabilities
-        }
+        for stream in self._updates:
+            if not (stream.is_open and self.holders):
+                stream.scope.cancel()
+        self._updates = [stream for stream in self._updates if not stream.scope.cancel_called]
         if self.holders:
-            listen_filter["resourceSubscriptions"] = sorted(self.holders)
-        if listen_filter:
-            params = msgspec.json.encode({"notifications": listen_filter})
-            await upstream.request("subscriptions/listen", params, Options(None))
+            wanted = {"resourceSubscriptions": sorted(self.holders)}
+            new = NotificationStream(self._group, upstream, wanted, lambda: self._end_updates_before(new))
+            self._updates.append(new)
+            self._in_background(new.run)
 
-    def _in_background(self, work: Callable[[], Awaitable[object]]) -> anyio.CancelScope | None:
+    def _end_updates_before(self, stream: NotificationStream) -> None:
+        while self._updates and self._updates[0] is not stream:
+            self._updates.pop(0).scope.cancel()
+
+    def _in_background(self, work: Callable[[], Awaitable[object]]) -> None:
         """Start work that ends with the connection at the latest; without a connection, start nothing."""
-        if self._tasks is None:
-            return None
-        scope = anyio.CancelScope()
 
         async def quietly() -> None:
-            with scope:
-                try:
-                    await work()
-                except UpstreamError as error:
-                    log.debug("group %s: %s", self._group, error)
-                except Exception as error:
-                    # An unexpected error must not end the connection.
-                    report_bug(f"group {self._group}", error)
+            try:
+                await work()
+            except UpstreamError as error:
+                log.debug("group %s: %s", self._group, error)
+            except Exception as error:
+                # An unexpected error must not end the connection.
+                report_bug(f"group {self._group}", error)
 
-        self._tasks.start_soon(quietly)
-        return scope
+        if self._tasks is not None:
+            self._tasks.start_soon(quietly)

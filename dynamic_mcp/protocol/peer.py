@@ -21,6 +21,7 @@ from dynamic_mcp.errors import TooLarge, UpstreamError, UpstreamFailed, Upstream
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, jsonrpc, large, progress
 from dynamic_mcp.protocol.callers import Callers
+from dynamic_mcp.protocol.cancellation import CANCELLED_BY_RECEIVER, cancelled_id
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
 from dynamic_mcp.protocol.junk import JunkCount
 from dynamic_mcp.protocol.pending import NEVER, OnProgress, OnRequest, Pending, QuestionClocks
@@ -177,8 +178,8 @@ class Peer:
                 self._silence.heard()
         elif message.method == "notifications/progress":
             self._take_progress(message.params)
-        elif message.method == "notifications/cancelled" and self._serving.has_any:
-            self._serving.cancel(message.params)
+        elif message.method == "notifications/cancelled":
+            self._take_cancellation(message.params)
         else:
             self._on_notification(message)
         return True
@@ -256,6 +257,13 @@ class Peer:
             return False
         pending.future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.reason}"))
         return True
+
+    def _take_cancellation(self, params: Raw) -> None:
+        id = cancelled_id(params)
+        if not self._serving.cancel(id) and (number := answers.whole_number(id)) is not None:
+            pending = self._pending.get(number)
+            if pending is not None and pending.method in CANCELLED_BY_RECEIVER:
+                self.fail(number, UpstreamFailed("it cancelled the request"))
 
     def _take_progress(self, params: Raw) -> None:
         if progress.deliver(params, self._pending, self._loop.time()):

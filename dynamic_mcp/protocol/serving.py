@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-import msgspec
-from msgspec import Raw
-
 from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.callers import Callers
@@ -18,13 +15,6 @@ from dynamic_mcp.wording import cut
 #: Requests at once, and their bytes. A single larger one is allowed.
 MAX_SERVING = 64
 MAX_SERVING_BYTES = 16 << 20
-
-
-class _Cancellation(msgspec.Struct):
-    id: Raw = msgspec.field(name="requestId")
-
-
-_decode_cancellation = msgspec.json.Decoder(_Cancellation).decode
 
 
 class Serving:
@@ -42,11 +32,6 @@ class Serving:
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
         self._bytes = 0
         self._is_closed = False
-
-    @property
-    def has_any(self) -> bool:
-        """Whether a request is still being answered."""
-        return bool(self._tasks)
 
     def take(self, message: Message, within: int | None, callers: Callers) -> bool:
         """Answer a request, now or later; false if it has its answer now. ``within`` is the own request that it belongs to, if known."""
@@ -72,14 +57,10 @@ class Serving:
             return True
         return False
 
-    def cancel(self, params: Raw) -> None:
-        """Cancel the request that the params of ``notifications/cancelled`` name, if it is still being answered."""
-        try:
-            id = _decode_cancellation(params).id
-        except msgspec.DecodeError:
-            return
-        if (task := self._tasks.get(bytes(id))) is not None:
-            task.cancel()
+    def cancel(self, id: bytes) -> bool:
+        """Cancel the request with this id, if it is still being answered; whether it was."""
+        task = self._tasks.get(id)
+        return task is not None and task.cancel()
 
     def close(self) -> None:
         """Cancel every request, and send no further answer."""

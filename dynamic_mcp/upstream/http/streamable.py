@@ -160,7 +160,12 @@ class StreamableHttpUpstream(HttpUpstream):
         """Send one POST and deliver its answer. Raises UpstreamFailed."""
         headers = self._session.message_headers(message)
         async with self._client.request(
-            "POST", headers, message.line.rstrip(), may_sign_in=self._may_sign_in(message.method)
+            "POST",
+            headers,
+            message.line.rstrip(),
+            # It is repeated for ever, and a renewal for each attempt would use up tokens that work for calls.
+            may_renew=message.method != "subscriptions/listen",
+            may_sign_in=self._may_sign_in(message.method),
         ) as reply:
             if message.method == "initialize" and reply.status < 400:
                 self._session.id = reply.header(SESSION)

@@ -300,6 +300,23 @@ async def test_cancel_after_the_answer_sends_nothing() -> None:
     assert wire.cancelled == []
 
 
+async def test_other_side_can_cancel_a_listen_request_and_no_other() -> None:
+    """A server on stdio ends a subscription that way (MCP 2026-07-28, basic/patterns/cancellation)."""
+    wire = Wire()
+    listening, listening_id = await wire.started("subscriptions/listen")
+    call, call_id = await wire.started("tools/call")
+    for id in (listening_id, call_id, f'"{listening_id}"', "null", "99"):
+        params = f'{{"requestId":{id}}}'
+        wire.peer.receive(
+            f'{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}'.encode()
+        )
+    with pytest.raises(UpstreamFailed, match="cancelled the request"):
+        await listening
+    wire.answer(call_id, '{"a":1}')
+    assert await call == b'{"a":1}'
+    assert wire.cancelled == []
+
+
 async def test_close_fails_pending_and_later_calls_and_sends_nothing() -> None:
     wire = Wire()
     tasks = [(await wire.started())[0] for _ in range(3)]

@@ -747,6 +747,30 @@ async def test_refusal_that_may_pass_does_not_end_the_server_s_own_stream(
     assert asked == ([status] if status in (401, 403) else [])
 
 
+async def test_refused_listen_request_uses_up_no_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(modern=True)
+    asked: list[int] = []
+
+    async def handle_refusal(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:
+        asked.append(status)
+        return False
+
+    async def refuse(request: Request) -> None:
+        request.answer(401)
+
+    server.on |= {"subscriptions/listen": refuse, CALL: refuse}
+    monkeypatch.setattr(Authorization, "handle_refusal", handle_refusal)
+    async with connected(tmp_path, server) as upstream:
+        with pytest.raises(HttpStatus):
+            await upstream.upstream.request("subscriptions/listen", b"{}", Options(None))
+        assert asked == []
+        with pytest.raises(HttpStatus):
+            await upstream.call()
+        assert asked == [401]
+
+
 async def test_token_that_cannot_be_renewed_now_does_not_end_the_server_s_own_stream(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
