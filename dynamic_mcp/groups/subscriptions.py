@@ -40,6 +40,8 @@ class ResourceSubscriptions:
         self._connected = connected
         self._timeout = timeout
         self._on_hearing = on_hearing
+        #: has taken over the holders, because its group replaced this one
+        self._successor: ResourceSubscriptions | None = None
         #: runs background work while the upstream is connected
         self._tasks: TaskGroup | None = None
         #: the stream for the lists of a modern upstream, and the streams for the resources: the newest one, and one that it replaces
@@ -53,17 +55,25 @@ class ResourceSubscriptions:
     async def subscribe(self, uri: str, holder: object) -> None:
         """Subscribe a holder to updates of a resource. Raises UpstreamError."""
         upstream = await self._connected()
+        if self._successor is not None:
+            await self._successor.subscribe(uri, holder)
+            return
         is_new = not self.has(uri, holder)
         # Before the answer comes, so that the last other holder does not end the new subscription meanwhile.
         self.holders.setdefault(uri, set()).add(holder)
         try:
             if not upstream.modern:
                 await self._request(upstream, "resources/subscribe", uri)
-        except BaseException:
+        except BaseException as error:
+            current = self._current
             if is_new:
-                self._drop(uri, holder)
-            raise
-        self._replace_updates(upstream)
+                current._drop(uri, holder)
+            if current is self or not isinstance(error, UpstreamError):
+                raise
+            # This upstream ends soon, so its refusal means nothing.
+            await current.subscribe(uri, holder)
+        else:
+            self._replace_updates(upstream)
 
     async def unsubscribe(self, uri: str, holder: object) -> None:
         """End ``subscribe``. The upstream hears of it after the last holder. Raises UpstreamError."""
@@ -83,9 +93,14 @@ class ResourceSubscriptions:
             self.unsubscribe_later(uri, holder)
 
     def inherit(self, other: ResourceSubscriptions) -> None:
-        """Take over all holders of a predecessor."""
+        """Take over all holders of a predecessor, and the requests that it has not answered yet."""
+        other._successor = self
         for uri, holders in other.holders.items():
             self.holders.setdefault(uri, set()).update(holders)
+
+    @property
+    def _current(self) -> ResourceSubscriptions:
+        return self if self._successor is None else self._successor._current
 
     def _drop(self, uri: str, holder: object) -> None:
         holders = self.holders.get(uri, set())
@@ -96,11 +111,17 @@ class ResourceSubscriptions:
     async def _end(self, uri: str) -> None:
         """Tell the upstream that no holder is left."""
         upstream = await self._connected()
-        if uri in self.holders:
+        if uri in self.holders or self._successor is not None:
+            # The upstream of the successor got no such subscription.
             return
-        if not upstream.modern:
-            await self._request(upstream, "resources/unsubscribe", uri)
-        self._replace_updates(upstream)
+        try:
+            if not upstream.modern:
+                await self._request(upstream, "resources/unsubscribe", uri)
+        except UpstreamError:
+            if self._successor is None:
+                raise
+        else:
+            self._replace_updates(upstream)
 
     def begin(self, upstream: Upstream, tasks: TaskGroup) -> None:
         """Send all subscriptions to a connected upstream. ``tasks`` ends with the connection."""
@@ -134,8 +155,16 @@ class ResourceSubscriptions:
             stream.take_acknowledgement(params)
 
     async def _subscribe_all(self, upstream: Upstream) -> None:
-        for uri in sorted(self.holders):
-            await self._request(upstream, "resources/subscribe", uri)
+        uris, refusals = sorted(self.holders), []
+        for uri in uris:
+            if uri in self.holders:
+                try:
+                    await self._request(upstream, "resources/subscribe", uri)
+                except UpstreamError as error:
+                    refusals.append(error)
+        if refusals:
+            text = "group %s: clients miss updates, because %d of %d subscriptions could not be restored: %s"
+            log.warning(text, self._group, len(refusals), len(uris), refusals[0])
 
     async def _request(self, upstream: Upstream, method: str, uri: str) -> None:
         try:
@@ -145,7 +174,7 @@ class ResourceSubscriptions:
 
     def _replace_updates(self, upstream: Upstream) -> None:
         """Open a stream for the resources of now. The previous one stays open until then, so no update is lost between them."""
-        if not upstream.modern:
+        if not upstream.modern or self._successor is not None:
             return
         for stream in self._updates:
             if not (stream.is_open and self.holders):

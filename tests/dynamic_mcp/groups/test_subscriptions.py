@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamGone, UpstreamRefused
+from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
@@ -47,7 +47,7 @@ class Server(FakeUpstream):
         self.version = 1
         self.listings = 0
         self.streams: list[Stream] = []
-        #: why it refuses requests with these URIs, and any listen request
+        #: why it refuses the subscriptions to these URIs
         self.refusals: dict[str, UpstreamError] = {}
         self.death: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
         self._events = events
@@ -62,8 +62,6 @@ class Server(FakeUpstream):
             stream = Stream(len(self.requests), json.loads(params)["notifications"])
             options.on_id(stream.id)
             self.streams.append(stream)
-            if LISTEN in self.refusals:
-                raise self.refusals[LISTEN]
             try:
                 return await stream.end
             finally:
@@ -99,6 +97,8 @@ class Running(NoConnector):
     def __init__(self, *, modern: bool) -> None:
         self._modern = modern
         self.servers: list[Server] = []
+        #: those of the next server
+        self.refusals: dict[str, UpstreamError] = {}
         self.session = ClientSession(lambda line: None)
         self.groups: dict[str, Group] = {}
         self.relay = Relay(self.session, self.groups)
@@ -106,6 +106,7 @@ class Running(NoConnector):
 
     def connect(self, events: Events) -> Upstream:
         self.servers.append(Server(events, modern=self._modern))
+        self.server.refusals = self.refusals
         return self.servers[-1]
 
     @property
@@ -280,3 +281,39 @@ async def test_stream_survives_a_restart_of_the_server() -> None:
         assert {"resourceSubscriptions": ["x://1"]} in wanted
         assert {"toolsListChanged": True, "resourcesListChanged": True} in wanted
         assert all(stream.end.done() for stream in old.streams)
+
+
+# The resources of a legacy server
+
+
+async def test_refused_resource_does_not_stop_the_others_after_a_restart(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(modern=False) as proxy:
+        for uri in ("x://1", "x://2", "x://3", "x://4"):
+            await proxy.group.subscriptions.subscribe(uri, "one")
+        proxy.refusals = {
+            "x://1": UpstreamRefused(b'{"code":-32602,"message":"gone"}'),
+            "x://3": UpstreamTimeout("no answer within 10 s"),
+        }
+        proxy.server.death.set_result(UpstreamGone("it ended"))
+        await skip(LONG)
+        await eventually(lambda: len(proxy.servers) == 2, "the new connection")
+        await eventually(lambda: len(proxy.server.subscribed()) == 4, "all subscriptions")
+        await eventually(lambda: "2 of 4 subscriptions" in caplog.text, "the warning")
+        assert caplog.text.count("x://") == 0
+        assert [record.levelname for record in caplog.records if "subscriptions" in record.message] == [
+            "WARNING"
+        ]
+
+
+async def test_subscription_that_ended_meanwhile_is_not_restored() -> None:
+    async with running(modern=False) as proxy:
+        for uri in ("x://1", "x://2"):
+            await proxy.group.subscriptions.subscribe(uri, "one")
+        old = proxy.server
+        proxy.group.subscriptions.restore(old)
+        proxy.group.subscriptions.holders.pop("x://2")
+        await eventually(lambda: len(old.subscribed()) == 3, "the restored subscription")
+        await skip(0.0)
+        assert old.subscribed() == ["x://1", "x://2", "x://1"]

@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from dynamic_mcp.config.diff import diff
 from dynamic_mcp.config.model import Config, Features, Server, StdioTransport, Timeouts
-from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone, UpstreamRefused
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
@@ -53,6 +53,8 @@ class FakeConnection(FakeUpstream):
         self.may_open.set()
         #: why it cannot open
         self.failure: UpstreamFailed | None = None
+        #: why it refuses every request but those for lists
+        self.refusal: UpstreamRefused | None = None
         #: connections that must close before this one can open, as if they held the same port
         self.rivals: list[FakeConnection] = []
         self.closed = False
@@ -71,6 +73,8 @@ class FakeConnection(FakeUpstream):
             kind, entry = method.split("/")[0], f"{self.name}-{self.command}"
             return json.dumps({kind: [{"name": entry, "uri": f"x://{entry}"}]}).encode()
         self.requests.append((method, params))
+        if self.refusal is not None:
+            raise self.refusal
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pending.add(future)
         if self.answer is not None:
@@ -382,6 +386,62 @@ async def test_replacement_takes_over_the_subscriptions() -> None:
         other = proxy.connection("a", "other")
         await eventually(lambda: other.requests, "the subscription")
         assert other.requests == [("resources/subscribe", b'{"uri":"mock:///x"}')]
+
+
+async def test_subscription_that_waits_for_the_old_group_goes_to_the_replacement() -> None:
+    async with running() as proxy:
+        proxy.held_commands.add("one")
+        proxy.apply(server("a"))
+        subscribing = asyncio.create_task(proxy.groups["a"].subscriptions.subscribe("mock:///x", proxy))
+        await anyio.lowlevel.checkpoint()
+        proxy.apply(server("a", "other"))
+        await asyncio.wait_for(subscribing, 5)
+        assert proxy.connection("a", "other").requests == [("resources/subscribe", b'{"uri":"mock:///x"}')]
+        assert proxy.groups["a"].subscriptions.has("mock:///x", proxy)
+
+
+async def test_subscription_in_flight_during_the_hand_over_goes_to_the_replacement() -> None:
+    async with running(server("a")) as proxy:
+        old = proxy.connection("a")
+        old.answer = None
+        subscribing = asyncio.create_task(proxy.groups["a"].subscriptions.subscribe("mock:///x", proxy))
+        await eventually(lambda: old.requests, "the request to the old one")
+        proxy.apply(server("a", "other"))
+        await asyncio.wait_for(subscribing, 5)
+        assert old.closed
+        other = proxy.connection("a", "other")
+        assert ("resources/subscribe", b'{"uri":"mock:///x"}') in other.requests
+        assert proxy.groups["a"].subscriptions.has("mock:///x", proxy)
+
+
+async def test_subscription_that_the_replacement_refuses_has_no_holder() -> None:
+    async with running(server("a")) as proxy:
+        old = proxy.connection("a")
+        old.answer = None
+        proxy.held_commands.add("other")
+        subscribing = asyncio.create_task(proxy.groups["a"].subscriptions.subscribe("mock:///x", proxy))
+        await eventually(lambda: old.requests, "the request to the old one")
+        proxy.apply(server("a", "other"))
+        await eventually(lambda: ("a", "other") in proxy.connections, "the new one starts")
+        other = proxy.connection("a", "other")
+        other.refusal = UpstreamRefused(b'{"code":-32602,"message":"no"}')
+        other.may_open.set()
+        with pytest.raises(UpstreamRefused):
+            await asyncio.wait_for(subscribing, 5)
+        assert proxy.groups["a"].subscriptions.holders == {}
+
+
+async def test_end_of_a_subscription_during_the_hand_over_holds() -> None:
+    async with running(server("a")) as proxy:
+        subscriptions = proxy.groups["a"].subscriptions
+        await subscriptions.subscribe("mock:///x", proxy)
+        proxy.connection("a").answer = None
+        ending = asyncio.create_task(subscriptions.unsubscribe("mock:///x", proxy))
+        await eventually(lambda: len(proxy.connection("a").requests) == 2, "the request to the old one")
+        proxy.apply(server("a", "other"))
+        await asyncio.wait_for(ending, 5)
+        assert proxy.connection("a", "other").requests == []
+        assert proxy.groups["a"].subscriptions.holders == {}
 
 
 async def test_new_groups_are_paused_too() -> None:
