@@ -302,6 +302,13 @@ class Group:
             self._subscriptions.take_acknowledgement(message.params)
         self._listener.on_notification(self, message)
 
+    def on_new_session(self) -> None:
+        for method in CHANGED:
+            self._listings.invalidate(method)
+        if self.upstream is not None:
+            self._subscriptions.restore(self.upstream)
+            self._listener.on_ready(self)
+
     async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
         return await self._listener.on_request(self, message, callers)
 

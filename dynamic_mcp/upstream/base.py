@@ -147,6 +147,10 @@ class Events(Protocol):
         """Let the client show the page to the user; false if it cannot."""
         ...
 
+    def on_new_session(self) -> None:
+        """Note that the server has begun again on this connection: it has no subscription, no log level, and perhaps other lists."""
+        ...
+
     def on_oddity(self, what: str) -> None:
         """Note what the server does against the protocol. The text contains nothing that the server sent."""
         ...
@@ -169,6 +173,9 @@ class NullEvents:
 
     def on_sign_in(self, page: SignInPage) -> bool:
         return False
+
+    def on_new_session(self) -> None:
+        """Drop it."""
 
     def on_oddity(self, what: str) -> None:
         """Drop it."""

@@ -300,11 +300,7 @@ class StreamableHttpUpstream(HttpUpstream):
         finally:
             self._renewal = None
         self._restart_listening()
-        for method in ("tools", "resources", "prompts"):
-            # The server may have restarted with other tools.
-            self._events.on_notification(
-                Message(jsonrpc="2.0", method=f"notifications/{method}/list_changed")
-            )
+        self._events.on_new_session()
 
     def _restart_listening(self) -> None:
         """Listen to the server's own stream of this session; event ids of an old session mean nothing in it."""

@@ -43,7 +43,9 @@ class Server(FakeUpstream):
 
     def __init__(self, events: Events, *, modern: bool) -> None:
         super().__init__(modern=modern)
-        self.agreed = Handshake({name: Raw(b'{"listChanged":true}') for name in ("tools", "resources")})
+        self.agreed = Handshake(
+            {name: Raw(b'{"listChanged":true}') for name in ("tools", "resources", "logging")}
+        )
         self.version = 1
         self.listings = 0
         self.streams: list[Stream] = []
@@ -317,3 +319,27 @@ async def test_subscription_that_ended_meanwhile_is_not_restored() -> None:
         await eventually(lambda: len(old.subscribed()) == 3, "the restored subscription")
         await skip(0.0)
         assert old.subscribed() == ["x://1", "x://2", "x://1"]
+
+
+async def test_new_session_gets_the_subscriptions_and_the_log_level() -> None:
+    async with running(modern=False) as proxy:
+        await proxy.group.subscriptions.subscribe("x://1", "one")
+        assert await proxy.tools() == ["v1"]
+        proxy.session.level = "error"
+        proxy.server.requests.clear()
+        proxy.server.version = 2
+
+        proxy.group.on_new_session()
+        expected = [("logging/setLevel", b'{"level":"error"}'), ("resources/subscribe", b'{"uri":"x://1"}')]
+        await eventually(lambda: sorted(proxy.server.requests) == expected, "the requests of the new session")
+        assert list(await proxy.group.listing(TOOLS)) == ["v2"]
+
+
+async def test_restart_gets_the_log_level() -> None:
+    async with running(modern=False) as proxy:
+        proxy.session.level = "error"
+        proxy.server.death.set_result(UpstreamGone("it ended"))
+        await skip(LONG)
+        await eventually(lambda: len(proxy.servers) == 2, "the new connection")
+        await eventually(lambda: proxy.server.requests, "the level")
+        assert proxy.server.requests == [("logging/setLevel", b'{"level":"error"}')]

@@ -14,6 +14,7 @@ class RecordedEvents:
 
     def __init__(self) -> None:
         self.methods: list[str | None] = []
+        self.new_sessions = 0
 
     def capabilities(self) -> bytes:
         return b"{}"
@@ -29,6 +30,9 @@ class RecordedEvents:
 
     def on_sign_in(self, page: SignInPage) -> bool:
         return False
+
+    def on_new_session(self) -> None:
+        self.new_sessions += 1
 
     def on_oddity(self, what: str) -> None:
         return None

@@ -172,6 +172,9 @@ class NullEvents:
     def on_sign_in(self, page: SignInPage) -> bool:
         return False
 
+    def on_new_session(self) -> None:
+        return None
+
     def on_oddity(self, what: str) -> None:
         return None
 

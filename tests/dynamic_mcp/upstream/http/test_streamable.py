@@ -276,7 +276,7 @@ async def test_new_session_opens_its_own_stream(tmp_path: Path) -> None:
         streams = [request for request in upstream.site.requests if request.method == "GET"]
 
     assert ["last-event-id" in request.headers for request in streams] == [False, False]
-    assert "notifications/tools/list_changed" in upstream.events.methods
+    assert upstream.events.new_sessions == 1
     assert sorted(ended) == ["s0", "s2"]
 
 
