@@ -140,7 +140,7 @@ class Relay:
         if method == "notifications/message":
             self._log(group, message)
         elif method == UPDATED:
-            self._updated(group, message.params)
+            self._updated(group, message)
         elif method == "notifications/elicitation/complete":
             if self._allows(group, message) and self._session.elicitations.complete(group, message.params):
                 self._session.notify(method, _members(message.params))
@@ -189,22 +189,27 @@ class Relay:
             if listener.wants(method):
                 listener.notify(method)
 
-    def _updated(self, group: Group, params: Raw) -> None:
-        """Pass on the update of a resource, if this group has the subscription to it."""
+    def _updated(self, group: Group, message: Message) -> None:
+        """Pass on the update of a resource, if this group has the subscription to it, or to one that contains it."""
+        params, subscriptions = message.params, group.subscriptions
         try:
             uri = msgspec.json.decode(params, type=_UpdatedParams).uri
         except msgspec.DecodeError:
             return
-        if memoryview(params).nbytes > _MAX_UPDATE or uri not in group.subscriptions.holders:
+        if memoryview(params).nbytes > _MAX_UPDATE or not subscriptions.covers(uri):
+            return
+        # The clients bound the number of URIs with a subscription, and nothing that of the resources within them.
+        if uri not in subscriptions.holders and not self._allows(group, message):
             return
         encoded = _members(params, without="_meta")
         self._merger.put((UPDATED, group.name, uri), lambda: self._update_now(group, uri, encoded))
 
     def _update_now(self, group: Group, uri: str, encoded: bytes) -> None:
-        if group.subscriptions.has(uri, self._session):
+        holders = group.subscriptions.holders_of(uri)
+        if self._session in holders:
             self._session.notify(UPDATED, encoded)
         for listener in self.listeners:
-            if group.subscriptions.has(uri, listener.holder):
+            if listener.holder in holders:
                 listener.notify(UPDATED, encoded)
 
     def _log(self, group: Group, message: Message) -> None:

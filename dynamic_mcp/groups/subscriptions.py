@@ -52,6 +52,16 @@ class ResourceSubscriptions:
         """Whether this holder has the subscription to a resource."""
         return holder in self.holders.get(uri, ())
 
+    def covers(self, uri: str) -> bool:
+        """Whether there is a subscription to a resource, or to one that contains it."""
+        return uri in self.holders or any(_contains(parent, uri) for parent in self.holders)
+
+    def holders_of(self, uri: str) -> set[object]:
+        """The holders of these subscriptions."""
+        return {
+            holder for parent, holders in self.holders.items() if _contains(parent, uri) for holder in holders
+        }
+
     async def subscribe(self, uri: str, holder: object) -> None:
         """Subscribe a holder to updates of a resource. Raises UpstreamError."""
         upstream = await self._connected()
@@ -204,3 +214,13 @@ class ResourceSubscriptions:
 
         if self._tasks is not None:
             self._tasks.start_soon(quietly)
+
+
+def _contains(parent: str, uri: str) -> bool:
+    """Whether a resource is another one, or lies within it: its path goes on, or it has a query or a fragment.
+
+    A server may name such a sub-resource in the update of a resource (MCP 2025-11-25, schema, ``ResourceUpdatedNotification``).
+    """
+    return uri.startswith(parent) and (
+        uri == parent or parent.endswith("/") or uri[len(parent)] in ("/", "?", "#")
+    )

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
 from dynamic_mcp.frontend import attribution as module
+from dynamic_mcp.frontend import storms
 from dynamic_mcp.frontend.attribution import Elicitations, attributed, attributed_refusal, attributed_result
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.session import ClientSession
@@ -166,6 +167,42 @@ async def test_an_update_counts_from_the_group_of_the_subscription() -> None:
     client.notify(client.bank, UPDATED, '{"uri":"x://9","uri":"x://1","_meta":{},"more":1}')
     assert client.heard == [{"uri": "x://1", "more": 1}]
     assert client.lines[0].count(b'"uri"') == 1
+
+
+@pytest.mark.parametrize(
+    ("subscribed", "updated"),
+    [("x://1", "x://1/a/b"), ("x://1", "x://1#a"), ("x://1", "x://1?a"), ("x://1/", "x://1/a")],
+)
+async def test_an_update_within_a_subscribed_resource_reaches_the_subscriber_once(
+    subscribed: str, updated: str
+) -> None:
+    client = Relayed()
+    client.bank.subscriptions.holders |= {subscribed: {client.session}, updated[:-1]: {client.session}}
+    client.notify(client.bank, UPDATED, json.dumps({"uri": updated}))
+    assert client.heard == [{"uri": updated}]
+
+
+async def test_an_update_beside_a_subscribed_resource_counts_for_nothing() -> None:
+    client = Relayed()
+    client.bank.subscriptions.holders["x://1/a"] = {client.session}
+    client.bank.subscriptions.holders["x://2"] = {object()}
+    for uri in ("x://1", "x://1/", "x://1/ab", "y://1/a", "x://1/A/b", "x://2/a", ""):
+        client.notify(client.bank, UPDATED, json.dumps({"uri": uri}))
+    client.notify(client.evil, UPDATED, '{"uri":"x://1/a/b"}')
+    assert client.heard == []
+
+
+async def test_updates_within_a_subscribed_resource_have_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their URIs are those of the server, so their number has no bound."""
+    monkeypatch.setattr(storms, "RATE", 0.0)
+    client = Relayed()
+    client.bank.subscriptions.holders["x://1"] = {client.session}
+    for number in range(2 * storms.BURST):
+        client.notify(client.bank, UPDATED, json.dumps({"uri": f"x://1/{number}"}))
+    assert storms.BURST // 2 < len(client.heard) <= storms.BURST
+    client.notify(client.bank, UPDATED, '{"uri":"x://1"}')
+    assert client.heard[-1] == {"uri": "x://1"}
+    client.relay.close()
 
 
 async def test_the_end_of_an_elicitation_counts_from_its_group() -> None:
