@@ -101,6 +101,19 @@ def starts_the_dead_again_without_a_pause() -> None:
     backoff.RETRY_FOREVER = backoff.RESTART_DELAY = 0.0
 
 
+@mutant("STD-061")
+def listens_to_the_first_process_only() -> None:
+    first: list[Way] = []
+
+    def wrong(message: Message, way: Way) -> Changed:
+        if message.get("method") != "subscriptions/listen":
+            return message
+        first.append(way)
+        return message if way is first[0] else None
+
+    wire.to_stdio_upstreams(wrong)
+
+
 @mutant("STD-018")
 def gives_up_on_a_line_of_64_kib() -> None:
     """That is the default limit of Python's asyncio streams."""
