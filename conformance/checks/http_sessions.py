@@ -11,7 +11,9 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.http_requests import SESSION, SESSIONS, can_call, is_usable
+from conformance.checks.std_messages import is_echoed
 from conformance.errors import NotApplicable, Violation
+from conformance.workbench.exposed import exposed_uri, needs
 from conformance.workbench.listing_forms import listing_text
 from mock_servers.actions import list_changed, reply, set_tools, sleep
 from mock_servers.remote_actions import end_stream, event, expire_session, respond
@@ -47,6 +49,40 @@ async def a_404_for_the_session_leads_to_a_new_session(workbench: Workbench) -> 
     workbench.expect(begun[0].header(SESSION) is None, "initialize without the old id", begun[0])
     last = upstream.posts("tools/call")[-1]
     workbench.expect(last.header(SESSION) == new != old, f"the last call carries {new}", last)
+
+
+@check("HTTP-071", timeout=40)
+async def a_new_session_has_the_subscriptions_of_the_lost_one(workbench: Workbench) -> None:
+    about = {"uri": "x://one"}
+    script = Script(
+        http=SESSIONS,
+        resources=[{**about, "name": "one"}],
+        capabilities={"tools": {}, "resources": {"subscribe": True}},
+        on=[Rule("resources/subscribe", [reply({})]), on_call("add", expire_session())],
+    )
+    upstream = await workbench.http("a", script)
+    async with workbench.serving(upstream) as proxy:
+        await can_call(workbench, proxy, upstream)
+        needs(proxy, "resources", "subscribe")
+        uri = await exposed_uri(proxy, upstream.name, about["uri"])
+        with workbench.precondition("the subscription"):
+            answer = await proxy.request("resources/subscribe", {"uri": uri})
+            workbench.expect("result" in answer.message, "it succeeds", answer.raw)
+            workbench.expect(upstream.posts("resources/subscribe"), "it reaches the upstream", upstream.verbs)
+        lost = upstream.sessions
+        await proxy.call("a", "add", {"a": 1, "b": 2})
+        await proxy.call("a", "echo", {"x": 1})  # may fail, or go into the new session
+        await is_echoed(workbench, proxy, "a", {"x": 2})
+
+        def subscribed_again() -> bool:
+            again = [
+                post for post in upstream.posts("resources/subscribe") if post.header(SESSION) not in lost
+            ]
+            return about["uri"] in [post.message["params"]["uri"] for post in again]
+
+        await workbench.eventually(
+            subscribed_again, within=5.0, what="resources/subscribe in the new session within 5 s"
+        )
 
 
 @check("HTTP-010", timeout=40, slow=True)

@@ -12,6 +12,7 @@ from conformance.mutants.http_answers import break_connection
 from conformance.mutants.http_requests import SESSION, VERSION
 from conformance.mutants.wire_http import Reply
 from dynamic_mcp.groups import backoff
+from dynamic_mcp.groups.group import Group
 from dynamic_mcp.upstream.http import answer_stream, refusals, streamable
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ def is_lost_for_30_s_with_its_session() -> None:
 
 def _forgot_the_session(request: ProxyRequest, reply: HttpReply) -> bool:
     return request.is_call and reply.status == 404 and request.header(SESSION) is not None
+
+
+@mutant("HTTP-071")
+def begins_a_new_session_without_the_subscriptions() -> None:
+    replace(Group.on_new_session, lambda self: None)
 
 
 @mutant("HTTP-010")
