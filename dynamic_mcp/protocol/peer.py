@@ -31,6 +31,8 @@ from dynamic_mcp.protocol.silence import LONG_WAIT, Silence
 from dynamic_mcp.tasks import Slices
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
+#: The requests whose missing answer does not mean that the other side is silent.
+_NEED_NO_ANSWER = _NEVER_CANCELLED | CANCELLED_BY_RECEIVER
 
 
 class Peer:
@@ -303,7 +305,7 @@ class Peer:
             return
         self._callers.abandoned(id, pending)
         now = self._loop.time()
-        if method not in _NEVER_CANCELLED and (pending.deadline <= now or now - pending.began >= LONG_WAIT):
+        if method not in _NEED_NO_ANSWER and (pending.deadline <= now or now - pending.began >= LONG_WAIT):
             self._silence.unanswered(pending.began)
         handled = self._on_cancelled is not None and self._on_cancelled(id)
         if not handled and method not in _NEVER_CANCELLED:

@@ -123,6 +123,19 @@ async def test_a_client_that_cancels_after_a_long_wait_counts(waited: float, cou
     assert bool(one.ends) is counts
 
 
+async def test_a_stream_that_is_replaced_does_not_count() -> None:
+    """A listen request gets its answer at the end of the stream only."""
+    one = Connection(UpstreamTimeout("no answer"))
+    for _ in range(2 * ROUNDS):
+        stream = asyncio.create_task(one.peer.request("subscriptions/listen", b"{}", None))
+        await skip(2 * LONG_WAIT)
+        stream.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stream
+    assert one.questions == 0
+    one.peer.close(UpstreamGone("the test is over"))
+
+
 async def test_a_closed_connection_asks_nothing() -> None:
     one = Connection(UpstreamTimeout("no answer"))
     one.peer.close(UpstreamGone("closed"))
