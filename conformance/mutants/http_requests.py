@@ -97,7 +97,9 @@ def says_initialized_twice() -> None:
 
 @mutant(
     "HTTP-007",
-    also=dict.fromkeys(("HTTP-009", "HTTP-010", "HTTP-020"), "its server wants the session from the start"),
+    also=dict.fromkeys(
+        ("HTTP-009", "HTTP-010", "HTTP-020", "HTTP-071"), "its server wants the session from the start"
+    ),
 )
 def carries_the_session_only_after_the_first_listing() -> None:
     listed: set[object] = set()
@@ -113,7 +115,9 @@ def carries_the_session_only_after_the_first_listing() -> None:
 
 @mutant(
     "HTTP-007",
-    also=dict.fromkeys(("HTTP-009", "HTTP-010", "HTTP-020"), "its server knows the session as it wrote it"),
+    also=dict.fromkeys(
+        ("HTTP-009", "HTTP-010", "HTTP-020", "HTTP-071"), "its server knows the session as it wrote it"
+    ),
 )
 def writes_the_session_in_lower_case() -> None:
     def wrong(request: ProxyRequest) -> None:

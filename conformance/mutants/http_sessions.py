@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from dynamic_mcp.upstream.http.reply import HttpReply
 
 
-@mutant("HTTP-009", also={"HTTP-050": "it knows no form of a lost session"})
+@mutant(
+    "HTTP-009",
+    also={"HTTP-050": "it knows no form of a lost session", "HTTP-071": "no new session begins"},
+)
 def goes_on_with_the_dead_session() -> None:
     replace(refusals.is_session_lost, lambda status, text, challenge="": False)
     replace(refusals.is_session_lost_error, lambda error: False)
 
 
-@mutant("HTTP-009")
+@mutant("HTTP-009", also={"HTTP-071": "no new session begins in time"})
 def is_lost_for_30_s_with_its_session() -> None:
     """The group counts as failed."""
     backoff.RESTART_DELAY = 30.0
