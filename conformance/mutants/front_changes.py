@@ -40,7 +40,9 @@ def announces_starts_before_the_first_list() -> None:
 
 @mutant("FRONT-121", also={"FRONT-122": "it waits for the slow servers"})
 def waits_for_the_slowest_server() -> None:
-    async def wrong(self: Patience, group: Group, kind: Kind, doubt: Doubt = Doubt.ASKED) -> Listing | None:
+    async def wrong(
+        self: Patience, group: Group, kind: Kind, doubt: Doubt = Doubt.ASKED, within: float | None = None
+    ) -> Listing | None:
         return await listing_within(group, kind, group.timeout(kind), doubt)
 
     replace(Patience.listing, wrong)

@@ -9,8 +9,7 @@ leads to.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -19,10 +18,11 @@ from msgspec import Raw
 from dynamic_mcp.frontend.bridge import meta_of_list, not_found_code
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.changes import NOTIFICATION, ListChanges, View
+from dynamic_mcp.frontend.finder import Finder
 from dynamic_mcp.frontend.links import Links
 from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, qualified_name
-from dynamic_mcp.frontend.patience import Patience, listing_within
-from dynamic_mcp.frontend.searches import Search, linked, listed, matched
+from dynamic_mcp.frontend.patience import Patience
+from dynamic_mcp.frontend.searches import linked, listed, matched
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing, usable
 from dynamic_mcp.hooks import Hooks, Subject
@@ -177,10 +177,9 @@ class Catalog:
         loosely = [*searches, matched(uri, loosely=True)]
         # A URI that was used stays with its owner, however it fits.
         is_owned = self._owners.of(RESOURCES, uri) is not None
-        if (owner := await self._find(uri, loosely if is_owned else searches, call)) is not None:
-            return owner
-        await self._renew(call, RESOURCES, TEMPLATES)
-        if (owner := await self._find(uri, loosely, call)) is not None:
+        searches = loosely if is_owned else searches
+        owner = await self._finder(call).find(uri, searches, (RESOURCES, TEMPLATES), then=loosely)
+        if owner is not None:
             return owner
         code = not_found_code(modern=call.incoming.modern)
         text = f"Resource not found: {cut(uri)}{self._not_searched(RESOURCES)}"
@@ -193,14 +192,11 @@ class Catalog:
         own: str | None = name
         prefix = owner_by_prefix(name, self._groups)
         if prefix is None:
-            owner = await self._find(name, [listed(PROMPTS, name)], call)
-            if owner is None:
-                await self._renew(call, PROMPTS)
-                owner = await self._find(name, [listed(PROMPTS, name)], call)
+            owner = await self._finder(call).find(name, [listed(PROMPTS, name)], (PROMPTS,))
         else:
             owner = self._group(PROMPTS, prefix)
             for doubt in (Doubt.NONE, Doubt.MISSING):
-                names = await _names(owner, PROMPTS, call, doubt)
+                names = await self._finder(call).names(owner, PROMPTS, doubt)
                 # Without a listing, the request to the group fails with the reason.
                 own = name if names is None else own_name(prefix, name, names, self._groups)
                 if own is not None:
@@ -209,42 +205,13 @@ class Catalog:
             raise Refusal(INVALID_PARAMS, f"Unknown prompt: {cut(name)}{self._not_searched(PROMPTS)}")
         return owner, own
 
+    def _finder(self, call: Call) -> Finder:
+        return Finder(self._groups, self._owners, self._patience, call)
+
     def _not_searched(self, kind: Kind) -> str:
         """The groups that may have a missing name, because they are not available."""
         groups = [name for name, group in self._groups.items() if group.has(kind) and group.upstream is None]
         return f". Not available now, and so not searched: {name_list(groups)}" if groups else ""
-
-    async def _find(self, name: str, searches: Sequence[Search], call: Call) -> Group | None:
-        """The owner of a name: the first group that a search finds, or that owned the name before and still can."""
-        kind = searches[0][0]
-        groups = [group for group in self._groups.values() if group.has(kind)]
-        order = [group.name for group in groups]
-        before = self._owners.of(kind, name)
-        claimants = self._owners.claimants(kind, name, order)
-        unknown: set[str] = set()
-        for searched, has in searches:
-            candidates = [group for group in groups if group.name in claimants]
-            async with aclosing(_in_order(candidates, searched, call)) as found:
-                async for group, names in found:
-                    if names is None:
-                        unknown.add(group.name)
-                    if await has(group, names) if names is not None else group.name == before:
-                        self._owners.remember(kind, name, group.name, order, unknown)
-                        return group
-        self._owners.forget(kind, name)
-        # The owner does not have the name any more, so that any group can be the next one.
-        return None if claimants is order else await self._find(name, searches, call)
-
-    async def _renew(self, call: Call, *kinds: Kind) -> None:
-        """Let the groups list again, because no listing has the name of this call."""
-        await asyncio.gather(
-            *(
-                _names(group, kind, call, Doubt.MISSING)
-                for group in self._groups.values()
-                for kind in kinds
-                if group.has(kind)
-            )
-        )
 
     async def _listings(self, kind: Kind, name: str | None) -> list[tuple[Group, Listing | None]]:
         """The part of each group in a list. Raises Refusal and UpstreamError only for a group that the client names."""
@@ -306,28 +273,6 @@ class Catalog:
             )
         group.try_again()
         return group
-
-
-async def _in_order(
-    groups: Sequence[Group], kind: Kind, call: Call
-) -> AsyncGenerator[tuple[Group, Collection[str] | None], None]:
-    """The names of each group. They are requested at once, so that a slow group does not delay those before it."""
-    tasks = [asyncio.ensure_future(_names(group, kind, call)) for group in groups]
-    try:
-        for group, task in zip(groups, tasks, strict=True):
-            yield group, await task
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-async def _names(group: Group, kind: Kind, call: Call, doubt: Doubt = Doubt.NONE) -> Collection[str] | None:
-    """The names that the group lists, or listed last if it is down now. None if that is unknown.
-
-    All searches of a call share the timeout of a group.
-    """
-    listing = await listing_within(group, kind, call.seconds_left(group.timeout(kind)), doubt)
-    return group.last_names(kind) if listing is None else listing
 
 
 def _valid(definition: bytes, kind: Kind) -> bytes:

@@ -1,4 +1,4 @@
-"""How long a list of all groups waits for each group.
+"""How long a list of all groups, or a search in all groups, waits for each group.
 
 A group whose part comes later does not delay the others. Its listing goes on, and ``on_late`` tells when it is there.
 """
@@ -6,7 +6,7 @@ A group whose part comes later does not delay the others. Its listing goes on, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 
 import anyio
 
@@ -36,13 +36,17 @@ class Patience:
         self._on_late = on_late
         self._late: dict[tuple[Group, Kind], asyncio.Task[Listing | None]] = {}
 
-    async def listing(self, group: Group, kind: Kind, doubt: Doubt = Doubt.ASKED) -> Listing | None:
-        """The group's part of a list, or its last one if a new one takes longer than ``timeout.lists`` of the group.
+    async def listing(
+        self, group: Group, kind: Kind, doubt: Doubt = Doubt.ASKED, within: float | None = None
+    ) -> Listing | None:
+        """The group's part of a list, or its last one if a new one takes longer than ``timeout.lists`` of the group, or ``within``.
 
         None if there is none, or the new one fails.
         """
+        if doubt is Doubt.NONE and (certain := group.certain_listing(kind)) is not None:
+            return certain
         timeout = group.timeout(kind)
-        wait = min(group.server.timeouts.lists, timeout)
+        wait = min(group.server.timeouts.lists, timeout if within is None else within)
         if any(late is group for late, _ in self._late):
             wait = min(wait, KNOWN_AS_LATE)
         task = asyncio.get_running_loop().create_task(listing_within(group, kind, timeout, doubt))
@@ -60,6 +64,23 @@ class Patience:
             self._late[group, kind] = task
             task.add_done_callback(lambda done: self._arrived(group, kind, done))
         return group.cached_listing(kind)
+
+    def waits_for(self, group: Group, kind: Kind) -> bool:
+        """Whether the group's part is late and may still come."""
+        return (group, kind) in self._late
+
+    async def arrivals(
+        self, parts: Collection[tuple[Group, Kind]], timeout: float
+    ) -> AsyncGenerator[None, None]:
+        """Yield whenever one of these late parts has come, also before this call, for ``timeout`` seconds at most."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        waiting = {self._late[part] for part in parts if part in self._late}
+        if len(waiting) < len(parts):
+            yield
+        while waiting and (seconds := deadline - asyncio.get_running_loop().time()) > 0:
+            done, waiting = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if any(not task.cancelled() and task.result() is not None for task in done):
+                yield
 
     def close(self) -> None:
         """Wait no longer."""

@@ -133,17 +133,22 @@ class Subscriptions:
 
     async def _subscribe_all(self, uris: list[str], call: Call, found: dict[str, Group]) -> None:
         """Subscribe to these URIs; ``found`` gets the accepted ones with their groups."""
-        #: the groups that did not answer in time, so the client does not wait for each of their URIs
-        silent: set[Group] = set()
+        uris_of: dict[Group, list[str]] = {}
         for uri in uris:
-            group = await self._catalog.owner_of_uri(uri, call)
-            if group is None or group in silent:
-                continue
-            try:
-                await group.subscriptions.subscribe(uri, call)
-            except UpstreamError as error:
-                log.debug("group %s refuses a subscription: %s", group.name, error)
-                if isinstance(error, UpstreamTimeout):
-                    silent.add(group)
-            else:
-                found[uri] = group
+            if (group := await self._catalog.owner_of_uri(uri, call)) is not None:
+                uris_of.setdefault(group, []).append(uri)
+        # At once, so that a group that does not answer does not delay the others.
+        await asyncio.gather(*(_subscribe_at(group, own, call, found) for group, own in uris_of.items()))
+
+
+async def _subscribe_at(group: Group, uris: list[str], call: Call, found: dict[str, Group]) -> None:
+    """Subscribe to these URIs of one group, until a request runs into its timeout, so that the client waits for one timeout only."""
+    for uri in uris:
+        try:
+            await group.subscriptions.subscribe(uri, call)
+        except UpstreamError as error:
+            log.debug("group %s refuses a subscription: %s", group.name, error)
+            if isinstance(error, UpstreamTimeout):
+                return
+        else:
+            found[uri] = group
