@@ -34,7 +34,7 @@ from dynamic_mcp.frontend.session import (
     shows_pages,
 )
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
+from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, Refusal
 from dynamic_mcp.protocol.pending import ASKS_THE_USER, MAX_ASKING
 
 #: Rounds of questions in one call.
@@ -45,6 +45,13 @@ Handler = Callable[[Call], Coroutine[Any, Any, bytes]]
 
 #: The beginning of each ``requestState`` of the proxy; every other state belongs to an upstream.
 _STATE_PREFIX = "dynamic-mcp:"
+
+
+class CallEnded(Refusal):
+    """The call that a question belongs to has ended before the client answered the question."""
+
+    def __init__(self) -> None:
+        super().__init__(INTERNAL_ERROR, "the call has ended before the client answered")
 
 
 class Exchange:
@@ -60,11 +67,16 @@ class Exchange:
         self._progressed = asyncio.Event()
         self._work.add_done_callback(lambda _: self._progressed.set())
         self._shown: set[str] = set()
+        #: whether it has a question, or had one
+        self.has_asked = False
+        #: whether the client has to send a further request first
+        self.is_waiting = False
 
-    def can_ask(self, group: Group, method: str) -> bool:
-        """Whether the client of this call can answer this question of the upstream."""
+    def can_ask(self, group: Group, method: str, owner: object) -> bool:
+        """Whether ``owner``, the client of this call, can answer this question of the upstream."""
         return (
             self._call.group is group
+            and self._call.owner is owner
             and REQUIRED_CAPABILITIES.get(method) in self._capabilities
             and not self._work.done()
         )
@@ -86,12 +98,13 @@ class Exchange:
         )
 
     async def ask(self, method: str, params: bytes) -> bytes:
-        """Send a question to the client; the answer."""
+        """Send a question to the client; the answer. Raises CallEnded, and Refusal if the client does not answer."""
         import secrets
 
         key = f"q{secrets.token_hex(4)}"
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._questions[key] = Question(method, Raw(params or b"{}")), answer
+        self.has_asked = True
         self._progressed.set()
         try:
             return await answer
@@ -101,18 +114,18 @@ class Exchange:
     async def next(self) -> bytes | None:
         """Wait for the result of the call, or for a question (None). A cancellation cancels the call."""
         try:
-            await self._progressed.wait()
+            # A question can be gone again, because the upstream withdrew it.
+            while not self._questions and not self._work.done():
+                self._progressed.clear()
+                await self._progressed.wait()
         except asyncio.CancelledError:
             self.cancel()
             raise
-        if self._work.done():
-            return self._work.result()
-        self._progressed.clear()
-        return None
+        return self._work.result() if self._work.done() else None
 
     def input_required(self, state: str) -> bytes:
         """The ``input_required`` result with every open question."""
-        self._shown = set(self._questions)
+        self._shown, self.is_waiting = set(self._questions), True
         open_questions = {key: question for key, (question, _) in self._questions.items()}
         value = {"resultType": "input_required", "inputRequests": open_questions, "requestState": state}
         return msgspec.json.encode(value)
@@ -120,18 +133,27 @@ class Exchange:
     def continue_with(self, call: Call) -> None:
         """Let a further request wait for the result: it gets the progress and the log messages from now on."""
         call.group = self._call.group
+        self.is_waiting = False
         if self._call.progress is not None and call.progress is not None:
             self._call.progress.go_on(call.progress)
             call.progress = self._call.progress
 
     def take_answers(self, answers: Mapping[str, Raw]) -> None:
         """Take the client's answers, and refuse each question that the client has seen but not answered."""
-        for key in self._shown:
-            if key in self._questions and not (future := self._questions[key][1]).done():
-                if key in answers:
-                    future.set_result(bytes(answers[key]))
-                else:
-                    future.set_exception(refusal_of(self._questions[key][0].method))
+        for key in self._shown & set(self._questions):
+            question, future = self._questions.pop(key)
+            if future.done():
+                continue
+            if key in answers:
+                future.set_result(bytes(answers[key]))
+            else:
+                future.set_exception(refusal_of(question.method))
+
+    def end(self) -> None:
+        """Fail the open questions, because the client gets no further result."""
+        for _, future in self._questions.values():
+            if not future.done():
+                future.set_exception(CallEnded())
 
     def cancel(self) -> None:
         """Cancel the call, also at the upstream."""
@@ -142,19 +164,20 @@ class Exchanges:
     """The calls of modern clients: those in flight, and those that wait for a second call."""
 
     def __init__(self) -> None:
-        self._running: set[Exchange] = set()
+        #: the oldest first
+        self._running: dict[Exchange, None] = {}
         self._waiting: dict[str, tuple[Exchange, asyncio.TimerHandle]] = {}
 
     async def run(self, exchange: Exchange) -> bytes:
         """The result of the call, or its next questions."""
-        self._running.add(exchange)
+        self._running[exchange] = None
         try:
             result = await exchange.next()
         except BaseException:
-            self._running.discard(exchange)
+            self._end(exchange)
             raise
         if result is not None:
-            self._running.discard(exchange)
+            self._end(exchange)
             return result
         import secrets
 
@@ -183,17 +206,22 @@ class Exchanges:
         exchange.take_answers(answers)
         return await self.run(exchange)
 
-    def find_for(self, group: Group, method: str, callers: Sequence[object] = ()) -> Exchange | None:
-        """The only call, of ``callers`` if there are any, that a question of the upstream can belong to.
+    def find_for(
+        self, group: Group, method: str, callers: Sequence[object], owner: object
+    ) -> Exchange | None:
+        """The call of the client ``owner``, of ``callers`` if there are any, that gets a question of the upstream. None without one.
 
-        None without one, or with several.
+        Of several, it is one whose result the client waits for, then one that has asked before, then the newest one, because a server
+        asks soon after it was called.
         """
         candidates = [
             exchange
             for exchange in self._running
-            if exchange.can_ask(group, method) and (not callers or exchange.is_one_of(callers))
+            if exchange.can_ask(group, method, owner) and (not callers or exchange.is_one_of(callers))
         ]
-        return candidates[0] if len(candidates) == 1 else None
+        # The last of equal ones is the newest.
+        candidates.reverse()
+        return max(candidates, key=lambda one: (not one.is_waiting, one.has_asked), default=None)
 
     def find_for_page(self, group: Group) -> Exchange | None:
         """A call that waits for the group, and whose client can show a page to its user."""
@@ -207,13 +235,19 @@ class Exchanges:
         """Cancel the calls that wait for a second call."""
         for exchange, timer in self._waiting.values():
             timer.cancel()
+            self._end(exchange)
             exchange.cancel()
         self._waiting.clear()
 
     def _expire(self, state: str) -> None:
         exchange, _ = self._waiting.pop(state)
-        self._running.discard(exchange)
+        self._end(exchange)
         exchange.cancel()
+
+    def _end(self, exchange: Exchange) -> None:
+        # First, so that no question goes on to the same call.
+        self._running.pop(exchange, None)
+        exchange.end()
 
 
 def own_state(state: Raw) -> str | None:

@@ -9,6 +9,7 @@ can answer it; otherwise the relay refuses it at once. A change of an upstream's
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 from msgspec import Raw
@@ -17,12 +18,13 @@ from dynamic_mcp.errors import UpstreamError, UpstreamRefused
 from dynamic_mcp.frontend.attribution import attributed
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.changes import ListChanges
-from dynamic_mcp.frontend.exchange import Exchanges
+from dynamic_mcp.frontend.exchange import CallEnded, Exchanges
 from dynamic_mcp.frontend.pages import Pages
 from dynamic_mcp.frontend.session import (
     LOG_LEVELS,
     REQUIRED_CAPABILITIES,
     ClientSession,
+    known_capabilities,
     refusal_of,
     severity_of,
 )
@@ -156,18 +158,35 @@ class Relay:
             raise Refusal(
                 INTERNAL_ERROR, f"too many requests: at most {QUESTION_RATE} of a server in a second"
             )
-        exchange = self.exchanges.find_for(group, method, callers)
-        if exchange is None and not self._session.has_capability(REQUIRED_CAPABILITIES.get(method, "")):
-            raise refusal_of(method)
+        find = partial(self.exchanges.find_for, group, method, callers, self)
+        if find() is None:
+            self._check_can_ask(method)
         params = attributed(group.name, method, without_nulls(bytes(message.params)))
-        if exchange is not None:
-            return await exchange.ask(method, params)
+        while (exchange := find()) is not None:
+            try:
+                return await exchange.ask(method, params)
+            except CallEnded:
+                if find() is None:
+                    raise
         try:
             return await self._session.ask(group, method, params, _reply_of(callers))
         except UpstreamRefused as refusal:
             raise Refusal(INTERNAL_ERROR, refusal.text, error=refusal.error) from None
         except UpstreamError as error:
             raise Refusal(INTERNAL_ERROR, f"the client did not answer: {error}") from None
+
+    def _check_can_ask(self, method: str) -> None:
+        """Raises Refusal if the client cannot answer a request by itself."""
+        capability = REQUIRED_CAPABILITIES.get(method, "")
+        if self._session.has_capability(capability):
+            return
+        if self._session.version is None and capability in known_capabilities(
+            self._session.client_capabilities()
+        ):
+            raise Refusal(
+                INTERNAL_ERROR, "no call is in flight in whose result the client could get the request"
+            )
+        raise refusal_of(method)
 
     def can_show_pages(self, group: Group) -> bool:
         return self._pages.can_show(group)

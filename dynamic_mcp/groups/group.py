@@ -25,12 +25,14 @@ from dynamic_mcp.groups.signing_in import WAITS, SigningIn
 from dynamic_mcp.groups.state import GroupState
 from dynamic_mcp.groups.subscriptions import ResourceSubscriptions
 from dynamic_mcp.hooks import CallPolicy, Hooks
+from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era
-from dynamic_mcp.protocol.jsonrpc import Message
+from dynamic_mcp.protocol.jsonrpc import Message, Refusal
 from dynamic_mcp.protocol.nulls import valid_result
 from dynamic_mcp.protocol.pending import MAX_TIMES
 from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.upstream.base import Connector, Options, Upstream
+from dynamic_mcp.wording import cut
 
 _T = TypeVar("_T")
 
@@ -310,7 +312,11 @@ class Group:
             self._listener.on_ready(self)
 
     async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
-        return await self._listener.on_request(self, message, callers)
+        try:
+            return await self._listener.on_request(self, message, callers)
+        except Refusal as refusal:
+            log.debug("group %s: the proxy refuses its %s: %s", self.name, cut(message.method or ""), refusal)
+            raise
 
     def on_sign_in(self, page: SignInPage) -> bool:
         if not self._listener.can_show_pages(self):
