@@ -79,7 +79,8 @@ class Router:
         self._hooks = hooks
         self._legacy = legacy
         self._modern = modern
-        self._refused_oversized = False
+        #: whether the current oversized message has its refusal, and whether it is an answer
+        self._refused_oversized = self._is_oversized_answer = False
 
     def receive(self, line: bytes, reply: Send | None = None) -> None:
         """Handle one line from the client."""
@@ -109,11 +110,16 @@ class Router:
         reason = report_bug("a message of the client", error)
         first, last = edges_of(line, jsonrpc.EDGE)
         id = jsonrpc.find_id(first, False) or jsonrpc.find_id(last, True)
-        if id is not None:
+        if id is not None and not jsonrpc.begins_answer(first):
             reply(jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, reason)))
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
-        """Refuse an oversized message, once, with its id if an edge shows it."""
+        """Refuse an oversized message, once, with its id if an edge shows it. An answer fails its question."""
+        if not last:
+            self._is_oversized_answer = jsonrpc.begins_answer(edge)
+        if self._is_oversized_answer:
+            self._session.client_peer.receive_oversized(edge, last)
+            return
         id = jsonrpc.find_id(edge, last)
         if not self._refused_oversized and (id is not None or last):
             text = f"The message is larger than {jsonrpc.format_size(jsonrpc.MAX_MESSAGE)}."
@@ -184,11 +190,14 @@ class Router:
             self._on_notification(message)
 
     def _malformed(self, problem: Malformed, reply: Send, batch: Batch | None = None) -> None:
-        if problem.answer and self._session.client_peer.receive_malformed(problem):
-            # A message about an answer has no answer itself: its id is one of the proxy's own.
+        peer = self._session.client_peer
+        if problem.answer and (peer.receive_malformed(problem) or peer.has_used(problem.id)):
+            # A message about an answer, also a late one, has no answer itself: its id is one of the proxy's own.
             return
-        # Nothing in invalid JSON counts, so the answer has no id of it (JSON-RPC 2.0, section 5).
-        id = jsonrpc.NULL if problem.reason.startswith(NO_JSON) else problem.id
+        # Nothing in invalid JSON counts, so the answer has no id of it (JSON-RPC 2.0, section 5). One with the id of a request in flight
+        # would end that request.
+        is_unusable = problem.reason.startswith(NO_JSON) or self._calls.has(problem.id)
+        id = jsonrpc.NULL if is_unusable else problem.id
         line = jsonrpc.error(id, jsonrpc.error_object(problem.code, problem.reason))
         if batch is None:
             reply(line)

@@ -58,6 +58,10 @@ class RunningCalls:
         task = self._loop.create_task(self._run(call, handler, key), context=context)
         self._running[key] = task, call
 
+    def has(self, id: bytes) -> bool:
+        """Whether the call with this id is in flight."""
+        return id_key(id) in self._running
+
     def cancel(self, id: Raw) -> None:
         """Cancel the call with this id, if it is in flight."""
         if (key := id_key(id)) in self._running:

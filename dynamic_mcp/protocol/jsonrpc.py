@@ -125,6 +125,14 @@ class LineSplitter:
 _ID = rb"(-?\d+|\"[^\"\\]*\")"
 _ID_AT_START = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*' + _ID + rb"\s*,")
 _ID_AT_END = re.compile(rb'(?<!\\)"id"\s*:\s*' + _ID + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
+_ANSWER = re.compile(
+    rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?(?:"id"\s*:\s*' + _ID + rb'\s*,\s*)?"(?:result|error)"\s*:'
+)
+
+
+def begins_answer(edge: bytes) -> bool:
+    """Whether the beginning of an oversized message is that of an answer."""
+    return _ANSWER.match(edge) is not None
 
 
 def find_id(edge: bytes, last: bool) -> bytes | None:

@@ -72,7 +72,7 @@ class Peer:
         self._wakes_at = NEVER
         self._questions = QuestionClocks(self._pending, self._wake_at)
         self._serving = Serving(lambda line: send(Outgoing(line)), on_request, self._questions)
-        self._next_id = first_id
+        self._first_id = self._next_id = first_id
         self._callers = Callers(self._pending)
         self._closed: UpstreamFailed | None = None
 
@@ -220,6 +220,11 @@ class Peer:
     def unanswered(self) -> None:
         """Note that the other side does not even take requests."""
         self._silence.unanswered(self._loop.time())
+
+    def has_used(self, id: bytes) -> bool:
+        """Whether an own request had this id, so that an answer with it may be late."""
+        number = answers.whole_number(id)
+        return number is not None and self._first_id < number <= self._next_id
 
     def close(self, reason: UpstreamFailed) -> None:
         """Fail all pending and all later requests."""

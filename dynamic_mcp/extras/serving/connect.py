@@ -62,6 +62,7 @@ class ServedConnection:
         self._tasks = TaskSet()
         #: the requests in flight, by the keys of their ids
         self._posts: dict[object, PostedRequest] = {}
+        self._oversized_id: bytes | None = None
         self._renewing = asyncio.Lock()
         self._listening: asyncio.Task[None] | None = None
         #: notifications and answers go out one after the other
@@ -111,13 +112,17 @@ class ServedConnection:
         self._take(whole(line), message)
 
     def _receive_oversized(self, edge: bytes, last: bool) -> None:
-        id = jsonrpc.find_id(edge, last)
-        if id is not None or last:
+        if not last:
+            self._oversized_id = jsonrpc.NULL if jsonrpc.begins_answer(edge) else jsonrpc.find_id(edge, last)
+        else:
+            id = self._oversized_id or jsonrpc.find_id(edge, last)
             text = f"The message is larger than {jsonrpc.format_size(MAX_MESSAGE)}."
             self._to_client(error_line(id or jsonrpc.NULL, text, jsonrpc.INVALID_REQUEST))
 
     def _refuse(self, problem: Malformed) -> None:
-        self._to_client(error_line(problem.id, problem.reason, problem.code))
+        # An answer has the id of a question, which can be that of a request of the client too.
+        id = jsonrpc.NULL if problem.answer else problem.id
+        self._to_client(error_line(id, problem.reason, problem.code))
 
     def _take(self, line: bytes, message: Message | None) -> None:
         """Post one message, or a batch."""

@@ -103,6 +103,13 @@ async def forget_sessions(http: Http) -> None:
         await sessions.end(session)
 
 
+async def test_an_error_about_a_malformed_answer_has_no_id() -> None:
+    async with serving() as http, connected(http.url) as stdio:
+        await stdio.handshake()
+        stdio.send({"jsonrpc": "2.0", "id": "level"})
+        assert "error" in await stdio.message(id=None)
+
+
 async def test_call_progress_question_and_announcement_pass() -> None:
     async with serving() as http, connected(http.url) as stdio:
         await stdio.handshake()
