@@ -17,6 +17,8 @@ import sys
 
 #: Seconds to wait for room, before the first line is dropped.
 PATIENCE = 0.05
+#: The errors of a reader that has gone for good.
+GONE = (errno.EPIPE, errno.EBADF)
 #: Bytes that a pipe with room takes at once.
 _AT_ONCE = getattr(select, "PIPE_BUF", 512)
 
@@ -53,8 +55,8 @@ class UnreadSink:
             except BlockingIOError:
                 return False
             except OSError as error:
-                # The reader has gone for good, or the disk is full at the moment.
-                self._is_broken = error.errno in (errno.EPIPE, errno.EBADF)
+                # Else the disk may be full at the moment.
+                self._is_broken = error.errno in GONE
                 self._rest = b""
                 return False
             self._rest = self._rest[written:]
@@ -79,7 +81,12 @@ def occupy_stderr() -> None:
     try:
         os.fstat(STDERR.descriptor)
     except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, STDERR.descriptor)
-        if null != STDERR.descriptor:
-            os.close(null)
+        discard_stderr()
+
+
+def discard_stderr() -> None:
+    """Send everything to the null device from now on."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, STDERR.descriptor)
+    if null != STDERR.descriptor:
+        os.close(null)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from dynamic_mcp.printable import MAX_LINE, escape_unencodable, indented, printable
-from dynamic_mcp.unread import STDERR
+from dynamic_mcp.unread import GONE, STDERR, discard_stderr
 
 if TYPE_CHECKING:
     import argparse
@@ -27,11 +27,16 @@ COMMANDS = ("check", "completion", "connect", "import", "login", "logout", "sche
 
 
 def say(*lines: str, most: int | None = MAX_LINE) -> None:
-    """Print lines for the user on stderr, each cut after ``most`` characters; None never cuts."""
+    """Print lines for the user on stderr, each cut after ``most`` characters; None never cuts. Without a reader they are lost."""
     # Without a stderr, ``print`` would use stdout, which belongs to the client.
     if sys.stderr is not None:
-        for line in lines:
-            print(printable(line, most), file=sys.stderr)  # noqa: T201  # the output of a command
+        try:
+            for line in lines:
+                print(printable(line, most), file=sys.stderr)  # noqa: T201  # the output of a command
+        except OSError as error:
+            if error.errno in GONE:
+                # Else what stays in the buffer of the stream would lead to an exit status of 120.
+                discard_stderr()
 
 
 def show(*lines: str, most: int | None = MAX_LINE) -> None:
