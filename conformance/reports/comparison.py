@@ -159,7 +159,10 @@ def _page(matrix: Comparison, reports: Sequence[RunReport], again: Sequence[str]
     yield row(header) + row(["---"] * len(header))
     for column in matrix.columns:
         yield row(_counts(column))
-    yield f"\nThe requirements are those of version {inline(matrix.specification)}. "
+    yield (
+        f"\nThe requirements are those of version {inline(matrix.specification)}, as they were when each run began. "
+        "The tables lack requirements that no run knew.\n\n"
+    )
     yield from _explanation(matrix, again)
     yield "\n## Requirements\n"
     for family, rows in groupby(matrix.rows, key=lambda one: one.family):
