@@ -30,7 +30,7 @@ def printable(text: str, most: int | None = MAX_LINE) -> str:
 
 
 def indented(text: str) -> list[str]:
-    """The lines of a text such as a traceback, each of them safe, and indented so that none looks like the begin of a message."""
+    """The lines of a text such as a traceback, each of them safe, and indented so that none looks like the beginning of a message."""
     return [f"  {printable(line)}" for line in text.splitlines()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: The begin of each of these texts.
+#: The beginning of each of these texts.
 NO_JSON = "the message is not valid JSON"
 
 

@@ -22,7 +22,7 @@ _KNOWN = (
     "desktop-commander",
     "serena",
 )
-#: The begin of an option or of a path, which is no name of a package.
+#: The beginning of an option or of a path, which is no name of a package.
 _NO_NAME = re.compile(r"[-/~.$\\]|[A-Za-z]:")
 
 

@@ -57,7 +57,7 @@ class ByteFlow:
         self._line = bytearray()
         self._change = change
         self._searched = 0
-        #: whether the begin of the current line has gone on, and whether it went to a process that is dead
+        #: whether the beginning of the current line has gone on, and whether it went to a process that is dead
         self._passes_rest = self._is_torn = False
 
     def feed(self, data: bytes) -> None:
@@ -85,7 +85,7 @@ class ByteFlow:
             self.feed(b"\n")
 
     def drop_line(self) -> None:
-        """Drop the begin of a line, whose end never comes."""
+        """Drop the beginning of a line, whose end never comes."""
         self._line.clear()
         self._searched = 0
 
@@ -189,7 +189,7 @@ class _Attached:
 
     def _lose(self, *, continues: bool) -> None:
         """Answer what the serving process has not answered, and no other one will."""
-        # A torn line of the dead process must not become the begin of the next one.
+        # A torn line of the dead process must not become the beginning of the next one.
         self._down.drop_line()
         self._up.drop_waiting()
         for line in self._memory.lost(continues=continues):

@@ -94,7 +94,7 @@ def reason_in(text: str, content_type: str) -> str:
 def shown(words: str, content_type: str, *hidden: HiddenValues) -> str:
     """What may be shown of the words of a refusal, without the hidden values."""
     if len(words) >= MAX_READ:
-        # The end of the text may be the begin of a value.
+        # The end of the text may be the beginning of a value.
         words = words[: -max(1, *(values.longest for values in hidden))]
     for values in hidden:
         words = values.hide(words)

@@ -46,7 +46,7 @@ class HttpReply:
                 yield chunk
 
     async def words(self) -> str:
-        """The text at the begin of the body, as far as it comes in time. ``chunks`` gives it again."""
+        """The text at the beginning of the body, as far as it comes in time. ``chunks`` gives it again."""
         if not self._read:
             with (
                 anyio.move_on_after(refusals.READ_TIME),
