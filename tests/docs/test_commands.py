@@ -36,6 +36,7 @@ SKIPPED = {
     ". .venv/bin/activate": _INSTALLS,
     "python3 -m venv .venv": _INSTALLS,
     'pip install ".[conformance]"': _INSTALLS,
+    "pip install .": _INSTALLS,
     "pip install dmcp==1.5.0": _INSTALLS,
     "npm install --global @kimuson/modular-mcp@0.0.5": _INSTALLS,
     "npm install --global mcp-hub@4.2.1": _INSTALLS,
