@@ -14,9 +14,10 @@ from pathlib import Path
 _LAST_LINES = 40
 _STATUS = re.compile(r"^exit_code: (-?\d+)\n", re.MULTILINE)
 _COMMAND = re.compile(r"^cmd: (.*)$", re.MULTILINE)
-#: a line of progress in a conformance run
+#: a line of progress in a conformance run, unless a second attempt follows
 _RED_CHECK = re.compile(
-    r"^([A-Z]+-\d+) +(?:fail|warn|crash|timeout|untestable|harness-error)\b.*$", re.MULTILINE
+    r"^([A-Z]+-\d+) +(?:fail|warn|crash|timeout|untestable|harness-error)\b(?!.*will be retried).*$",
+    re.MULTILINE,
 )
 
 
@@ -42,8 +43,10 @@ def failures(root: Path, work_dir: Path) -> Iterator[str]:
 
 def _shown(output: str) -> Iterator[str]:
     last = output.splitlines()[-_LAST_LINES:]
-    red = {found[1]: found[0] for found in reversed(list(_RED_CHECK.finditer(output)))}
-    yield from (f"  {line}" for line in reversed(red.values()) if line not in last)
+    red: dict[str, str] = {}
+    for found in _RED_CHECK.finditer(output):
+        red.setdefault(found[1], found[0])
+    yield from (f"  {line}" for line in red.values() if line not in last)
     yield from (f"  | {line}" for line in last)
 
 

@@ -49,6 +49,13 @@ def test_each_red_check_is_named_once_even_if_it_is_far_from_the_end(root: Path)
     assert "CFG-001" not in shown
 
 
+def test_check_that_passes_at_its_second_attempt_is_not_red(root: Path) -> None:
+    first = "CFG-002   fail Slow (7.7 s) (will be retried alone)\nCFG-002   pass Slow (0.8 s)\n"
+    log(root, "conformance", "1-commands[0]", first + "x\n" * 200)
+
+    assert "CFG-002" not in "\n".join(summary.failures(root, root / ".tox"))
+
+
 def test_environments_that_tox_alone_does_not_run_are_left_out(root: Path) -> None:
     log(root, "fast", "1-commands[0]", "an older failure\n")
 
