@@ -22,6 +22,7 @@ def probed(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[str, P
     return shown, Profile.parse(shown, "mine")
 
 
+@pytest.mark.slow
 def test_a_program_without_such_members_drops_them(capsys: pytest.CaptureFixture[str]) -> None:
     shown, profile = probed([PROBED, "file", "{config}"], capsys)
     # Its calls reach no server, which tells nothing about a timeout.
@@ -29,11 +30,13 @@ def test_a_program_without_such_members_drops_them(capsys: pytest.CaptureFixture
     assert "these members of a server had no effect: features, enabled" in shown
 
 
+@pytest.mark.slow
 def test_a_program_that_refuses_a_member_drops_it_alone(capsys: pytest.CaptureFixture[str]) -> None:
     _, profile = probed([PROBED, "strict", "{config}"], capsys)
     assert profile.config.drop == ("timeout", "features", "enabled", "cwd")
 
 
+@pytest.mark.slow
 def test_a_program_with_all_members_drops_none(capsys: pytest.CaptureFixture[str]) -> None:
     design = "shows-each-tool-with-its-server-first"
     shown, profile = probed(["-m", "conformance.mutants", design, "{config}"], capsys)

@@ -15,6 +15,7 @@ PROBED = str(Path(__file__).with_name("probed.py"))
 URL_RELAY = str(Path(__file__).parents[1] / "implementations" / "right_relay.py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "is_relay", "is_asked"),
     [

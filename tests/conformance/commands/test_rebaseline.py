@@ -143,6 +143,7 @@ _known = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(_known, _known)
 def test_a_file_with_any_entries_can_be_edited_to_any_others(old: list[Known], new: list[Known]) -> None:
     reasons = {entry.id: entry for entry in old}
