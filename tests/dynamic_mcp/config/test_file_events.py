@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
@@ -167,12 +168,13 @@ async def test_busy_folder_costs_no_more_looks_than_polls(
     path = tmp_path / "config.json"
     path.write_bytes(b"x")
     async with watching(path):
-        before = len(looks)
+        before, begin = len(looks), time.monotonic()
         for number in range(50):
             (tmp_path / f"new{number}").touch()
             await asyncio.sleep(0.01)
-        # Half a second or more: a look for the first event, and another one after each interval.
-        assert 2 <= len(looks) - before <= 25
+        # A look for the first event, and another one after each interval. The events take half a second, or longer on a busy machine.
+        polls = (time.monotonic() - begin) / 0.1
+        assert 2 <= len(looks) - before <= max(25, polls + 10)
 
 
 async def test_slow_look_finds_what_has_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
