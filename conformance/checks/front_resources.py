@@ -68,7 +68,7 @@ async def resource_lists_are_the_union_of_all_groups(workbench: Workbench) -> No
             await _lists_all(workbench, proxy, *case, within=2.0)
 
     async def beside_a_silent_one(*case: Any) -> None:
-        # Each list has a session of its own: FRONT-005 judges whether one request waits for another.
+        # Each list has a session of its own: FRONT-047 judges whether one request waits for another.
         async with workbench.serving(silent, full, other) as proxy:
             await _lists_all(workbench, proxy, *case, within=12.0)
 

@@ -56,7 +56,7 @@ class Expander:
         return expanded
 
     def path(self, text: str, location: str) -> str:
-        """The same for a path, where ``~`` or ``~name`` at the begin becomes the home folder, as in a shell."""
+        """The same for a path, where ``~`` or ``~name`` at the beginning becomes the home folder, as in a shell."""
         return os.path.expanduser(self(text, location))
 
     def warnings(self) -> list[str]:

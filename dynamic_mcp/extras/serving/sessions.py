@@ -51,7 +51,7 @@ class ServedSession:
         self._unread = 0
         #: the streams of requests by their names, while they can be resumed
         self._streams: dict[str, Stream] = {}
-        #: the names of those whose answers are there and whose connections are not, those that ended first at the begin
+        #: the names of those whose answers are there and whose connections are not, in the order in which they ended
         self._kept: deque[str] = deque()
         #: the names of those in flight that have lost their connections
         self._lost: set[str] = set()
