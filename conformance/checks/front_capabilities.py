@@ -1,7 +1,6 @@
 """FRONT: the capabilities that `initialize` declares.
 
-The check uses everything that the proxy declares, which has to work. Everything else has to be an unknown
-method.
+The check uses everything that the proxy declares, which has to work. Everything else has to be an error.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.front_notifications import is_unknown
 from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri
 from conformance.workbench.transcript import part
 from mock_servers.script import (
@@ -116,7 +114,7 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
         await proxy.ready(tools_only)
         for method, (capability, _, params) in PROMISED.items():
             if not declares(proxy, capability):
-                await is_unknown(workbench, proxy, method, params)
+                await _is_refused(workbench, proxy, method, params)
 
 
 def _shows_changes_of_tools(workbench: Workbench) -> bool:
@@ -144,7 +142,7 @@ async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy) -> None:
     for method, (capability, flag, params) in PROMISED.items():
         params = _with_names(params, names)
         if not declares(proxy, capability):
-            await is_unknown(workbench, proxy, method, params)
+            await _is_refused(workbench, proxy, method, params)
         if not declares(proxy, capability, flag):
             continue  # what a flag promises may work without it
         answer = await proxy.request(method, params)
@@ -153,6 +151,11 @@ async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy) -> None:
         )
         if method == "completion/complete":
             workbench.expect("world" in answer.raw, "the completion is the upstream's", answer.raw)
+
+
+async def _is_refused(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
+    answer = await proxy.request(method, params)
+    workbench.expect(answer.error is not None, f"{method} is not declared, so it is an error", answer.raw)
 
 
 def _with_names(params: Any, names: dict[str, str]) -> Any:

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.front_capabilities import PROMISED
 from conformance.checks.front_session import serves
-from conformance.workbench.client import MODERN
 from conformance.workbench.exposed import declared_methods, declares
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.transcript import part
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from conformance.workbench.transports.bodies import BodyReply
     from conformance.workbench.workbench import Workbench
 
-INVALID_PARAMS, NOT_FOUND = -32602, -32002
+METHOD_NOT_FOUND, INVALID_PARAMS, NOT_FOUND = -32601, -32602, -32002
 
 
-@check("FRONT-045", timeout=30)
+@check("FRONT-045", timeout=40)
 async def common_failures_have_the_codes_of_the_specification(workbench: Workbench) -> None:
+    """A second proxy has an upstream with all features off except tools, so it may declare less."""
     script = Script(resources=[{"uri": "mock://one", "name": "one"}], prompts=[{"name": "greet"}])
     async with workbench.serving(workbench.stdio("a", script)) as proxy:
         for method in ("tools/list", *declared_methods(proxy, LISTS)):
@@ -33,17 +34,24 @@ async def common_failures_have_the_codes_of_the_specification(workbench: Workben
         if declares(proxy, "resources"):
             unknown = {"uri": "unknown://resource"}
             await _has_code(workbench, proxy, "resources/read", unknown, INVALID_PARAMS, NOT_FOUND)
-            discovery = await proxy.request("server/discover", era="modern")
-            if MODERN in (discovery.member("supportedVersions") or []):
-                proxy.modern = True
-                await _has_code(workbench, proxy, "resources/read", unknown, INVALID_PARAMS)
+        await _undeclared_methods_are_unknown(workbench, proxy)
+    if "features" not in workbench.sut.profile.config.drop:
+        tools_only = workbench.stdio("toolsonly", features={"resources": False, "prompts": False})
+        async with workbench.serving(tools_only) as proxy:
+            await _undeclared_methods_are_unknown(workbench, proxy)
+
+
+async def _undeclared_methods_are_unknown(workbench: Workbench, proxy: Proxy) -> None:
+    for method, (capability, _, params) in PROMISED.items():
+        if not declares(proxy, capability):
+            await _has_code(workbench, proxy, method, params, METHOD_NOT_FOUND)
 
 
 async def _has_code(
     workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any], *codes: int
 ) -> None:
     answer = await proxy.request(method, params, within=10.0)
-    with workbench.case(f"{method} {json.dumps(params)}, {proxy.era} client"):
+    with workbench.case(f"{method} {json.dumps(params)}"):
         workbench.expect(
             answer.code in codes, f"an error with code {' or '.join(map(str, codes))}", answer.raw
         )

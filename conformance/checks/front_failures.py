@@ -92,6 +92,10 @@ async def bad_addressing_is_an_error_before_any_upstream_call(workbench: Workben
         await workbench.run_cases(
             *(partial(_is_refused, workbench, proxy, what, *case) for what, case in no_tool.items())
         )
+        # A proxy need not know the tools of its upstreams, but it knows whether a call has a name.
+        named = [call.param("name") for call in upstream.requests("tools/call")]
+        others = [name for name in named if name != "no_such_tool"]
+        workbench.expect(not others, "a call without a right name reaches no upstream", others)
         with workbench.precondition("the right address works"):
             answer = await proxy.call("a", "echo", {"x": 1})
             workbench.expect(not answer.is_error, "a result", answer.raw)

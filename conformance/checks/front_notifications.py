@@ -1,7 +1,7 @@
 """FRONT: messages that an upstream begins, and messages about a request in flight.
 
-A proxy need not have what it does not declare, but then it answers the method with -32601. Before a check
-expects that nothing arrives, something has arrived on the same connection.
+A proxy need not have what it does not declare. Before a check expects that nothing arrives, something has arrived on
+the same connection.
 """
 
 from __future__ import annotations
@@ -82,9 +82,6 @@ async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Wor
     )
     upstream = workbench.stdio("a", script)
     async with workbench.serving(upstream) as proxy:
-        if not declares(proxy, "resources", "subscribe"):
-            await can_call(workbench, proxy, upstream)
-            await is_unknown(workbench, proxy, "resources/subscribe", one)
         needs(proxy, "resources", "subscribe")
 
         def heard() -> list[Any]:

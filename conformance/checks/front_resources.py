@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.workbench.client import MODERN
+from conformance.checks.http_requests import can_call
 from conformance.workbench.exposed import declared_methods, exposed_template, exposed_uri, find_exposed, needs
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.transcript import Json, part
@@ -113,42 +113,37 @@ async def a_resource_is_read_from_the_group_that_owns_its_uri(workbench: Workben
             read = [request.param("uri") for request in owner.requests("resources/read")]
             own = [uri for uri in owners if owners[uri] is owner]
             workbench.expect(read == own, f"{owner.name} gets reads of {own} and of nothing else", read)
-        await _is_not_found(workbench, proxy)
-        discovery = await proxy.request("server/discover", era="modern")
-        if MODERN in (discovery.member("supportedVersions") or []):
-            proxy.modern = True
-            await _is_not_found(workbench, proxy)
 
 
-async def _is_not_found(workbench: Workbench, proxy: Proxy) -> None:
-    answer = await proxy.request("resources/read", {"uri": "nobody://has-it"}, within=10.0)
-    workbench.expect(answer.error is not None, f"an unknown URI, {proxy.era} client: an error", answer.raw)
+WHO: Json = {"name": "who", "title": "Who", "description": "To whom", "required": True}
+GREET: Json = {
+    "name": "greet",
+    "title": "Greet",
+    "description": "Greet",
+    "arguments": [WHO],
+    "_meta": {"a": None},
+}
+PART: Json = {"name": "part"}
+#: what a client needs to know of a prompt and of its arguments
+_NEEDED = ("name", "description", "arguments", "required")
 
 
 @check("FRONT-019", timeout=30)
 async def prompts_are_aggregated_and_routed_by_name(workbench: Workbench) -> None:
-    who = {"name": "who", "title": "Who", "description": "To whom", "required": True}
-    greet = {
-        "name": "greet",
-        "title": "Greet",
-        "description": "Greet",
-        "arguments": [who],
-        "_meta": {"a": None},
-    }
-    part = {"name": "part"}
     first, second = (
-        workbench.stdio("first", Script(prompts=[greet])),
-        workbench.stdio("second", Script(prompts=[part])),
+        workbench.stdio("first", Script(prompts=[GREET])),
+        workbench.stdio("second", Script(prompts=[PART])),
     )
     async with workbench.serving(first, second) as proxy:
         needs(proxy, "prompts")
         shown = await proxy.items("prompts/list", "prompts")
         names = {}
-        for owner, prompt in ((first, greet), (second, part)):
+        for owner, prompt in ((first, GREET), (second, PART)):
             own = str(prompt["name"])
             names[own] = find_exposed([one.get("name") for one in shown], owner.name, own)
-            held = any(_is_like(one, {**prompt, "name": names[own]}) for one in shown)
-            workbench.expect(held, f"prompts/list holds {prompt}", shown)
+            wanted = _needed({**prompt, "name": names[own]})
+            held = any(_is_like(_needed(one), wanted) for one in shown)
+            workbench.expect(held, f"prompts/list holds {wanted}", shown)
         workbench.expect(len(shown) == 2, "prompts/list holds nothing else", shown)
         arguments = {"who": 'W\u00f6rld "\n\u2028', "empty": "", "number": "1"}
         answer = await proxy.request(
@@ -162,10 +157,29 @@ async def prompts_are_aggregated_and_routed_by_name(workbench: Workbench) -> Non
         )
         other = await proxy.request("prompts/get", {"name": names["part"]}, within=10.0)
         workbench.expect("prompt part()" in other.raw, "the prompt of the other upstream", other.raw)
-        faulty: dict[str, Json] = {"an unknown prompt": {"name": "nobody"}, "no name": {"arguments": {}}}
-        for what, params in faulty.items():
-            refused = await proxy.request("prompts/get", params, within=10.0)
-            workbench.expect(refused.error is not None, f"{what}: an error", refused.raw)
+
+
+@check("FRONT-167")
+async def prompt_definitions_reach_the_client_complete(workbench: Workbench) -> None:
+    upstream = workbench.stdio("a", Script(prompts=[PART, GREET]))
+    async with workbench.serving(upstream) as proxy:
+        needs(proxy, "prompts")
+        await can_call(workbench, proxy, upstream)
+        shown = await proxy.items("prompts/list", "prompts")
+        for prompt in (PART, GREET):
+            own = str(prompt["name"])
+            name = find_exposed([one.get("name") for one in shown], upstream.name, own)
+            held = any(_is_like(one, {**prompt, "name": name}) for one in shown)
+            workbench.expect(held, f"prompts/list holds {prompt}", shown)
+
+
+def _needed(definition: Any) -> Any:
+    """The definition with those members alone that a client needs; one that is not required may say so."""
+    if isinstance(definition, list):
+        return [_needed(one) for one in definition]
+    if not isinstance(definition, dict):
+        return definition
+    return {name: _needed(definition[name]) for name in _NEEDED if definition.get(name) not in (None, False)}
 
 
 def _is_like(shown: Json, prompt: Json) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from conformance.checks import check
+from conformance.checks.std_messages import is_echo
 from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY
+from conformance.workbench.inbox import Answer
 from mock_servers.script import Script, on_call, silence, sleep
 
 if TYPE_CHECKING:
@@ -35,13 +38,10 @@ async def the_last_requests_before_the_end_of_input_get_their_answers(workbench:
             what = f"an answer to request {id}"
             await workbench.eventually(partial(_answers, proxy, id), within=ANSWERED, what=what)
         for id in (2, 4):
-            (answer,) = _answers(proxy, id)
-            is_right = "result" in answer and not answer["result"].get("isError")
-            workbench.expect(is_right, f"call {id} succeeds", answer)
+            _is_echoed(workbench, proxy, id, {"x": id})
         calls = upstream.requests("tools/call")
         workbench.expect(len(calls) == 2, "both calls reach the upstream", calls)
-        code = await proxy.wait_exit(ANSWERED)
-        workbench.expect(code == 0, "exit status 0", proxy.how_it_ended())
+        await _ends(workbench, proxy, ANSWERED)
 
 
 @check("OPS-046", timeout=40, slow=True)
@@ -57,6 +57,7 @@ async def a_call_in_flight_at_the_end_of_input_gets_an_answer(workbench: Workben
         proxy.close_stdin()
         what = f"an answer within {BEFORE_SIGTERM:g} s after the end of input"
         await workbench.eventually(lambda: _answers(proxy, "last"), within=BEFORE_SIGTERM, what=what)
+        _is_an_error(workbench, proxy, "last")
         code = await proxy.wait_exit(10.0)
         workbench.expect(code is not None, "the end within 10 s", proxy.how_it_ended())
 
@@ -74,16 +75,33 @@ async def piped_requests_get_answers_even_if_a_server_hangs(workbench: Workbench
         await proxy.begin("tools/list", {}, id=4)
         await proxy.begin("prompts/list", {}, id=5)
         proxy.close_stdin()
-        code = await proxy.wait_exit(10.0)
-        workbench.expect(code == 0, "exit status 0 within 10 s", proxy.how_it_ended())
+        await _ends(workbench, proxy, 10.0)
         for id in range(1, 6):
             workbench.expect(_answers(proxy, id), f"an answer to request {id}", "none")
-        (answer,) = _answers(proxy, 2)
-        is_right = "result" in answer and not answer["result"].get("isError")
-        workbench.expect(is_right, "the call to the good server succeeds", answer)
+        _is_echoed(workbench, proxy, 2, {"x": 2})
+        _is_an_error(workbench, proxy, 3)
         workbench.expect(good.requests("tools/call"), "the call reaches the good server", "none")
         workbench.expect(hung.requests("tools/call"), "the other call reaches the server that hangs", "none")
 
 
-def _answers(proxy: Proxy, id: int | str) -> list[dict[str, Any]]:
-    return [message for message in proxy.received if message.get("id") == id and "method" not in message]
+def _answers(proxy: Proxy, id: int | str) -> list[Answer]:
+    found = [one for one in proxy.received if one.get("id") == id and "method" not in one]
+    return [Answer(message, json.dumps(message), 0.0) for message in found]
+
+
+def _is_echoed(workbench: Workbench, proxy: Proxy, id: int, arguments: dict[str, Any]) -> None:
+    (answer,) = _answers(proxy, id)
+    workbench.expect(is_echo(answer, arguments), f"call {id} succeeds and returns {arguments}", answer.raw)
+
+
+def _is_an_error(workbench: Workbench, proxy: Proxy, id: int | str) -> None:
+    """The server has given no answer, so a success is an invention of the proxy."""
+    (answer,) = _answers(proxy, id)
+    workbench.expect(answer.is_error, f"the call {id!r}, which no server answers, is an error", answer.raw)
+
+
+async def _ends(workbench: Workbench, proxy: Proxy, within: float) -> None:
+    code = await proxy.wait_exit(within)
+    workbench.expect(code is not None, f"the end within {within:g} s", proxy.how_it_ended())
+    if workbench.promises("status-0-at-the-end"):
+        workbench.expect(code == 0, "exit status 0", proxy.how_it_ended())

@@ -1,14 +1,23 @@
-"""STD: upstreams that send nothing but junk, and honest ones that print some."""
+"""STD: what a stdio upstream sends besides its answers: messages in between, some noise, or nothing but junk."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.std_messages import is_echoed
 from mock_servers.hostile import HOSTILE
-from mock_servers.script import Script, flood, on_call, reply
+from mock_servers.script import (
+    Script,
+    flood,
+    notify,
+    on_call,
+    raw,
+    reply,
+    reply_in_chunks,
+    wrong_id_reply,
+)
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import MockUpstream
@@ -17,6 +26,42 @@ if TYPE_CHECKING:
 
 LOG_LINES = 2000
 CHILDREN = ("prints-digits", "prints-blank-lines", "answers-no-request")
+
+
+#: what an upstream sends between a call and its answer
+NOTIFICATION = notify("notifications/message", {"level": "info", "data": "hello"})
+ANSWERS_TO_NOTHING = [wrong_id_reply("nobody-asked"), wrong_id_reply(987654)]
+NOISE = [raw("plain text, as a debugging print leaves it\n"), raw("\n")]
+
+
+@check("STD-013")
+async def messages_in_pieces_and_notifications_in_between_are_read(workbench: Workbench) -> None:
+    await _answers_after(workbench, NOTIFICATION)
+
+
+@check("STD-046")
+async def answers_to_no_request_are_ignored(workbench: Workbench) -> None:
+    await _answers_after(workbench, *ANSWERS_TO_NOTHING)
+
+
+@check("STD-030")
+async def a_noisy_stdout_does_not_break_the_connection(workbench: Workbench) -> None:
+    await _answers_after(workbench, *NOISE)
+
+
+async def _answers_after(workbench: Workbench, *before: dict[str, Any]) -> None:
+    """Two calls succeed, although the upstream writes other things before each answer, and the answer in pieces."""
+    # The two cuts are one byte apart. Each character has three bytes, so at least one cut is inside a
+    # character.
+    text = "設定" * 200
+    answer = reply_in_chunks([200, 1], pause=0.05, result={"content": [{"type": "text", "text": text}]})
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", *before, answer)]))
+    async with workbench.serving(upstream) as proxy:
+        for number in (1, 2):
+            result = await proxy.call("a", "echo", {"number": number}, within=5.0)
+            workbench.expect(
+                not result.is_error and result.text == text, f"call {number} succeeds", result.raw
+            )
 
 
 @check("STD-024", timeout=60, slow=True)

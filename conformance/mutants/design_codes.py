@@ -1,7 +1,8 @@
-"""Legitimate designs: codes of errors that only SHOULD be others, ids of requests, and one era for each connection."""
+"""Legitimate designs: codes of errors that only SHOULD be others, ids of requests, one era for each connection, and modern results."""
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -116,6 +117,8 @@ def sends_text_as_ids_to_all_servers() -> None:
     "FRONT-030",
     "FRONT-031",
     "FRONT-045",
+    "FRONT-168",
+    "FRONT-169",
 )
 def keeps_to_the_first_era_of_a_connection() -> None:
     """As the official SDKs do: `initialize` after a modern request is refused, and a modern request in a session too."""
@@ -137,3 +140,37 @@ def keeps_to_the_first_era_of_a_connection() -> None:
         return None
 
     wire.from_client(wrong)
+
+
+@legitimate("FRONT-031", "FRONT-038", "FRONT-152", "FRONT-168")
+def gives_its_modern_client_a_state_of_its_own() -> None:
+    """It has the state of the server in other letters. A state means nothing to a client."""
+
+    def hidden(message: wire.Message, way: wire.Way) -> wire.Changed:
+        result = message.get("result")
+        if not isinstance(result, dict) or "requestState" not in result:
+            return message
+        state = base64.b64encode(result["requestState"].encode()).decode()
+        return {**message, "result": {**result, "requestState": state}}
+
+    def shown(params: Any) -> Any:
+        if "requestState" not in params:
+            return params
+        return {**params, "requestState": base64.b64decode(params["requestState"]).decode()}
+
+    wire.to_client(hidden)
+    wire.from_client(wire.params_of("tools/call", shown))
+
+
+@legitimate("FRONT-029", "FRONT-027")
+def lets_its_modern_client_cache_lists_for_a_minute() -> None:
+    """It announces each change too."""
+    methods = (*LISTS, "server/discover")
+
+    def fresh(message: wire.Message, way: wire.Way) -> wire.Changed:
+        result = message.get("result")
+        if way.method_of(message) not in methods or not isinstance(result, dict) or "ttlMs" not in result:
+            return message
+        return {**message, "result": {**result, "ttlMs": 60_000}}
+
+    wire.to_client(fresh)

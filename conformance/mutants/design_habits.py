@@ -98,6 +98,8 @@ def has_another_switch_for_its_log() -> None:
         "FRONT-050",
         "FRONT-070",
         "FRONT-101",
+        "FRONT-168",
+        "FRONT-169",
         "STD-022",
         "STD-050",
         "HTTP-011",

@@ -30,13 +30,14 @@ _USERS = (
     "FRONT-017",
     "FRONT-018",
     "FRONT-019",
+    "FRONT-167",
     "FRONT-020",
     "FRONT-021",
     "FRONT-025",
 )
 
 
-@legitimate(*_USERS, "FRONT-022", "FRONT-029", "FRONT-031", "OPS-008", "CFG-015")
+@legitimate(*_USERS, "FRONT-022", "FRONT-029", "FRONT-031", "FRONT-169", "OPS-008", "CFG-015")
 def puts_the_group_before_each_prompt() -> None:
     """A prompt has no other name."""
     # Private, because the reference gives such a name only to the later one of two prompts.
@@ -56,7 +57,7 @@ def puts_the_group_before_each_prompt() -> None:
     replace(right, only_prefixed)
 
 
-@legitimate(*_USERS, "FRONT-029", "FRONT-031", "OPS-008", "SEC-016")
+@legitimate(*_USERS, "FRONT-029", "FRONT-031", "FRONT-169", "OPS-008", "SEC-016")
 def puts_the_group_before_each_uri() -> None:
     """It also takes the bare URI, because results of tools contain it."""
     # Private, because nothing public of the reference knows which group an entry of a list comes from.
@@ -93,14 +94,14 @@ def _wrapped(group: str, listing: Any) -> dict[str, Raw]:
     return found
 
 
-@legitimate(*_USERS, "FRONT-029", "FRONT-031", "OPS-008", "SEC-016")
+@legitimate(*_USERS, "FRONT-029", "FRONT-031", "FRONT-169", "OPS-008", "SEC-016")
 def takes_only_uris_with_the_group() -> None:
     """A bare URI is unknown. The names of templates carry the group too."""
     _only_wrapped.append(True)
     puts_the_group_before_each_uri()
 
 
-@legitimate(*_USERS, "FRONT-022", "FRONT-029", "FRONT-031", "OPS-008", "CFG-015", "RLD-007")
+@legitimate(*_USERS, "FRONT-022", "FRONT-029", "FRONT-031", "FRONT-169", "OPS-008", "CFG-015", "RLD-007")
 def passes_on_tools_only() -> None:
     """It declares neither resources nor prompts, and answers their methods with "Method not found"."""
     declared = tool_surface.capabilities

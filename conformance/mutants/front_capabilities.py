@@ -27,10 +27,7 @@ def declares_changes_of_tools_and_never_announces_one() -> None:
 
 @mutant(
     "FRONT-003",
-    also={
-        "FRONT-021": "subscriptions are not declared and work",
-        "FRONT-025": "logging is not declared and works",
-    },
+    also=dict.fromkeys(("FRONT-025", "FRONT-045"), "methods that are not declared work"),
 )
 def declares_nothing_but_tools() -> None:
     _declare(lambda capabilities: {"tools": {}})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace, wire
-from conformance.mutants.wire import params_of, results_of
+from conformance.mutants.wire import answer, params_of, results_of
 from dynamic_mcp.frontend import bridge, running
 from dynamic_mcp.frontend.changes import ListChanges
 from dynamic_mcp.frontend.patience import Patience, listing_within
@@ -102,6 +103,15 @@ def drops_the_calls_in_flight_at_the_end_of_input() -> None:
         gone.close()
 
     replace(running.RunningCalls.finish, wrong)
+
+
+@mutant("OPS-046", also={"OPS-047": "a piped call of a server that hangs gets the same answer"})
+def answers_the_last_calls_with_an_empty_success() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        is_unanswered = running.NO_TIME in json.dumps(message)
+        return answer(message, result={"content": []}) if is_unanswered else message
+
+    wire.to_client(wrong)
 
 
 @mutant("OPS-046")

@@ -19,6 +19,7 @@ from conformance.mutants.wire import (
 )
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config, StdioTransport
+from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.groups.group import Group
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def puts_is_error_into_the_content() -> None:
     wire.to_client(results_of("tools/call", wrong))
 
 
-@mutant("FRONT-014", also={"FRONT-031": "the code of the other era is lost too"})
+@mutant("FRONT-014", also={"FRONT-169": "the code of the other era is lost too"})
 def turns_upstream_errors_into_internal_errors() -> None:
     wire.from_stdio_upstreams(errors(lambda error: {"code": INTERNAL_ERROR, "message": "Internal error"}))
 
@@ -74,7 +75,7 @@ def keeps_only_the_message_of_a_refused_prompt() -> None:
 @mutant(
     "FRONT-015",
     also=dict.fromkeys(
-        ("FRONT-025", "FRONT-028", "FRONT-031", "FRONT-045"),
+        ("FRONT-025", "FRONT-028", "FRONT-045", "FRONT-169"),
         "every bad parameter has that code",
     ),
 )
@@ -96,6 +97,25 @@ def a_bad_address_is_an_empty_success() -> None:
     wire.to_client(
         results_of("tools/call", lambda result: {"content": []} if result.get("isError") else result)
     )
+
+
+@mutant("FRONT-015")
+def passes_a_call_without_a_name_on() -> None:
+    """Before it refuses the call."""
+
+    def wrong(message: Message, way: wire.Way) -> wire.Changed:
+        params = message.get("params") or {}
+        if (
+            params.get("name") == CALL
+            and "group" in params["arguments"]
+            and "name" not in params["arguments"]
+        ):
+            for upstream in wire.to_stdio_upstreams.ways:
+                upstream.send({**message, "id": "a copy", "params": {"name": "", "arguments": {}}})
+        return message
+
+    wire.to_stdio_upstreams.watch()
+    wire.from_client(wrong)
 
 
 @mutant("FRONT-016")

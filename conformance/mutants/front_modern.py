@@ -26,7 +26,7 @@ SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 
 @mutant(
     "FRONT-027",
-    also=dict.fromkeys(("FRONT-018", "FRONT-029", "FRONT-031", "FRONT-045"), "its modern client probes"),
+    also=dict.fromkeys(("FRONT-029", "FRONT-169"), "its modern client probes"),
 )
 def stays_silent_when_it_is_probed() -> None:
     """The client waits out its 10 s."""
@@ -49,7 +49,10 @@ def refuses_initialize_after_the_probe() -> None:
 
 
 @mutant(
-    "FRONT-028", also=dict.fromkeys(("FRONT-029", "FRONT-030", "FRONT-031"), "its modern client makes none")
+    "FRONT-028",
+    also=dict.fromkeys(
+        ("FRONT-029", "FRONT-030", "FRONT-031", "FRONT-168", "FRONT-169"), "its modern client makes none"
+    ),
 )
 def wants_a_handshake_of_modern_clients() -> None:
     greeted: set[Way] = set()
@@ -84,7 +87,7 @@ def serves_removed_methods_to_modern_clients() -> None:
 @mutant(
     "FRONT-029",
     also=dict.fromkeys(
-        ("FRONT-018", "FRONT-027", "FRONT-028", "FRONT-030", "FRONT-031", "FRONT-045"),
+        ("FRONT-027", "FRONT-028", "FRONT-030", "FRONT-169"),
         "the type of other results is missing",
     ),
 )

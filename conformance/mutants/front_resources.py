@@ -64,10 +64,7 @@ def reads_from_all_groups() -> None:
     wire.to_stdio_upstreams(wrong)
 
 
-@mutant(
-    "FRONT-018",
-    also={"FRONT-031": "so has a resource that its upstream does not know", "FRONT-045": "they have no code"},
-)
+@mutant("FRONT-169", also={"FRONT-045": "they have no code"})
 def an_unknown_resource_has_empty_contents() -> None:
     def wrong(message: Message, way: Way) -> Changed:
         is_unknown = message.get("error", {}).get("code") in (INVALID_PARAMS, -32002)
@@ -86,7 +83,28 @@ def loses_the_arguments_of_prompts() -> None:
     wire.to_stdio_upstreams(params_of("prompts/get", wrong))
 
 
-@mutant("FRONT-019", also={"FRONT-045": "it has no code either"})
+@mutant("FRONT-167", also={"FRONT-019": "the descriptions are missing too"})
+def lists_prompts_by_their_names_and_arguments() -> None:
+    def wrong(result: Message) -> Message:
+        kept = ("name", "arguments")
+        return {
+            **result,
+            "prompts": [{name: one[name] for name in kept if name in one} for one in result["prompts"]],
+        }
+
+    wire.to_client(results_of("prompts/list", wrong))
+
+
+@mutant("FRONT-167")
+def drops_the_titles_of_prompts() -> None:
+    def wrong(result: Message) -> Message:
+        prompts = [{name: one[name] for name in one if name != "title"} for one in result["prompts"]]
+        return {**result, "prompts": prompts}
+
+    wire.to_client(results_of("prompts/list", wrong))
+
+
+@mutant("FRONT-045")
 def an_unknown_prompt_is_an_empty_one() -> None:
     def wrong(message: Message, way: Way) -> Changed:
         is_unknown = message.get("error", {}).get("code") == INVALID_PARAMS

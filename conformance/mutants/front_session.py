@@ -171,7 +171,7 @@ def takes_everything_malformed_for_broken_json() -> None:
 @mutant(
     "FRONT-006",
     also={
-        "FRONT-003": "methods that are not declared are unknown",
+        "FRONT-045": "methods that are not declared are unknown",
         "FRONT-028": "ping is unknown to modern clients",
     },
 )

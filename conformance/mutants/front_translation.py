@@ -18,7 +18,7 @@ def shows_a_legacy_client_questions_as_the_result() -> None:
     replace(questions.questions_of, lambda result: None)
 
 
-@mutant("FRONT-031")
+@mutant("FRONT-168")
 def puts_the_state_of_an_upstream_into_its_own_words() -> None:
     def wrong(message: Message, way: Way) -> Changed:
         result = message.get("result", {})
@@ -29,12 +29,12 @@ def puts_the_state_of_an_upstream_into_its_own_words() -> None:
     wire.to_client(wrong)
 
 
-@mutant("FRONT-031")
+@mutant("FRONT-169")
 def passes_forbidden_codes_to_modern_clients() -> None:
     replace(bridge.modern_error, lambda error: error)
 
 
-@mutant("FRONT-031")
+@mutant("FRONT-168", also={"FRONT-031": "the question gets no answer"})
 def asks_modern_clients_by_requests() -> None:
     modern: list[Way] = []
     asked: dict[str, tuple[Way, Message]] = {}

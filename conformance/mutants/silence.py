@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire
+from conformance.mutants.wire import INTERNAL_ERROR, refusal
 from dynamic_mcp.errors import UpstreamTimeout
 from dynamic_mcp.frontend import running
+from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.process.child import Child
 from dynamic_mcp.protocol import pending, silence
 from dynamic_mcp.protocol.silence import Silence
@@ -17,6 +19,8 @@ from dynamic_mcp.upstream.vital_signs import ChildWatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from conformance.mutants.wire import Changed, Message, Way
 
 
 @mutant(
@@ -90,6 +94,23 @@ def _trust(kind: type[HttpUpstream]) -> None:
 @mutant("FRONT-050")
 def stops_the_clock_of_a_call_for_the_roots() -> None:
     replace(pending.ASKS_THE_USER, pending.ASKS_THE_USER | {"roots/list"})
+
+
+@mutant("FRONT-050")
+def fails_each_call_of_a_client_with_roots() -> None:
+    """No call waits too long, because none reaches a server."""
+    with_roots: set[Way] = set()
+
+    def wrong(message: Message, way: Way) -> Changed:
+        params = message.get("params") or {}
+        if message.get("method") == "initialize" and "roots" in params["capabilities"]:
+            with_roots.add(way)
+        if way not in with_roots or message.get("method") != "tools/call" or params["name"] != CALL:
+            return message
+        way.back.send(refusal(message, INTERNAL_ERROR, "boom"))
+        return None
+
+    wire.from_client(wrong)
 
 
 @mutant("OPS-025", also={"OPS-047": "the call to the good server fails"})

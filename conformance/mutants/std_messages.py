@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from conformance.mutants import mutant, wire
-from conformance.mutants.wire import params_of, without
+from conformance.mutants.wire import params_of, results_of, without
 from dynamic_mcp.groups import backoff
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ CANCELLED = "notifications/cancelled"
 @mutant(
     "STD-011",
     also=dict.fromkeys(
-        (*(f"STD-0{n:02}" for n in (9, 10, 12, 13, 14, 15, 16, 18, 20)), "OPS-003"),
+        (*(f"STD-0{n:02}" for n in (9, 10, 12, 13, 14, 15, 16, 18, 20, 46)), "OPS-003"),
         "no call arrives, and these make one",
     ),
 )
@@ -38,7 +38,7 @@ def writes_latin_1() -> None:
     wire.to_stdio_upstreams.lines(lambda line, way: line.decode().encode("latin-1", errors="replace"))
 
 
-@mutant("STD-012", also={"STD-013": "one of the calls gets no answer, and all later ones are off by one"})
+@mutant("STD-012", also={"STD-046": "one of the calls gets no answer, and all later ones are off by one"})
 def gives_each_answer_to_the_oldest_request() -> None:
     """dmcp 1.5.0 takes the next line as the answer to its last request, in send_request."""
     wire.from_stdio_upstreams(
@@ -66,7 +66,7 @@ def takes_a_notification_for_the_answer() -> None:
     wire.from_stdio_upstreams(wrong)
 
 
-@mutant("STD-015", also={"STD-013": "a late answer goes to the next call"})
+@mutant("STD-015", also={"STD-046": "a late answer goes to the next call"})
 def stays_one_answer_behind() -> None:
     unread: list[Message] = []
 
@@ -79,8 +79,8 @@ def stays_one_answer_behind() -> None:
     wire.from_stdio_upstreams(wrong)
 
 
-@mutant("STD-015", also={"STD-013": "an answer that nobody asked for looks late too"})
-def gives_a_late_answer_to_the_oldest_waiting_call() -> None:
+@mutant("STD-046", also={"STD-015": "a late answer has an unknown id too"})
+def gives_an_answer_with_an_unknown_id_to_the_oldest_call() -> None:
     def wrong(message: Message, way: Way) -> Changed:
         if "method" in message or way.request_of(message):
             return message
@@ -93,6 +93,17 @@ def gives_a_late_answer_to_the_oldest_waiting_call() -> None:
 def does_not_notice_that_a_child_is_gone() -> None:
     """The call waits for its full 30 s."""
     wire.from_stdio_upstreams.watch().at_end = threading.Event().wait
+
+
+@mutant("STD-016")
+def calls_the_death_of_a_child_a_success() -> None:
+    """The client gets an empty result in place of the error."""
+
+    def wrong(result: Message) -> Message:
+        text = result["content"][0]["text"] if result.get("isError") else ""
+        return {"content": []} if "ended" in text or "closed" in text else result
+
+    wire.to_client(results_of("tools/call", wrong))
 
 
 @mutant("STD-017")

@@ -31,11 +31,11 @@ RELAYS = {
     ),
     **_because(
         "the relay passes definitions, arguments and results on as equal JSON",
-        "FRONT-010 FRONT-012 FRONT-048",
+        "FRONT-010 FRONT-012 FRONT-048 FRONT-167",
     ),
     **_because(
         "the relay passes the error of a server on, and has one for a server that it does not reach",
-        "FRONT-014 FRONT-015 FRONT-016",
+        "FRONT-014 FRONT-016",
     ),
     **_because(
         "the relay gets a list anew for each request for it, and none for a call",
@@ -70,7 +70,7 @@ RELAYS = {
     ),
     **_because(
         "the relay writes and reads lines of JSON, ignores other lines, and goes by the ids",
-        "STD-011 STD-012 STD-013 STD-014 STD-018 STD-020 STD-030",
+        "STD-011 STD-012 STD-013 STD-014 STD-018 STD-020 STD-030 STD-046",
     ),
     **_because(
         "the relay notices the end of a child at once, and starts it at the next request",
@@ -102,7 +102,7 @@ IGNORES_IDS = {
     "STD-042": "it ignores ids, so their spelling too",
 } | _relays(
     "a server answers in the order of the requests",
-    shows="FRONT-007 FRONT-047 HTTP-016 HTTP-018 HTTP-030 OPS-012 OPS-016 SSE-003 STD-012 STD-013",
+    shows="FRONT-007 FRONT-047 HTTP-016 HTTP-018 HTTP-030 OPS-012 OPS-016 SSE-003 STD-012 STD-046",
 )
 SERVES_TEN = _relays(
     "the check makes no more than ten calls to a server",

@@ -247,7 +247,9 @@ _ROW = re.compile(
 
 
 #: requirements that are newer than the runs of the page
-NOT_COMPARED: frozenset[str] = frozenset({"FRONT-164", "FRONT-165", "FRONT-166"})
+NOT_COMPARED: frozenset[str] = frozenset(
+    {"FRONT-164", "FRONT-165", "FRONT-166", "FRONT-167", "FRONT-168", "FRONT-169", "STD-046"}
+)
 
 
 def test_the_committed_page_has_the_requirements_of_the_registry() -> None:
