@@ -35,6 +35,9 @@ async def common_failures_have_the_codes_of_the_specification(workbench: Workben
             unknown = {"uri": "unknown://resource"}
             await _has_code(workbench, proxy, "resources/read", unknown, INVALID_PARAMS, NOT_FOUND)
         await _undeclared_methods_are_unknown(workbench, proxy)
+        tool = await proxy.request("tools/call", {"name": "no_such_tool", "arguments": {}}, within=10.0)
+        is_right = tool.code == INVALID_PARAMS or (tool.error is None and tool.is_error)
+        workbench.expect(is_right, "code -32602, or isError, for an unknown tool", tool.raw)
     if "features" not in workbench.sut.profile.config.drop:
         tools_only = workbench.stdio("toolsonly", features={"resources": False, "prompts": False})
         async with workbench.serving(tools_only) as proxy:

@@ -28,7 +28,6 @@ from mock_servers.script import (
     on_call,
     progress,
     reply,
-    request,
     set_prompts,
     set_tools,
     sleep,
@@ -41,11 +40,9 @@ if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
     from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
-    from conformance.workbench.transcript import Heard
     from conformance.workbench.workbench import Workbench
 
 LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
-CLIENT_CAPABILITIES = ("sampling", "elicitation", "roots")
 
 
 async def is_unknown(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
@@ -279,66 +276,3 @@ async def _holds_back(workbench: Workbench, proxy: Proxy, expected: list[str]) -
     )
     await anyio.sleep(0.3)
     workbench.expect(heard() == [f"a {level}" for level in expected], f"the levels {expected} only", heard())
-
-
-@check("FRONT-026", timeout=60)
-async def upstreams_are_offered_only_what_the_client_can_do(workbench: Workbench) -> None:
-    """Two upstreams send their requests under the same ids, and each gets the answer to its own."""
-    clients: tuple[dict[str, Any], ...] = ({}, {"elicitation": {}})
-    for capabilities in clients:
-        upstreams = [workbench.stdio(name, _asking(name)) for name in ("a", "b")]
-        async with workbench.proxy(*upstreams) as proxy, proxy.answering(_ANSWERS):
-            proxy.capabilities = capabilities
-            await proxy.handshake()
-            await proxy.ready(*upstreams)
-            await workbench.run_cases(*(partial(_calls, proxy, upstream.name) for upstream in upstreams))
-            for upstream in upstreams:
-                with workbench.case(f"client capabilities {list(capabilities)}, upstream {upstream.name}"):
-                    _was_asked_honestly(workbench, upstream, set(capabilities))
-            asked: list[Heard] = proxy.transcript.asked()
-            ids = [heard.message["id"] for heard in asked]
-            workbench.expect(
-                len(set(map(json.dumps, ids))) == len(ids), "each request has an id of its own", asked
-            )
-            others = [heard for heard in asked if heard.message.get("method") != "elicitation/create"]
-            workbench.expect(not others, "the client gets only requests that it can answer", others)
-
-
-_ANSWERS = {"elicitation/create": {"action": "accept", "content": {"name": "$message"}}}
-_FORM = {"type": "object", "properties": {"name": {"type": "string"}}}
-_SAMPLING = {"messages": [], "maxTokens": 1}
-
-
-def _asking(name: str) -> Script:
-    """A server that sends all three requests when it is called, under the ids that every upstream begins
-    with.
-    """
-    ask = request("elicitation/create", {"message": f"for {name}", "requestedSchema": _FORM}, id=1, wait=5.0)
-    sample = request("sampling/createMessage", _SAMPLING, id=2, wait=5.0)
-    return Script(on=[on_call("echo", ask, sample, request("roots/list", id=3, wait=5.0))])
-
-
-async def _calls(proxy: Proxy, group: str) -> None:
-    await proxy.call(group, "echo", within=20.0)
-
-
-def _was_asked_honestly(workbench: Workbench, upstream: StdioMockUpstream, possible: set[str]) -> None:
-    introduction = upstream.requests("initialize")[-1]
-    offered = set(introduction.param("capabilities") or ()) & set(CLIENT_CAPABILITIES)
-    workbench.expect(
-        offered <= possible, f"the proxy offers no capability beyond {sorted(possible)}", introduction.message
-    )
-    answers = {entry.data["id"]: json.loads(entry.text) for entry in upstream.events("answer")}
-    workbench.expect(
-        set(answers) == {1, 2, 3}, "each request of the upstream gets an answer within 5 s", answers
-    )
-    if "elicitation" in offered:
-        # The client repeats the message that it got, to which the proxy may have added a name (FRONT-038).
-        given = answers.pop(1).get("result") or {}
-        message = (given.get("content") or {}).pop("name", None)
-        expected = {"action": "accept", "content": {}}
-        workbench.expect(given == expected, "the client's own answer", given)
-        asked = f"for {upstream.name}"
-        workbench.expect(isinstance(message, str) and asked in message, f"the answer to {asked!r}", message)
-    for answer in answers.values():
-        workbench.expect("error" in answer, "an error for what the proxy did not offer", answer)

@@ -162,6 +162,12 @@ async def all_pages_of_upstream_lists_are_reachable(workbench: Workbench) -> Non
     )
 
 
+@check("FRONT-170", timeout=40)
+async def an_empty_cursor_of_a_modern_upstream_is_a_cursor(workbench: Workbench) -> None:
+    paged = _three_of_everything(era="modern", page_size=1, cursors=["", "p2"])
+    await _shows_all(workbench, workbench.stdio("paged", paged))
+
+
 def _three_of_everything(**paging: Any) -> Script:
     return Script(
         tools=[tool(f"tool{number}") for number in range(3)],

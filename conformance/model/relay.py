@@ -17,7 +17,7 @@ _NOT_FOR_A_RELAY: Mapping[str, str] = {
         "FRONT-045 FRONT-092 FRONT-093 FRONT-095 FRONT-130 FRONT-134 HTTP-040 STD-041 STD-042 STD-043 STD-044"
     ),
     "it passes the cursors of the server on and keeps no list": (
-        "FRONT-011 FRONT-033 FRONT-035 FRONT-091 FRONT-120 FRONT-123 FRONT-124 FRONT-166"
+        "FRONT-011 FRONT-033 FRONT-035 FRONT-091 FRONT-120 FRONT-123 FRONT-124 FRONT-166 FRONT-170"
     ),
     "it passes each notification on, and bounds none": "FRONT-032",
     "it speaks the era of its client, and translates nothing": (
@@ -25,7 +25,7 @@ _NOT_FOR_A_RELAY: Mapping[str, str] = {
         " HTTP-060 HTTP-061 HTTP-062 HTTP-063 OAUTH-090 OPS-037 STD-022 STD-037 STD-038 STD-039"
     ),
     "the version and the capabilities are those of the server and of the client": "FRONT-003 FRONT-008 FRONT-065 HTTP-032",
-    "the client answers the requests of the server, within its own time": "FRONT-026 FRONT-050 STD-020",
+    "the client answers the requests of the server, within its own time": "FRONT-026 FRONT-050 FRONT-171 STD-020",
     "the session is that of the client, which begins a new one": (
         "OPS-026 OPS-045 SSE-007 SSE-012 SSE-013 STD-017 STD-032 STD-034 STD-035"
     ),

@@ -100,6 +100,7 @@ def has_another_switch_for_its_log() -> None:
         "FRONT-101",
         "FRONT-168",
         "FRONT-169",
+        "FRONT-170",
         "STD-022",
         "STD-050",
         "HTTP-011",

@@ -73,9 +73,9 @@ def keeps_only_the_message_of_a_refused_prompt() -> None:
 
 
 @mutant(
-    "FRONT-015",
+    "FRONT-045",
     also=dict.fromkeys(
-        ("FRONT-025", "FRONT-028", "FRONT-045", "FRONT-169"),
+        ("FRONT-025", "FRONT-028", "FRONT-169"),
         "every bad parameter has that code",
     ),
 )

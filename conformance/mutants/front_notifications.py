@@ -133,7 +133,7 @@ def relays_messages_below_the_level() -> None:
     _relay_unchanged(LOGGED)
 
 
-@mutant("FRONT-026")
+@mutant("FRONT-026", also={"FRONT-171": "it offers sampling to every server"})
 def offers_sampling_and_leaves_the_request_unanswered() -> None:
     wire.to_stdio_upstreams(
         params_of("initialize", lambda params: {**params, "capabilities": {"sampling": {}}})
@@ -141,7 +141,10 @@ def offers_sampling_and_leaves_the_request_unanswered() -> None:
     wire.from_stdio_upstreams(without("sampling/createMessage"))
 
 
-@mutant("FRONT-026", also={"FRONT-031": "its client cannot be asked"})
+@mutant(
+    "FRONT-171",
+    also={"FRONT-026": "the client gets these requests", "FRONT-031": "its client cannot be asked"},
+)
 def asks_the_client_what_it_cannot_answer() -> None:
     everything: Message = {"sampling": {}, "elicitation": {}, "roots": {}}
     wire.from_client(params_of("initialize", lambda params: {**params, "capabilities": everything}))

@@ -78,13 +78,13 @@ def drops_the_dialect_of_schemas() -> None:
     wire.from_stdio_upstreams(results_of("tools/list", wrong))
 
 
-@mutant("FRONT-011")
+@mutant("FRONT-011", also={"FRONT-170": "it takes every cursor for the end"})
 def fetches_the_first_page_only() -> None:
     """dmcp 1.5.0 behaves like this."""
     _change_cursors(lambda cursor: None)
 
 
-@mutant("FRONT-011")
+@mutant("FRONT-170", also={"FRONT-011": "one of its cursors is empty"})
 def takes_an_empty_cursor_for_the_end() -> None:
     _change_cursors(lambda cursor: cursor or None)
 

@@ -23,7 +23,7 @@ RELAYS = {
     **_because("the relay speaks one revision and answers with it", "FRONT-001 FRONT-002 FRONT-027"),
     **_because(
         "the relay declares little, does that, offers a server nothing, and refuses all other methods",
-        "FRONT-003 FRONT-026",
+        "FRONT-003 FRONT-026 FRONT-171",
     ),
     **_because(
         "the relay answers each request in a thread of its own",
