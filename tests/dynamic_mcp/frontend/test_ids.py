@@ -39,7 +39,7 @@ async def question_of(client: Client, timeout: float = 5.0) -> asyncio.Task[byte
     asking = client.session.client_peer.request("roots/list", b"{}", timeout)
     task = asyncio.ensure_future(asking)
     await eventually(lambda: client.lines, "the question")
-    assert json.loads(client.lines.pop())["id"] == 1
+    assert json.loads(client.lines.pop(0))["id"] == 1
     return task
 
 
