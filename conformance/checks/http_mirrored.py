@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.http_modern import serving_modern
 from conformance.checks.http_requests import can_call
 from mock_servers.actions import reply, set_tools
 from mock_servers.remote.headers import decoded
@@ -77,7 +78,7 @@ def _invalid_tools() -> list[dict[str, Any]]:
 async def annotated_arguments_repeat_in_headers(workbench: Workbench) -> None:
     """Any value may be in Base64, because the server decodes it."""
     upstream = await workbench.http("a", Script(era="modern", tools=[tool("route", properties=_PROPERTIES)]))
-    async with workbench.serving(upstream) as proxy:
+    async with serving_modern(workbench, upstream) as proxy:
         for arguments, wanted in _CALLS:
             with workbench.case(f"the arguments {arguments}"):
                 result = await proxy.call("a", "route", arguments)
@@ -100,7 +101,7 @@ async def a_tool_with_an_invalid_header_annotation_is_held_back(workbench: Workb
     valid = [tool("echo", properties={"x": _annotated("integer", "X")}), tool("other")]
     upstream = await workbench.http("a", Script(era="modern", tools=[valid[0], *bad, valid[1]]))
     child = workbench.stdio("child", Script(era="modern", tools=[echo_tool(), bad[0]]))
-    async with workbench.serving(upstream, child) as proxy:
+    async with serving_modern(workbench, upstream, child) as proxy:
         for one in valid:
             found = await proxy.definitions_of("a", one["name"])
             workbench.expect(found == [one], f"the definition of {one['name']}", found)

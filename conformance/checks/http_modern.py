@@ -3,29 +3,56 @@
 from __future__ import annotations
 
 import json
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.http_requests import SESSION, VERSION, can_call, is_usable
+from conformance.errors import NotApplicable, Untestable, Violation
 from conformance.workbench.transcript import part
 from mock_servers.remote_actions import respond
 from mock_servers.script import Rule, Script, echo_tool, tool
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.proxy import Proxy
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import HttpRequest
 
 MODERN = "2026-07-28"
 FOREIGN_NAME = "größe_設定"
 
 
+@asynccontextmanager
+async def serving_modern(
+    workbench: Workbench, upstream: RemoteMockUpstream, *others: MockUpstream
+) -> AsyncIterator[Proxy]:
+    """Like `workbench.serving`, for a proxy that speaks the modern era to this upstream. Raises `NotApplicable` for another one."""
+    async with workbench.proxy(upstream, *others) as proxy:
+        try:
+            await proxy.handshake()
+            await proxy.ready(upstream, *others)
+        except (Untestable, Violation):
+            if upstream.http and not any(map(_is_modern, upstream.http)):
+                raise NotApplicable("it makes no modern request to a server that wants one") from None
+            raise
+        yield proxy
+
+
+def _is_modern(request: HttpRequest) -> bool:
+    return part(request.message, "params", "_meta", "io.modelcontextprotocol/protocolVersion") is not None
+
+
 @check("HTTP-022")
 async def modern_requests_carry_matching_metadata_and_headers(workbench: Workbench) -> None:
     upstream = await workbench.http("a", Script(era="modern", tools=[echo_tool(), tool(FOREIGN_NAME)]))
-    async with workbench.proxy(upstream) as proxy:
-        await proxy.handshake()
-        await is_usable(workbench, proxy, upstream, what="a modern upstream becomes usable")
-        await can_call(workbench, proxy, upstream, FOREIGN_NAME)
+    with workbench.must("a modern upstream becomes usable"):
+        async with serving_modern(workbench, upstream) as proxy:
+            await is_usable(workbench, proxy, upstream)
+            await can_call(workbench, proxy, upstream, FOREIGN_NAME)
     workbench.some(upstream.posts("tools/call"), "a call that reaches the upstream")
     for request in upstream.http:
         workbench.expect(request.status == 200, "the upstream refuses nothing", request)

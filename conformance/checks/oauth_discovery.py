@@ -48,10 +48,19 @@ def documents(upstream: ProtectedMockUpstream, base: str) -> list[str]:
 @check("OAUTH-002", timeout=40, slow=True)
 async def the_resource_metadata_of_the_challenge_is_used(workbench: Workbench) -> None:
     forms = {
-        "quoted": ['Bearer resource_metadata="$metadata"'],
-        "unquoted": ["Bearer resource_metadata=$metadata"],
+        "alone": ['Bearer resource_metadata="$metadata"'],
         "among": ['Basic realm="a, b"', 'Bearer realm="m", resource_metadata="$metadata", x="y"', "Other z"],
     }
+    await _uses_the_named_metadata(workbench, forms)
+
+
+@check("OAUTH-046", timeout=30)
+async def a_resource_metadata_without_quotation_marks_is_read(workbench: Workbench) -> None:
+    await _uses_the_named_metadata(workbench, {"bare": ["Bearer resource_metadata=$metadata"]})
+
+
+async def _uses_the_named_metadata(workbench: Workbench, forms: dict[str, list[str]]) -> None:
+    """The proxy signs in to an upstream for each form of the challenge, by the metadata that it names."""
     custom = ["/custom/prm.json"]
     upstreams = [
         await workbench.oauth(name, OAuth(own_origin=True, resource_metadata=custom, challenges=challenges))

@@ -24,6 +24,7 @@ from mock_servers.script import Script, any_arguments, on_call, tool
 if TYPE_CHECKING:
     from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
 
 #: each makes some proxies write more
@@ -110,7 +111,42 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
 
 
 @check("SEC-002", timeout=60, slow=True)
-async def secrets_reach_neither_the_client_nor_other_processes(workbench: Workbench) -> None:
+async def tokens_reach_neither_the_client_nor_other_processes(workbench: Workbench) -> None:
+    signed = await workbench.oauth("signed", script=Script(on=ECHOES))
+    stdio = workbench.stdio("stdio")
+    browser = workbench.browser()
+    with workbench.precondition("a first run signs in"):
+        await sign_in(workbench, signed)
+    config = workbench.config(signed)
+    async with workbench.proxy(config=config) as proxy:
+        await proxy.handshake()
+        with workbench.precondition("the token is in use, and the upstream refuses calls"):
+            await proxy.ready(signed)
+            await _is_refused_both_ways(workbench, proxy, signed)
+            workbench.expect(signed.access_tokens[0] in signed.bearers, "an access token", signed.http)
+        # This child starts after the proxy has a token, so the proxy's environment may hold the token by
+        # then.
+        workbench.save(config, signed, stdio)
+        with workbench.precondition("a child that is added later starts"):
+            await proxy.ready(stdio)
+        await _ask_for_all_lists(proxy)
+        tokens = tokens_of(signed)
+        workbench.expect(len(tokens) == 2, "an access and a refresh token", tokens)
+        commands = "\n".join(process.command for process in proxy.processes.alive())
+        environments = _environments_of_children(proxy)
+    environments += "\n".join(json.dumps(start.env) for start in stdio.starts)
+    argv = "\n".join(" ".join(page.argv) for page in browser.openings)
+    for where, text in (
+        ("a message to the client", proxy.output),
+        ("a command line", f"{commands}\n{argv}"),
+        ("the environment of a child", environments),
+    ):
+        found = leaked(text, tokens)
+        workbench.expect(not found, f"no token in {where}", found)
+
+
+@check("SEC-023", timeout=60, slow=True)
+async def configured_secrets_do_not_reach_the_client(workbench: Workbench) -> None:
     header = CONFIGURED["a header"]
     headers = {"X-Key": header, "Authorization": f"Bearer {header}"}
     signed = await workbench.oauth("signed", script=Script(on=ECHOES))
@@ -119,44 +155,31 @@ async def secrets_reach_neither_the_client_nor_other_processes(workbench: Workbe
     gone = workbench.stdio("gone").with_entry(
         {**workbench.required_fields("http"), **NOWHERE, "headers": query}
     )
-    stdio = workbench.stdio("stdio")
-    browser = workbench.browser()
-    with workbench.precondition("a first run signs in"):
-        await sign_in(workbench, signed)
-    config = workbench.config(signed, failing, gone)
-    async with workbench.proxy(config=config) as proxy:
+    workbench.browser()
+    async with workbench.proxy(signed, failing, gone) as proxy:
         await proxy.handshake()
-        with workbench.precondition("the token is in use, and the upstreams refuse calls"):
+        with workbench.precondition("the upstreams refuse calls"):
             await proxy.ready(signed, failing)
             for upstream in (signed, failing):
-                for tool in ("echo", "add"):
-                    await proxy.call(upstream.name, tool, {"a": 1, "b": 2})
-                statuses = {request.status for request in upstream.posts("tools/call")}
-                workbench.expect({400, 500} <= statuses, "both refusals", upstream.http)
-            workbench.expect(signed.access_tokens[0] in signed.bearers, "an access token", signed.http)
-        # This child starts after the proxy has a token, so the proxy's environment may hold the token by
-        # then.
-        workbench.save(config, signed, failing, gone, stdio)
-        with workbench.precondition("a child that is added later starts"):
-            await proxy.ready(stdio)
+                await _is_refused_both_ways(workbench, proxy, upstream)
         await proxy.call("gone", "echo")
         await proxy.tools_of("gone")
-        for method in ("tools/list", "resources/list", "resources/templates/list", "prompts/list"):
-            await proxy.request(method, {})
-        tokens = tokens_of(signed)
-        workbench.expect(len(tokens) == 2, "an access and a refresh token", tokens)
+        await _ask_for_all_lists(proxy)
         secrets = {**issued_by(signed), "a header": header, "a query": QUERY}
-        commands = "\n".join(process.command for process in proxy.processes.alive())
-        environments = _environments_of_children(proxy)
-    environments += "\n".join(json.dumps(start.env) for start in stdio.starts)
-    argv = "\n".join(" ".join(page.argv) for page in browser.openings)
-    for where, text, hidden in (
-        ("a message to the client", proxy.output, secrets),
-        ("a command line", f"{commands}\n{argv}", tokens),
-        ("the environment of a child", environments, tokens),
-    ):
-        found = leaked(text, hidden)
-        workbench.expect(not found, f"no secret in {where}", found)
+    found = leaked(proxy.output, secrets)
+    workbench.expect(not found, "no secret in a message to the client", found)
+
+
+async def _is_refused_both_ways(workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream) -> None:
+    for name in ("echo", "add"):
+        await proxy.call(upstream.name, name, {"a": 1, "b": 2})
+    statuses = {request.status for request in upstream.posts("tools/call")}
+    workbench.expect({400, 500} <= statuses, "both refusals", upstream.http)
+
+
+async def _ask_for_all_lists(proxy: Proxy) -> None:
+    for method in ("tools/list", "resources/list", "resources/templates/list", "prompts/list"):
+        await proxy.request(method, {})
 
 
 def _environments_of_children(proxy: Proxy) -> str:

@@ -15,7 +15,6 @@ from mock_servers.remote_actions import close_streams, endpoint, stream
 from mock_servers.script import Http, Rule, Script, any_arguments, echo_tool, on_call, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import HttpRequest
@@ -123,21 +122,17 @@ async def responses_are_taken_from_the_stream(workbench: Workbench) -> None:
                 )
 
 
-@check("SSE-004", timeout=40)
-async def headers_are_on_the_get_and_on_every_post(workbench: Workbench) -> None:
+@check("SSE-015")
+async def configured_headers_are_on_the_get_and_on_every_post(workbench: Workbench) -> None:
     headers = {"Authorization": "Bearer canary-51c0", "X-Team": "a b"}
     script = Script(http=Http(required_headers=headers))
-    upstream, protected = (
-        await workbench.sse("a", script, headers=headers),
-        await workbench.oauth("b", kind="sse"),
-    )
+    await has_its_headers(workbench, await workbench.sse("a", script, headers=headers), headers)
+
+
+@check("SSE-004", timeout=40)
+async def the_access_token_is_on_the_get_and_on_every_post(workbench: Workbench) -> None:
+    upstream = await workbench.oauth("b", kind="sse")
     workbench.browser()
-    await workbench.run_cases(
-        lambda: has_its_headers(workbench, upstream, headers), lambda: _has_the_bearer(workbench, protected)
-    )
-
-
-async def _has_the_bearer(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await is_usable(

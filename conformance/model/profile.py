@@ -48,6 +48,7 @@ PROMISES: Mapping[str, str] = {
     "any-confirmation": "takes 200 and 204 for the confirmation of a notification, besides 202",
     "listens": "opens a GET stream for the notifications of a server behind a URL",
     "random-callback-port": "listens on another port for each sign-in",
+    "single-state": "refuses a callback with two values of `state`",
     "certificates-always": "has no environment variable that switches the validation of certificates off",
     "status-0-at-the-end": "exits with status 0 when stdin ends",
     "eager-start": "starts every server at once, not on its first use",

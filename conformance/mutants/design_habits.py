@@ -7,7 +7,8 @@ import logging
 import re
 import sys
 import zlib
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import msgspec
 
 from conformance.mutants import legitimate, replace, wire
 from conformance.mutants.oauth_discovery import names_another_issuer
+from conformance.mutants.oauth_signin import alter_authorization_requests
 from dynamic_mcp import log
 from dynamic_mcp.frontend import tool_surface
 from dynamic_mcp.oauth import callback, request, store
@@ -28,7 +30,7 @@ from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 
 _TOKENS = (
-    *(f"TOK-{number:03}" for number in (1, 2, 3, 9, 10, 13, 17, 18, 20)),
+    *(f"TOK-{number:03}" for number in (1, 2, 3, 4, 9, 10, 13, 17, 18, 20)),
     *("SEC-003", "HARD-001"),
 )
 
@@ -81,6 +83,14 @@ def keeps_expiries_in_milliseconds() -> None:
     replace(store.default_directory, lambda: Path.home() / ".other-proxy" / "tokens")
     setattr(store, "msgspec", Library)  # noqa: B010 - the name is not exported
     replace(decode, usual)
+
+
+@legitimate(*(f"TOK-{number:03}" for number in (8, 9, 10, 15, 41)))
+def keeps_tokens_in_memory_alone() -> None:
+    """After a restart the user signs in again."""
+    kept: dict[Path, Tokens] = {}
+    replace(FileStore.load, lambda self: kept.get(self.path))
+    replace(FileStore.save, lambda self, tokens: kept.update({self.path: tokens}))
 
 
 @legitimate("OPS-009", "SEC-001", "SEC-014", "FRONT-004", profile='log_switch = { DEBUG = "proxy:*" }')
@@ -289,6 +299,40 @@ def has_a_callback_port_for_each_server() -> None:
         return right(server_name, state, port or 20000 + zlib.crc32(server_name.encode()) % 10000)
 
     replace(right, listening)
+
+
+@legitimate("OAUTH-001", "OAUTH-013", "OAUTH-014")
+def listens_at_one_address_of_localhost() -> None:
+    """A browser tries the other address of the name too, and goes on to this one."""
+    right = callback.listening
+
+    @asynccontextmanager
+    async def listening(server_name: str, state: str, port: int = 0) -> AsyncIterator[Callback]:
+        async with right(server_name, state, port) as found:
+            found.redirect_uri = found.redirect_uri.replace("127.0.0.1", "localhost")
+            yield found
+
+    replace(right, listening)
+
+
+@legitimate("OAUTH-001", "OAUTH-009", "OAUTH-011", "OAUTH-014", "OAUTH-028")
+def protects_its_sign_ins_with_pkce_alone() -> None:
+    """The authorization request has no `state`. RFC 9700 section 2.1 allows this with PKCE."""
+    begin, judge = Callback.__init__, Callback.judge
+    states: dict[Callback, str] = {}
+
+    def remember(self: Callback, server_name: str, state: str) -> None:
+        begin(self, server_name, state)
+        states[self] = state
+
+    def accept(self: Callback, method: str, target: str) -> tuple[int, str | None]:
+        path, _, query = target.partition("?")
+        others = [pair for pair in query.split("&") if not pair.startswith("state=")]
+        return judge(self, method, f"{path}?{'&'.join([*others, f'state={states[self]}'])}")
+
+    alter_authorization_requests(lambda url: re.sub(r"&state=[^&]*", "", url))
+    replace(begin, remember)
+    replace(judge, accept)
 
 
 @legitimate("OAUTH-005", "OAUTH-006")

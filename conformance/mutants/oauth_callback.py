@@ -8,7 +8,7 @@ import time
 import webbrowser
 import zlib
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 from anyio import to_thread
 
@@ -21,6 +21,20 @@ from dynamic_mcp.oauth.callback import PATH, Callback
 @mutant("OAUTH-011")
 def compares_the_beginning_of_the_state() -> None:
     replace(pkce.same, lambda given, right: given[:8] == right[:8])
+
+
+@mutant("OAUTH-011")
+def takes_the_first_of_two_states() -> None:
+    """dmcp 1.5.0 behaves like this. The reference promises more than the sources demand."""
+    right = Callback.judge
+
+    def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
+        path, _, query = target.partition("?")
+        return right(
+            self, method, f"{path}?{urlencode(dict(reversed(parse_qsl(query, keep_blank_values=True))))}"
+        )
+
+    replace(right, wrong)
 
 
 @mutant("OAUTH-012")

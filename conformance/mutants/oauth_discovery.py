@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import metadata, request
+from dynamic_mcp.oauth.challenge import challenge_of
 from dynamic_mcp.origin import origin_of
 
 if TYPE_CHECKING:
@@ -37,6 +39,13 @@ def asks_the_mcp_origin_only() -> None:
         return None
 
     replace(metadata.resource_metadata, wrong)
+
+
+@mutant("OAUTH-046")
+def reads_only_a_quoted_resource_metadata() -> None:
+    right = challenge_of
+    bare = re.compile(r'resource_metadata=(?!")[^\s,]+')
+    replace(right, lambda header: right(bare.sub("", header or "")))
 
 
 @mutant("OAUTH-003")

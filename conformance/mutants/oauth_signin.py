@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire_http
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.oauth import (
     address,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from conformance.mutants.wire_http import ProxyRequest
     from dynamic_mcp.config.model import HttpTransport, OAuthSettings, SseTransport
     from dynamic_mcp.oauth.callback import CallbackAnswer
     from dynamic_mcp.oauth.challenge import Challenge
@@ -196,6 +197,15 @@ def ignores_iss() -> None:
 
 
 @mutant("OAUTH-024")
+def ends_the_session_without_the_bearer() -> None:
+    def wrong(request: ProxyRequest) -> None:
+        if request.method == "DELETE":
+            request.headers.pop("Authorization", None)
+
+    wire_http.change_requests(wrong)
+
+
+@mutant("OAUTH-036")
 def the_configured_header_replaces_the_bearer() -> None:
     right, bearer = Authorization.__init__, Authorization.bearer
     replaced: set[Authorization] = set()

@@ -116,7 +116,7 @@ def quotes_a_configuration_that_it_cannot_read() -> None:
     replace(right, wrong)
 
 
-@mutant("SEC-002")
+@mutant("SEC-023")
 def tells_the_client_the_address_that_failed() -> None:
     """The text of a library error goes into the failure of the group."""
     right = HttpClient.request
@@ -132,7 +132,7 @@ def tells_the_client_the_address_that_failed() -> None:
     replace(right, wrong)
 
 
-@mutant("SEC-002", also={"SEC-001": "the same reason is logged"})
+@mutant("SEC-002", also=dict.fromkeys(("SEC-001", "SEC-023"), "the same reason is logged, with all headers"))
 def tells_the_client_what_a_refusal_says() -> None:
     right = HttpClient.request
 

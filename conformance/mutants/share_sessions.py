@@ -18,7 +18,7 @@ def an_ended_session_goes_on() -> None:
 
 
 @mutant("SHARE-011", profile=SERVE)
-def an_unknown_session_is_400() -> None:
+def an_ended_session_is_400() -> None:
     right = Sessions.of
 
     def wrong(self: Sessions, id: str | None) -> ServedSession:
@@ -26,5 +26,23 @@ def an_unknown_session_is_400() -> None:
             return right(self, id)
         except RefusedRequest as refused:
             raise RefusedRequest(400, str(refused)) from None
+
+    replace(right, wrong)
+
+
+@mutant("SHARE-011", profile=SERVE)
+def an_unknown_session_is_another_one() -> None:
+    right = Sessions.of
+    used: list[ServedSession] = []
+
+    def wrong(self: Sessions, id: str | None) -> ServedSession:
+        try:
+            used.append(right(self, id))
+        except RefusedRequest:
+            living = [session for session in used if not session.is_over]
+            if id is None or not living:
+                raise
+            return living[-1]
+        return used[-1]
 
     replace(right, wrong)

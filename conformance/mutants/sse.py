@@ -113,7 +113,7 @@ def gives_each_answer_of_the_stream_to_the_oldest_request() -> None:
     wire_http.change_events(wrong)
 
 
-@mutant("SSE-004")
+@mutant("SSE-015")
 def sends_the_configured_headers_with_the_get_only() -> None:
     def wrong(request: ProxyRequest) -> None:
         if request.method == "POST":

@@ -13,7 +13,7 @@ import msgspec
 from conformance.mutants import mutant, replace
 from conformance.mutants.oauth_signin import alter_token_requests, without
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import metadata, store, token_endpoint, tokens
+from dynamic_mcp.oauth import metadata, store, token_answer, token_endpoint, tokens
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
@@ -46,7 +46,7 @@ def stores_in_the_working_directory() -> None:
 @mutant(
     "TOK-002",
     also=dict.fromkeys(
-        ("TOK-003", "TOK-004", "TOK-005", "TOK-008", "TOK-011", "TOK-012"),
+        ("TOK-003", "TOK-004", "TOK-005", "TOK-011", "TOK-012"),
         "the proxy does not accept the time in its own file",
     ),
 )
@@ -84,7 +84,7 @@ def a_renewal_loses_the_modes() -> None:
 @mutant(
     "TOK-004",
     also=dict.fromkeys(
-        ("TOK-003", "TOK-005", "TOK-008", "TOK-011", "TOK-012", "TOK-015"),
+        ("TOK-003", "TOK-005", "TOK-011", "TOK-012"),
         "there is no token after a restart",
     ),
 )
@@ -98,7 +98,7 @@ def renews_after_expiry_only() -> None:
     replace(Tokens.is_due, lambda self, now, *, fresh: self.is_expired(now))
 
 
-@mutant("TOK-006", also=dict.fromkeys(("TOK-004", "TOK-015"), "a restart renews"))
+@mutant("TOK-006", also={"TOK-004": "a restart renews"})
 def renews_at_each_connection() -> None:
     right = Tokens.is_due
     replace(right, lambda self, now, *, fresh: not fresh or right(self, now, fresh=fresh))
@@ -118,6 +118,11 @@ def the_bearer_is_fixed_when_connecting() -> None:
 
 
 @mutant("TOK-008")
+def the_refresh_asks_for_a_further_scope() -> None:
+    alter_token_requests("refresh_token", lambda form: {**form, "scope": "x y further"})
+
+
+@mutant("TOK-041")
 def the_refresh_names_no_resource() -> None:
     """dmcp 1.5.0 behaves like this."""
     alter_token_requests("refresh_token", without("resource"))
@@ -200,6 +205,18 @@ def each_call_renews_for_itself() -> None:
 
 
 @mutant("TOK-015")
+def needs_an_expiry() -> None:
+    right = token_answer.read_answer
+
+    def wrong(body: bytes) -> token_answer.TokenAnswer:
+        if b"expires_in" not in body:
+            raise UpstreamFailed("the answer to its sign-in has no expires_in")
+        return right(body)
+
+    replace(right, wrong)
+
+
+@mutant("TOK-004")
 def renews_what_has_no_expiry() -> None:
     right = Tokens.is_due
     replace(right, lambda self, now, *, fresh: self.expires_at is None or right(self, now, fresh=fresh))

@@ -61,7 +61,11 @@ def folder(tmp_path: Path) -> Path:
         ('id = "CFG-002"', 'id = "CFG-2"', r"cfg\.toml: CFG-2: id: is not of the form"),
         ('level = "DOC"', 'level = "WILL"', r"cfg\.toml: CFG-001: .*WILL.*level"),
         ('level = "DOC"', 'level = "MUST"', r"CFG-001: level: MUST needs a source besides the documents"),
-        ('document = "POSIX"', 'document = "robustness"', r"CFG-012: level: MUST needs a source besides"),
+        (
+            'id = "CFG-035"\nlevel = "SHOULD"',
+            'id = "CFG-035"\nlevel = "MUST"',
+            r"CFG-035: level: MUST needs a source besides",
+        ),
         ('why = "', 'why = " ", was = "', r"cfg\.toml: CFG-001: .*was"),
         ('era = "any"', 'era = "future"', r"cfg\.toml: CFG-001: .*future.*era"),
         ('era = "any"', 'era = "any"\nerra = 1', r"cfg\.toml: CFG-001: .*erra"),
