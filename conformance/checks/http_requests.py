@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.errors import Untestable, Violation
-from conformance.workbench.remotes import RemoteMockUpstream
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import HttpRequest
 
 SESSIONS = Http(sessions=True)
 SESSION = "Mcp-Session-Id"
 VERSION = "MCP-Protocol-Version"
+#: the oldest revision with Streamable HTTP, which has no such header
+OLDEST = "2025-03-26"
 
 
 async def can_call(workbench: Workbench, proxy: Proxy, upstream: MockUpstream, tool: str = "echo") -> None:
@@ -151,8 +153,24 @@ async def a_session_id_is_never_invented(workbench: Workbench) -> None:
 
 
 @check("HTTP-011", timeout=40)
+async def every_request_has_the_version_header(workbench: Workbench) -> None:
+    for version, upstream in (await _sessions_by_version(workbench)).items():
+        if version != OLDEST:
+            for request in after_initialize(workbench, upstream):
+                workbench.expect(request.header(VERSION), f"{VERSION} after {version}", request)
+
+
+@check("HTTP-033", timeout=40, slow=True)
 async def the_version_header_carries_the_negotiated_version(workbench: Workbench) -> None:
-    every = ("2025-03-26", "2025-06-18", "2025-11-25")
+    for version, upstream in (await _sessions_by_version(workbench)).items():
+        right = (version, None) if version == OLDEST else (version,)
+        for request in after_initialize(workbench, upstream):
+            workbench.expect(request.header(VERSION) in right, f"{VERSION}: {version}", request)
+
+
+async def _sessions_by_version(workbench: Workbench) -> dict[str, RemoteMockUpstream]:
+    """Upstreams that the proxy has used, by the version that each answered."""
+    every = (OLDEST, "2025-06-18", "2025-11-25")
     # The proxy may decline what it does not speak; with such a server some connect to no other one.
     versions = [one for one in every if workbench.sut.profile.speaks(one) is not False] or every
     upstreams = {
@@ -168,11 +186,7 @@ async def the_version_header_carries_the_negotiated_version(workbench: Workbench
                 spoken[version] = upstream
         for upstream in spoken.values():
             await can_call(workbench, proxy, upstream)
-    for version, upstream in spoken.items():
-        # The header came with 2025-06-18.
-        right = (version, None) if version == every[0] else (version,)
-        for request in after_initialize(workbench, upstream):
-            workbench.expect(request.header(VERSION) in right, f"{VERSION}: {version}", request)
+    return spoken
 
 
 @check("HTTP-012", timeout=40)
@@ -193,11 +207,6 @@ async def a_counter_offered_version_is_used(workbench: Workbench) -> None:
             finished = upstream.requests("notifications/initialized")
             what = f"{upstream.name} receives one initialize for each session"
             workbench.expect(len(begun) == len(finished) >= 1, what, begun)
-            if isinstance(upstream, RemoteMockUpstream):
-                for request in after_initialize(workbench, upstream):
-                    # The header came with 2025-06-18.
-                    used = request.header(VERSION) in ("2025-03-26", None)
-                    workbench.expect(used, "no other version in a later request", request)
 
 
 @check("HTTP-032", timeout=40, slow=True)

@@ -91,7 +91,19 @@ async def state_and_verifier_are_fresh_and_long(workbench: Workbench) -> None:
 
 
 @check("OAUTH-014", timeout=30)
-async def the_redirect_uri_is_identical_in_both_requests(workbench: Workbench) -> None:
+async def a_repeated_redirect_uri_is_identical(workbench: Workbench) -> None:
+    wanted, repeated = await _redirect_uris(workbench)
+    workbench.expect(repeated in (wanted, None), f"redirect_uri={wanted} in the exchange, or none", repeated)
+
+
+@check("OAUTH-047", timeout=30)
+async def the_exchange_repeats_the_redirect_uri(workbench: Workbench) -> None:
+    wanted, repeated = await _redirect_uris(workbench)
+    workbench.expect(repeated == wanted, f"redirect_uri={wanted} in the exchange", repeated)
+
+
+async def _redirect_uris(workbench: Workbench) -> tuple[str, str | None]:
+    """Those of the authorization request and of the exchange of a sign-in, which may fail."""
     upstream = await workbench.oauth("a")
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
@@ -100,10 +112,8 @@ async def the_redirect_uri_is_identical_in_both_requests(workbench: Workbench) -
         await workbench.eventually(
             lambda: upstream.exchanges, within=10.0, what="the proxy exchanges the code"
         )
-        authorized, exchanged = flow_of(workbench, upstream)
-        wanted, repeated = authorized.params["redirect_uri"], exchanged.params.get("redirect_uri")
-        workbench.expect(repeated == wanted, f"redirect_uri={wanted} in the exchange", repeated)
-        await signs_in(workbench, proxy, upstream)
+    authorized, exchanged = flow_of(workbench, upstream)
+    return authorized.params["redirect_uri"], exchanged.params.get("redirect_uri")
 
 
 @check("OAUTH-015", timeout=30, slow=True)

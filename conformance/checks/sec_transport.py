@@ -248,26 +248,43 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
 
 
 @check("SEC-010", timeout=30, slow=True)
+async def no_schema_is_fetched_because_another_refers_to_it(workbench: Workbench) -> None:
+    other = await workbench.collector()
+    await _fetches_nothing(workbench, other, Script(tools=_tools_that_refer_to(other)))
+
+
+@check("SEC-024", timeout=30, slow=True)
 async def nothing_is_fetched_because_an_upstream_mentions_it(workbench: Workbench) -> None:
     other = await workbench.collector()
-    schema: dict[str, Any] = {"type": "object", "properties": {"x": {"$ref": other.at("/schema.json")}}}
     icons = [{"src": other.at("/icon.png"), "mimeType": "image/png"}]
     link = {"type": "resource_link", "uri": other.at("/linked"), "name": "linked"}
     about = {"description": f"See {other.at('/docs')}", "icons": icons}
-    output = {"type": "object", "$ref": other.at("/out.json")}
     script = Script(
-        tools=[
-            {"name": "echo", "inputSchema": schema, **about},
-            {"name": "typed", "inputSchema": {"type": "object"}, "outputSchema": output, **about},
-        ],
+        tools=[{**definition, **about} for definition in _tools_that_refer_to(other)],
         instructions=f"Read {other.at('/instructions')}",
         on=[on_call("echo", reply({"content": [link]}))],
     )
+    await _fetches_nothing(workbench, other, script, link["uri"])
+
+
+def _tools_that_refer_to(other: RemoteMockUpstream) -> list[dict[str, Any]]:
+    schema: dict[str, Any] = {"type": "object", "properties": {"x": {"$ref": other.at("/schema.json")}}}
+    output = {"type": "object", "$ref": other.at("/out.json")}
+    return [
+        {"name": "echo", "inputSchema": schema},
+        {"name": "typed", "inputSchema": {"type": "object"}, "outputSchema": output},
+    ]
+
+
+async def _fetches_nothing(
+    workbench: Workbench, other: RemoteMockUpstream, script: Script, shown: str = ""
+) -> None:
+    """The client lists and calls the tools of two upstreams, whose results contain the text `shown`, and the collector has no request."""
     upstreams = [workbench.stdio("stdio", script), await workbench.http("http", script)]
     async with workbench.serving(*upstreams) as proxy:
         for upstream in upstreams:
-            with workbench.precondition("the call that returns a link"):
+            with workbench.precondition("a call succeeds"):
                 result = await proxy.call(upstream.name, "echo", {"x": 1})
-                workbench.expect(other.at("/linked") in result.raw, "the link in the result", result.raw)
+                workbench.expect(not result.is_error and shown in result.raw, "its result", result.raw)
             await proxy.call(upstream.name, "typed")  # its answer has a schema that the proxy cannot resolve
         await workbench.holds_for(3.0, other.saw_nothing)

@@ -142,16 +142,24 @@ def invents_a_session() -> None:
 #: the checks that fail too when a request names another version than the negotiated one
 _OF_ANOTHER_VERSION = {
     **dict.fromkeys(("HTTP-022", "HTTP-023"), "a modern server wants its own"),
-    "HTTP-012": "a later request names another version",
 }
 
 
-@mutant("HTTP-011", also=_OF_ANOTHER_VERSION)
+@mutant("HTTP-011")
+def names_no_version_to_a_server_of_the_handshake_era() -> None:
+    def wrong(request: ProxyRequest) -> None:
+        if "Mcp-Method" not in request.headers:
+            request.headers.pop(VERSION, None)
+
+    wire_http.change_requests(wrong)
+
+
+@mutant("HTTP-033", also=_OF_ANOTHER_VERSION)
 def always_sends_the_same_version() -> None:
     wire_http.change_requests(lambda request: request.headers.update({VERSION: "2024-11-05"}))
 
 
-@mutant("HTTP-011", also=_OF_ANOTHER_VERSION)
+@mutant("HTTP-033", also=_OF_ANOTHER_VERSION)
 def sends_the_version_that_it_offered() -> None:
     wire_http.change_requests(lambda request: request.headers.update({VERSION: LATEST_LEGACY}))
 

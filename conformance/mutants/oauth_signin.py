@@ -116,7 +116,14 @@ def has_one_state_for_ever() -> None:
     replace(pkce.new_state, lambda: "A" * 43)
 
 
-@mutant("OAUTH-014", also=nobody_signs_in("OAUTH-014"))
+@mutant("OAUTH-014", also=nobody_signs_in("OAUTH-014") | {"OAUTH-047": "the value is another one"})
+def repeats_the_redirect_uri_with_a_slash() -> None:
+    alter_token_requests(
+        "authorization_code", lambda form: {**form, "redirect_uri": f"{form['redirect_uri']}/"}
+    )
+
+
+@mutant("OAUTH-047")
 def leaves_out_the_redirect_uri() -> None:
     alter_token_requests("authorization_code", without("redirect_uri"))
 

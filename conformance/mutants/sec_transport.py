@@ -117,15 +117,25 @@ def writes_headers_unchecked() -> None:
     writes_names_raw_into_the_header()
 
 
-@mutant("SEC-010")
+@mutant("SEC-010", also={"SEC-024": "its schemas refer to others too"})
 def fetches_the_schemas_that_are_referred_to() -> None:
     """As a schema validator that resolves remote references."""
+    _fetch_from_definitions(rb'"\$ref":\s*"(http[^"]+)"')
+
+
+@mutant("SEC-024")
+def fetches_the_icons_of_tools() -> None:
+    """As a program that shows them."""
+    _fetch_from_definitions(rb'"src":\s*"(http[^"]+)"')
+
+
+def _fetch_from_definitions(pattern: bytes) -> None:
     right = list_all
 
     async def wrong(*arguments: Any) -> Listing:
         listing = await right(*arguments)
         for definition in listing.values():
-            for url in re.findall(rb'"\$ref":\s*"(http[^"]+)"', bytes(definition)):
+            for url in re.findall(pattern, bytes(definition)):
                 await to_thread.run_sync(urllib.request.urlopen, url.decode())
         return listing
 

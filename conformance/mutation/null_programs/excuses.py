@@ -45,7 +45,7 @@ RELAYS = {
     **_because("the relay describes the type of each argument, and nothing more", "FRONT-140"),
     **_because(
         "the relay makes one exchange for each message, with the headers of the entry and of the session",
-        "HTTP-001 HTTP-002 HTTP-006 HTTP-007 HTTP-008 HTTP-013 HTTP-014 HTTP-018 SEC-005",
+        "HTTP-001 HTTP-002 HTTP-006 HTTP-007 HTTP-008 HTTP-011 HTTP-013 HTTP-014 HTTP-018 SEC-005 SSE-015",
     ),
     **_because(
         "the relay waits 30 s for an answer, fails one call at a bad one, and connects anew after it",
@@ -54,7 +54,7 @@ RELAYS = {
     **_because("the relay reads a JSON body whatever its type is", "FRONT-133"),
     **_because("the relay asks for no compression and decompresses nothing", "HTTP-024"),
     **_because("the relay tells the client that the server answers 401", "OAUTH-029"),
-    **_because("the relay opens no URL but that of an entry", "SEC-010"),
+    **_because("the relay opens no URL but that of an entry", "SEC-010 SEC-024"),
     **_because("the HTTP library of the relay sends no header with a line end", "SEC-009"),
     **_because("the JSON parser of the relay takes a byte order mark", "FRONT-090 STD-041"),
     **_because("the relay writes nothing to stderr", "OPS-041 OPS-042"),
@@ -116,7 +116,7 @@ STARTS_ANEW = {
     "no connection has to outlive its request",
     shows="FRONT-022 FRONT-035 FRONT-071 FRONT-164 FRONT-166 HTTP-007 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
     " OPS-012 OPS-016 OPS-030 OPS-033 STD-004 STD-008 STD-009 STD-017 STD-019 STD-033 STD-036 HTTP-070"
-    " OPS-050 SSE-014 STD-060",
+    " OPS-050 SSE-014 SSE-015 STD-060",
 )
 IGNORES_THE_REST = _relays(
     "nothing here ends the relay or changes its file",

@@ -185,7 +185,8 @@ class TokenRegistry:
             code.family.revoked = True
             raise OAuthRefusal("invalid_grant", "the code was used before")
         code.used = True
-        if params.get("redirect_uri") != code.redirect_uri:
+        # OAuth 2.1 section 10.2 has no such parameter here, because PKCE protects the code.
+        if params.get("redirect_uri", code.redirect_uri) != code.redirect_uri:
             raise OAuthRefusal("invalid_grant", f"redirect_uri {params.get('redirect_uri')!r}")
         verifier = params.get("code_verifier", "")
         if not VERIFIER.fullmatch(verifier) or challenge_of(verifier) != code.challenge:

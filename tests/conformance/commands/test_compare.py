@@ -259,7 +259,7 @@ NOT_COMPARED: frozenset[str] = frozenset(
         "FRONT-171",
         "STD-046",
         *("FRONT-164", "FRONT-165", "FRONT-166"),
-        *("OAUTH-036", "OAUTH-046", "SEC-023", "SSE-015", "TOK-041"),
+        *("HTTP-033", "OAUTH-036", "OAUTH-046", "OAUTH-047", "SEC-023", "SEC-024", "SSE-015", "TOK-041"),
     }
 )
 
