@@ -70,8 +70,9 @@ def nobody_signs_in(id: str) -> dict[str, str]:
 
     The exceptions are requirements about sign-ins that are refused, or do not end.
     """
-    others = (f"OAUTH-{number:03}" for number in range(1, 33) if number not in (20, 22, 27))
-    return {other: "no sign-in succeeds" for other in others if other != id}
+    flow = [f"OAUTH-{number:03}" for number in range(1, 33) if number not in (20, 22, 27)]
+    others = ("CFG-031", "OAUTH-073", "OAUTH-074", "OAUTH-075", "OAUTH-090", "SSE-004", "TOK-001", "TOK-002")
+    return {other: "no sign-in succeeds" for other in (*flow, *others) if other != id}
 
 
 @mutant(
@@ -86,6 +87,9 @@ def nobody_signs_in(id: str) -> dict[str, str]:
             "OAUTH-026",
             "OAUTH-029",
             "OAUTH-032",
+            "OAUTH-073",
+            "OAUTH-074",
+            "OAUTH-075",
         ),
         "the user approves twice",
     ),
@@ -169,7 +173,9 @@ def asks_for_no_scopes_of_the_metadata() -> None:
 
 @mutant(
     "OAUTH-018",
-    also=dict.fromkeys(("OAUTH-026", "OAUTH-035"), "it joins the scopes of other sign-ins in the same way"),
+    also=dict.fromkeys(
+        ("CFG-031", "OAUTH-026", "OAUTH-035"), "it joins the scopes of other sign-ins in the same way"
+    ),
 )
 def joins_scopes_with_commas() -> None:
     alter_authorization_requests(
