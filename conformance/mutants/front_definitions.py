@@ -29,12 +29,17 @@ def _change_listings(change: Callable[[Message, Message], Any]) -> None:
         if params.get("name") != tool_surface.GET or not isinstance(result, dict) or result.get("isError"):
             return message
         value = change(json.loads(result["content"][0]["text"]), params["arguments"])
-        return {**message, "result": {"content": [{"type": "text", "text": json.dumps(value)}]}}
+        return {**message, "result": {**result, "content": [{"type": "text", "text": json.dumps(value)}]}}
 
     wire.to_client(changed)
 
 
-@mutant("FRONT-100")
+@mutant(
+    "FRONT-100",
+    also=dict.fromkeys(
+        ("FRONT-101", "FRONT-102", "FRONT-105"), "an array has no room for what stands beside the tools"
+    ),
+)
 def lists_the_tools_as_an_array() -> None:
     _change_listings(lambda listed, arguments: listed["tools"])
 

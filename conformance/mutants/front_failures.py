@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,27 @@ if TYPE_CHECKING:
         "FRONT-016": "the call to the failed group looks like a success that no upstream gave",
         **dict.fromkeys(("HTTP-016", "HTTP-030"), "the client gets no error for a bad reply"),
         "FRONT-031": "an input request without a translation is reported in the same way",
+        **dict.fromkeys(
+            (
+                "FRONT-066",
+                "FRONT-067",
+                "FRONT-072",
+                "CFG-015",
+                "CFG-041",
+                "HARD-012",
+                "HARD-013",
+                "HTTP-061",
+                "SEC-015",
+            ),
+            "a refused call looks like a success that no upstream gave",
+        ),
+        **dict.fromkeys(
+            ("FRONT-060", "CFG-035", "CFG-050"), "a group that is not available is reported in the same way"
+        ),
+        **dict.fromkeys(
+            ("FRONT-095", "HTTP-019", "HTTP-023", "HTTP-057"),
+            "the client gets no error for a call that failed",
+        ),
     },
 )
 def puts_is_error_into_the_content() -> None:
@@ -53,7 +75,13 @@ def puts_is_error_into_the_content() -> None:
     wire.to_client(results_of("tools/call", wrong))
 
 
-@mutant("FRONT-014", also={"FRONT-169": "the code of the other era is lost too"})
+@mutant(
+    "FRONT-014",
+    also={
+        "FRONT-169": "the code of the other era is lost too",
+        **dict.fromkeys(("FRONT-060", "FRONT-093"), "the reason of the upstream is lost too"),
+    },
+)
 def turns_upstream_errors_into_internal_errors() -> None:
     wire.from_stdio_upstreams(errors(lambda error: {"code": INTERNAL_ERROR, "message": "Internal error"}))
 
@@ -118,14 +146,16 @@ def passes_a_call_without_a_name_on() -> None:
     wire.from_client(wrong)
 
 
-@mutant("FRONT-016")
+@mutant("FRONT-016", also={"FRONT-060": "one of its groups is hidden"})
 def hides_groups_whose_command_does_not_exist() -> None:
     def wrong(path: Path, environment: Mapping[str, str]) -> Config:
         loaded = load(path, environment)
         there = [
             server
             for server in loaded.servers
-            if not isinstance(server.transport, StdioTransport) or shutil.which(server.transport.command)
+            if not isinstance(server.transport, StdioTransport)
+            or not os.path.isabs(server.transport.command)
+            or shutil.which(server.transport.command)
         ]
         return msgspec.structs.replace(loaded, servers=tuple(there))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend import catalog
-from dynamic_mcp.frontend.session import ClientSession
+from dynamic_mcp.frontend.router import Router
 from dynamic_mcp.groups import listing
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.origin import is_web_address
@@ -16,8 +16,8 @@ from dynamic_mcp.upstream.http import json_body
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from dynamic_mcp.frontend.exchange import Handler
+    from dynamic_mcp.frontend.router import Handlers
     from dynamic_mcp.groups.listing import Kind, Listing
     from dynamic_mcp.protocol.pieces import Line
 
@@ -46,8 +46,12 @@ def takes_only_an_error_with_its_id() -> None:
     async def wrong(
         self: StreamableHttpUpstream, id: int | None, data: Line, *, is_refusal: bool = False
     ) -> bool:
-        has_id = isinstance(data, bytes) and b'"id":' in data.replace(b'"id":null', b"")
-        return has_id and await right(self, id, data, is_refusal=is_refusal)
+        is_lost = (
+            isinstance(data, bytes)
+            and b'"error":' in data
+            and b'"id":' not in data.replace(b'"id":null', b"")
+        )
+        return not is_lost and await right(self, id, data, is_refusal=is_refusal)
 
     replace(right, wrong)
 
@@ -77,17 +81,15 @@ def keeps_arguments_that_are_null() -> None:
 
 @mutant("FRONT-135")
 def knows_only_the_capabilities_of_now() -> None:
-    right = ClientSession.__init__
+    # Private: only here does a method depend on what the client was told.
+    right = Router._handler
 
-    def wrong(self: ClientSession, send: Callable[[bytes], None], *, is_one_of_many: bool = False) -> None:
-        right(self, send, is_one_of_many=is_one_of_many)
-        self.__class__ = _Forgetful
+    def wrong(self: Router, handlers: Handlers, method: str) -> Handler:
+        session = self._session
+        told, session.announced = session.announced, frozenset()
+        try:
+            return right(self, handlers, method)
+        finally:
+            session.announced = told
 
     replace(right, wrong)
-
-
-class _Forgetful(ClientSession):
-    """A session that does not keep what the client was told."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        super().__setattr__(name, frozenset() if name == "announced" else value)

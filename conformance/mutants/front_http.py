@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-@mutant("FRONT-160", listens=True)
+@mutant(
+    "FRONT-160", listens=True, also={"FRONT-008": "an array of notifications is confirmed in the same way"}
+)
 def confirms_notifications_with_200() -> None:
     def wrong(request: Request, response: Response) -> None:
         if response.status_code == 202:

@@ -41,7 +41,10 @@ def keeps_a_million_resources() -> None:
     listing.MAX_BYTES = _WITHOUT_END
 
 
-@mutant("FRONT-034")
+@mutant(
+    "FRONT-034",
+    also=dict.fromkeys(("FRONT-075", "FRONT-076"), "it takes every expression for a plain variable"),
+)
 def makes_a_regular_expression_of_a_template() -> None:
     """As many libraries for templates do."""
 
@@ -56,7 +59,9 @@ def makes_a_regular_expression_of_a_template() -> None:
 @mutant("FRONT-035")
 def lists_the_tools_for_each_call() -> None:
     async def wrong(self: ListingCache, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> Listing:
-        return await make()
+        # Private: only these keep a listing and hold tools back.
+        listing, _ = await self._make(kind, make)
+        return self._shown(kind, listing)
 
     replace(ListingCache.fill, wrong)
 

@@ -51,7 +51,8 @@ def refuses_initialize_after_the_probe() -> None:
 @mutant(
     "FRONT-028",
     also=dict.fromkeys(
-        ("FRONT-029", "FRONT-030", "FRONT-031", "FRONT-168", "FRONT-169"), "its modern client makes none"
+        ("FRONT-029", "FRONT-030", "FRONT-031", "FRONT-064", "FRONT-168", "FRONT-169"),
+        "its modern client makes none",
     ),
 )
 def wants_a_handshake_of_modern_clients() -> None:

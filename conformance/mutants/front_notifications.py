@@ -31,7 +31,10 @@ def relays_updates_without_a_subscription() -> None:
     _relay_unchanged(UPDATED)
 
 
-@mutant("FRONT-022")
+@mutant(
+    "FRONT-022",
+    also=dict.fromkeys(("FRONT-070", "FRONT-071"), "a list that is made anew is the first one too"),
+)
 def serves_the_first_listing_for_ever() -> None:
     first: dict[object, Message] = {}
 
@@ -133,7 +136,10 @@ def relays_messages_below_the_level() -> None:
     _relay_unchanged(LOGGED)
 
 
-@mutant("FRONT-026", also={"FRONT-171": "it offers sampling to every server"})
+@mutant(
+    "FRONT-026",
+    also={"FRONT-171": "it offers sampling to every server", "STD-020": "its question has no answer either"},
+)
 def offers_sampling_and_leaves_the_request_unanswered() -> None:
     wire.to_stdio_upstreams(
         params_of("initialize", lambda params: {**params, "capabilities": {"sampling": {}}})

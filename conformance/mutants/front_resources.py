@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RESOURCE_LISTS = ("resources/list", "resources/templates/list")
 
 
-@mutant("FRONT-017")
+@mutant("FRONT-017", also={"FRONT-060": "one of its groups refuses to list"})
 def an_error_of_one_group_fails_the_list() -> None:
     failed: dict[str | None, Message] = {}
 
@@ -45,7 +45,12 @@ def an_error_of_one_group_fails_the_list() -> None:
     wire.to_client(wrong)
 
 
-@mutant("FRONT-018")
+@mutant(
+    "FRONT-018",
+    also=dict.fromkeys(
+        ("FRONT-071", "FRONT-074", "FRONT-075", "FRONT-076"), "only a template covers its URIs"
+    ),
+)
 def knows_no_templates() -> None:
     """A URI that only a template covers is unknown. dmcp 1.5.0 behaves like this."""
     replace(uritemplate.Matcher.matches, lambda self, template, loosely=False: False)

@@ -60,7 +60,10 @@ def echoes_any_version() -> None:
     wire.to_client(wrong)
 
 
-@mutant("FRONT-004", also=dict.fromkeys(("OPS-003", "OPS-009"), "stdout has to stay clean there too"))
+@mutant(
+    "FRONT-004",
+    also=dict.fromkeys(("CFG-011", "OPS-003", "OPS-009", "OPS-042"), "stdout has to stay clean there too"),
+)
 def greets_on_stdout() -> None:
     greeting: list[Message | bytes] = [b"dynamic-mcp is ready\n"]
 
@@ -144,7 +147,13 @@ def serves_one_request_after_the_other() -> None:
     wire.from_client(wrong)
 
 
-@mutant("FRONT-047", also={"FRONT-037": "a server gets other calls while it works on one"})
+@mutant(
+    "FRONT-047",
+    also={
+        "FRONT-037": "a server gets other calls while it works on one",
+        "HTTP-018": "the calls to a server behind a URL wait for each other too",
+    },
+)
 def makes_one_call_at_a_time() -> None:
     def wrong(message: Message, way: Way) -> Changed:
         if message.get("method") == "tools/call":

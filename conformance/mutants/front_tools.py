@@ -23,7 +23,7 @@ def upstream_tools_leak_into_the_surface() -> None:
     leaked: list[Message] = []
 
     def remember(result: Message) -> Message:
-        leaked.extend(result["tools"])
+        leaked.extend(result["tools"] or ())
         return result
 
     wire.from_stdio_upstreams(results_of("tools/list", remember))
@@ -59,23 +59,31 @@ def writes_definitions_anew_from_three_fields() -> None:
     """dmcp 1.5.0 behaves like this."""
     known = ("name", "description", "inputSchema")
 
-    def wrong(result: Message) -> Message:
-        tools = [{name: tool[name] for name in known if name in tool} for tool in result["tools"]]
-        return {**result, "tools": tools}
+    def wrong(tool: Message) -> Message:
+        return {name: tool[name] for name in known if name in tool}
 
-    wire.from_stdio_upstreams(results_of("tools/list", wrong))
+    _change_definitions(wrong)
 
 
 @mutant("FRONT-010", also={"FRONT-048": "the schema is a part of the definition"})
 def drops_the_dialect_of_schemas() -> None:
     """The keyword `$schema` is missing."""
 
-    def wrong(result: Message) -> Message:
-        for tool in result["tools"]:
-            tool["inputSchema"].pop("$schema", None)
-        return {**result}
+    def wrong(tool: Message) -> Message:
+        schema = tool.get("inputSchema")
+        if not isinstance(schema, dict):
+            return tool
+        return {**tool, "inputSchema": {name: value for name, value in schema.items() if name != "$schema"}}
 
-    wire.from_stdio_upstreams(results_of("tools/list", wrong))
+    _change_definitions(wrong)
+
+
+def _change_definitions(change: Callable[[Message], Message]) -> None:
+    def changed(result: Message) -> Message:
+        tools = [change(tool) if isinstance(tool, dict) else tool for tool in result["tools"] or ()]
+        return {**result, "tools": tools} if tools else result
+
+    wire.from_stdio_upstreams(results_of("tools/list", changed))
 
 
 @mutant("FRONT-011", also={"FRONT-170": "it takes every cursor for the end"})
@@ -94,7 +102,7 @@ def follows_a_repeated_cursor_for_ever() -> None:
     # The proxy stops at a cursor that it has seen, so it gets another one for each page.
     pages = count()
     listing.MAX_PAGES = 1 << 30
-    _change_cursors(lambda cursor: f"{cursor}#{next(pages)}")
+    _change_cursors(lambda cursor: f"{cursor}#{next(pages)}" if cursor else "")
 
     def restored(params: Message) -> Message:
         return {**params, "cursor": params["cursor"].partition("#")[0]} if "cursor" in params else params

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from conformance.mutants import instances, mutant, replace
+from conformance.mutants.wire import decoded
 from dynamic_mcp.config.model import ToolRules
 from dynamic_mcp.config.tool_rules import tool_rules
 from dynamic_mcp.frontend.tool_surface import CALL
@@ -119,7 +120,9 @@ def hides_denied_tools_and_still_calls_them() -> None:
 
     async def wrong(self: Toolbox, call: Call) -> bytes:
         servers = [group.server for group in groups]
-        if call.read("name", str) == CALL:
+        tool = (decoded(bytes(call.members.get("arguments") or b"{}")) or {}).get("name")
+        is_denied = any(group.switched_off_by(str(tool)) for group in groups)
+        if is_denied and call.read("name", str) == CALL:
             for group in groups:
                 group.define(msgspec.structs.replace(group.server, tools=ToolRules()))
         try:

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from dynamic_mcp.frontend.call import Call
 
 
-@mutant("FRONT-070", also={"FRONT-071": "the same holds for the other lists"})
+@mutant(
+    "FRONT-070",
+    also={
+        "FRONT-071": "the same holds for the other lists",
+        "HTTP-062": "the list after a mismatch is the old one",
+    },
+)
 def keeps_a_list_until_a_notification() -> None:
     replace(Renewals.take, lambda self: False)
 
