@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +17,8 @@ from dynamic_mcp.protocol import jsonrpc, surrogates
 from dynamic_mcp.protocol.pieces import Pieces
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import httpx
 
 _ESCAPE = re.compile(
@@ -45,11 +48,15 @@ def measures_metadata_after_decompression() -> None:
 
 @mutant("HTTP-024")
 def splits_an_array_before_it_counts() -> None:
-    def wrong(array: bytes) -> list[bytes]:
-        return [bytes(element) for element in msgspec.json.decode(array, type=list[Raw])]
+    right = jsonrpc.elements_of
+
+    def wrong(array: bytes) -> Iterator[bytes]:
+        with suppress(msgspec.DecodeError):
+            _ = [bytes(element) for element in msgspec.json.decode(array, type=list[Raw])]
+        return right(array)
 
     _read_at_once()
-    replace(jsonrpc.elements_of, wrong)
+    replace(right, wrong)
 
 
 @mutant("HTTP-024")

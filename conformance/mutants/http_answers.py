@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from dynamic_mcp.upstream.http.reply import HttpReply
 
 
-@mutant("HTTP-002")
+@mutant("HTTP-002", also={"HTTP-056": "one of its types has a parameter too"})
 def compares_the_whole_content_type() -> None:
     """The proxy compares the header, parameters included, with `application/json`."""
 
     def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
+        if reply.content_type != "application/json":
+            return reply
         return Reply(reply, content_type=(reply.header("Content-Type") or "").lower())
 
     wire_http.change_replies(wrong)
@@ -79,14 +81,17 @@ def knows_only_lf_as_line_end() -> None:
     wire_http.change_chunks(wrong)
 
 
-@mutant("HTTP-005", also={"HTTP-015": "one of the refusals has no end"})
+@mutant("HTTP-005")
 def reads_an_answer_to_its_end_first() -> None:
     """dmcp 1.5.0 behaves like this."""
 
     async def whole(reply: HttpReply) -> AsyncIterator[bytes]:
         yield b"".join([chunk async for chunk in reply.chunks()])
 
-    wire_http.change_replies(lambda request, reply: Reply(reply, chunks=whole(reply)))
+    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
+        return Reply(reply, chunks=whole(reply)) if request.rpc == "tools/call" else reply
+
+    wire_http.change_replies(wrong)
 
 
 @mutant("HTTP-016", also={"HTTP-030": "the client gets no error for the page"})
@@ -94,13 +99,13 @@ def takes_a_page_for_the_answer() -> None:
     """The client gets an HTML page as tool content."""
 
     async def as_result(request: ProxyRequest, reply: HttpReply) -> AsyncIterator[bytes]:
-        content = [{"type": "text", "text": (await whole_body(reply)).decode()}]
-        yield msgspec.json.encode(
-            {"jsonrpc": "2.0", "id": request.message["id"], "result": {"content": content}}
-        )
+        body = await whole_body(reply)
+        result = {"content": [{"type": "text", "text": body.decode()}]}
+        answer = {"jsonrpc": "2.0", "id": request.message["id"], "result": result}
+        yield msgspec.json.encode(answer) if decoded(body) is None else body
 
     def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
-        if reply.content_type != "text/html" or not request.is_call:
+        if reply.status != 200 or reply.content_type != "text/html" or not request.is_call:
             return reply
         return Reply(reply, content_type="application/json", chunks=as_result(request, reply))
 
@@ -124,28 +129,32 @@ def drops_the_group_at_a_bad_answer() -> None:
 def notices_a_bad_answer_at_the_timeout() -> None:
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         async with send(request) as reply:
-            if request.is_call and reply.content_type not in ("application/json", EVENT_STREAM):
+            is_known = reply.content_type in ("application/json", EVENT_STREAM)
+            if request.rpc != "tools/call" or reply.status != 200 or is_known:
+                yield reply
+                return
+            body = await whole_body(reply)
+            if decoded(body) is None:
                 await asyncio.sleep(20.0)
-            yield reply
+            yield Reply(reply, chunks=_one(body))
 
     wire_http.around_requests(wrong)
 
 
-@mutant("HTTP-017")
+@mutant("HTTP-017", also={"OPS-016": "the event stream of the older transport ends too"})
 def ends_every_exchange_after_10_s() -> None:
     """dmcp 1.5.0 behaves like this: its HTTP client has a total timeout."""
     limit_exchanges(10.0)
 
 
-@mutant(
-    "HTTP-018", also=dict.fromkeys(("HTTP-022", "HTTP-023"), "a subscription is an exchange that stays open")
-)
+@mutant("HTTP-018")
 def makes_one_exchange_at_a_time() -> None:
-    """The proxy holds a lock over a whole request."""
+    """The proxy holds a lock over a whole request, unless it is a subscription."""
     locks: defaultdict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
-        lock = locks[request.client] if request.is_call else asyncio.Lock()
+        is_short = request.is_call and request.rpc != "subscriptions/listen"
+        lock = locks[request.client] if is_short else asyncio.Lock()
         async with lock, send(request) as reply:
             yield reply
 

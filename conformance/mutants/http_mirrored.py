@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace, wire_http
-from dynamic_mcp.protocol import era
+from dynamic_mcp.groups.group import Group
 from dynamic_mcp.upstream.http.mirrored import MirroredArguments
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PREFIX = "Mcp-Param-"
 
 
-@mutant("HTTP-060", also={"HTTP-062": "it has no such headers"})
+@mutant("HTTP-060", also=dict.fromkeys(("HTTP-061", "HTTP-062"), "its server wants such a header"))
 def repeats_no_arguments() -> None:
     """The proxy behaved like this before version 1.2 of the requirements."""
     replace(MirroredArguments.headers, lambda self, params: {})
@@ -70,4 +70,8 @@ def holds_back_the_tools_of_children_too() -> None:
 
 @mutant("HTTP-062")
 def takes_a_mismatch_for_the_answer() -> None:
-    replace(era.HEADER_MISMATCH, 0)
+    async def wrong(self: Group) -> bool:
+        return False
+
+    # Private: only here does a mismatch lead to another list.
+    replace(Group._has_other_tools, wrong)

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from dynamic_mcp.upstream.http.reply import HttpReply
 
 
-@mutant("HTTP-022", also={"HTTP-023": "modern servers want it"})
+@mutant(
+    "HTTP-022",
+    also=dict.fromkeys(
+        ("HTTP-023", "HTTP-061", "HTTP-062", "HTTP-063", "OAUTH-090"), "modern servers want it"
+    ),
+)
 def leaves_the_metadata_out_of_the_body() -> None:
     """Only the headers announce 2026-07-28."""
 

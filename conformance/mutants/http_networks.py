@@ -90,7 +90,7 @@ def knows_no_networks() -> None:
     replace(http_proxy._network, lambda text: None)
 
 
-@mutant("HTTP-056")
+@mutant("HTTP-056", also={"FRONT-133": "JSON under the type of a page is not taken either"})
 def insists_on_application_json() -> None:
     right = json_body.json_body
 

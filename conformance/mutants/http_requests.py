@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,10 +13,12 @@ from conformance.mutants import mutant, replace, wire_http
 from conformance.mutants.wire_http import Reply, drop_configured_headers, joined, whole_body
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.protocol import versions
+from dynamic_mcp.protocol.era import MODERN
+from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.http.client import HttpClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.upstream.http.reply import HttpReply
@@ -25,7 +28,7 @@ SESSION, VERSION = "Mcp-Session-Id", "MCP-Protocol-Version"
 LATEST_LEGACY = "2025-11-25"
 
 
-@mutant("HTTP-001")
+@mutant("HTTP-001", also={"SSE-002": "the endpoint loses its query too"})
 def drops_the_query_of_the_url() -> None:
     def wrong(request: ProxyRequest) -> None:
         request.url = request.url.partition("?")[0]
@@ -55,7 +58,7 @@ def repeats_a_notification_in_an_array() -> None:
     wire_http.around_requests(wrong)
 
 
-@mutant("HTTP-006")
+@mutant("HTTP-006", also={"HTTP-012": "each session has to be initialized"})
 def never_says_initialized() -> None:
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if request.rpc == INITIALIZED:
@@ -98,7 +101,18 @@ def says_initialized_twice() -> None:
 @mutant(
     "HTTP-007",
     also=dict.fromkeys(
-        ("HTTP-009", "HTTP-010", "HTTP-020", "HTTP-071"), "its server wants the session from the start"
+        (
+            "HTTP-009",
+            "HTTP-010",
+            "HTTP-020",
+            "HTTP-021",
+            "HTTP-050",
+            "HTTP-051",
+            "HTTP-071",
+            "OAUTH-024",
+            "OPS-050",
+        ),
+        "its server wants the session from the start",
     ),
 )
 def carries_the_session_only_after_the_first_listing() -> None:
@@ -131,6 +145,7 @@ def writes_the_session_in_lower_case() -> None:
     "HTTP-008",
     also={
         "HTTP-009": "no session is the one that its server forgets",
+        "HTTP-050": "its servers do not know the session",
         "HTTP-023": "there are no sessions in the modern era",
     },
 )
@@ -139,10 +154,8 @@ def invents_a_session() -> None:
     wire_http.change_requests(lambda request: request.headers.setdefault(SESSION, str(uuid.uuid4())))
 
 
-#: the checks that fail too when a request names another version than the negotiated one
-_OF_ANOTHER_VERSION = {
-    **dict.fromkeys(("HTTP-022", "HTTP-023"), "a modern server wants its own"),
-}
+#: what fails too when a request names another version than the negotiated one
+_OF_ANOTHER_VERSION = {"HTTP-012": "a later request names another version"}
 
 
 @mutant("HTTP-011")
@@ -156,12 +169,22 @@ def names_no_version_to_a_server_of_the_handshake_era() -> None:
 
 @mutant("HTTP-033", also=_OF_ANOTHER_VERSION)
 def always_sends_the_same_version() -> None:
-    wire_http.change_requests(lambda request: request.headers.update({VERSION: "2024-11-05"}))
+    _always_send("2024-11-05")
 
 
 @mutant("HTTP-033", also=_OF_ANOTHER_VERSION)
 def sends_the_version_that_it_offered() -> None:
-    wire_http.change_requests(lambda request: request.headers.update({VERSION: LATEST_LEGACY}))
+    _always_send(LATEST_LEGACY)
+
+
+def _always_send(version: str) -> None:
+    """In the handshake era."""
+
+    def wrong(request: ProxyRequest) -> None:
+        if request.headers.get(VERSION) != MODERN:
+            request.headers[VERSION] = version
+
+    wire_http.change_requests(wrong)
 
 
 @mutant("HTTP-012")
@@ -198,10 +221,15 @@ async def _version_in(reply: HttpReply) -> tuple[str, AsyncIterator[bytes]]:
 @mutant("HTTP-032")
 def takes_any_version() -> None:
     """For example 1999-01-01."""
-    versions.LEGACY_VERSIONS = (*versions.LEGACY_VERSIONS, "1999-01-01")  # type: ignore[assignment]  # it is a constant
+    known = (*versions.LEGACY_VERSIONS, "1999-01-01")
+    of_servers = SimpleNamespace(LATEST_LEGACY=versions.LATEST_LEGACY, LEGACY_VERSIONS=known)
+    vars(handshake)["versions"] = of_servers
 
 
-@mutant("HTTP-013")
+@mutant(
+    "HTTP-013",
+    also=dict.fromkeys(("CFG-011", "HTTP-052", "SSE-004"), "its server gets a configured header"),
+)
 def sends_the_configured_headers_once() -> None:
     sent: set[object] = set()
 
@@ -219,12 +247,24 @@ def prefers_its_own_user_agent() -> None:
     wire_http.change_requests(lambda request: request.headers.update({"User-Agent": "dynamic-mcp"}))
 
 
+#: the requirements whose checks need a server behind a URL, by family
+_NEED_A_URL: dict[str, Iterable[int]] = {
+    "HTTP": (*range(1, 14), *range(15, 24), 30, 40, *range(50, 58), 61, 62, 63),
+    "OAUTH": (1, 3, 4, 8, 12, 14, 16, 17, 18, 19, 20, 24, 73, 74, 75, 90),
+    "CFG": (11, 15, 31, 50),
+    "FRONT": (63, 132, 133, 164),
+    "OPS": (16, 50),
+    "SSE": (2, 4),
+    "TOK": (1, 2),
+}
+
+
 @mutant(
     "HTTP-014",
     also={
-        f"HTTP-{number:03}": "the servers of the checks have no TLS"
-        for number in range(1, 24)
-        if number != 14
+        f"{family}-{number:03}": "the servers of the checks have no TLS"
+        for family, numbers in _NEED_A_URL.items()
+        for number in numbers
     },
 )
 def refuses_plain_http() -> None:

@@ -49,7 +49,7 @@ def takes_the_refusal_of_an_empty_cursor_for_that_of_the_list() -> None:
     replace(right, wrong)
 
 
-@mutant("FRONT-092")
+@mutant("FRONT-092", also={"HTTP-061": "a tool that is held back is a bad entry too"})
 def refuses_a_list_for_one_bad_entry() -> None:
     # Private: the entries of a page are read only here.
     right = listing._add_page
@@ -58,7 +58,7 @@ def refuses_a_list_for_one_bad_entry() -> None:
         found: listing.Listing, answer: bytes, kind: listing.Kind, upstream: Upstream
     ) -> str | None:
         following = await right(found, answer, kind, upstream)
-        if found.cut:
+        if found and found.cut:
             raise UpstreamFailed(f"its answer to {kind.method} is not a list of {kind.member}")
         return following
 
@@ -139,11 +139,12 @@ def reports_each_line_of_junk() -> None:
     )
 
 
-@mutant("HTTP-040")
+@mutant("HTTP-040", also={"HTTP-056": "one of its answers has such a mark"})
 def refuses_bodies_with_a_byte_order_mark() -> None:
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         async with send(request) as reply:
-            body = await wire_http.whole_body(reply) if reply.content_type == "application/json" else b""
+            is_answer = reply.status == 200 and reply.content_type == "application/json"
+            body = await wire_http.whole_body(reply) if is_answer else b""
             if not body:
                 yield reply
                 return

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EVENT_STREAM = "text/event-stream"
 #: Headers that the proxy sends by itself; those that begin with ``mcp-`` are its own too.
-OWN_HEADERS = frozenset({"user-agent", "accept", "content-type", "last-event-id", "authorization"})
+OWN_HEADERS = frozenset({"user-agent", "accept", "content-type", "cookie", "last-event-id", "authorization"})
 
 _END_OF_EVENT = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 
