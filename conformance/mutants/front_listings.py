@@ -68,18 +68,20 @@ def lists_the_tools_for_each_call() -> None:
 
 @mutant("FRONT-035")
 def the_first_cancellation_ends_the_listing_of_all() -> None:
-    making: dict[Kind, asyncio.Future[Listing]] = {}
+    making: dict[tuple[ListingCache, Kind], asyncio.Future[tuple[Listing, int]]] = {}
 
     async def wrong(self: ListingCache, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> Listing:
-        if kind not in making:
-            making[kind] = asyncio.ensure_future(make())
-            making[kind].add_done_callback(lambda _: making.pop(kind))
-        return await making[kind]
+        # Private: only these keep a listing and hold tools back.
+        if (self, kind) not in making:
+            making[self, kind] = asyncio.ensure_future(self._make(kind, make))
+            making[self, kind].add_done_callback(lambda _: making.pop((self, kind)))
+        listing, _ = await making[self, kind]
+        return self._shown(kind, listing)
 
     replace(ListingCache.fill, wrong)
 
 
-@mutant("FRONT-035")
+@mutant("FRONT-035", also={"FRONT-022": "the listings after a change are the old ones"})
 def keeps_the_old_list_after_a_change() -> None:
     replace(ListingCache.invalidate, lambda self, method: None)
 

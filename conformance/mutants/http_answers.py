@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +16,6 @@ from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from conformance.mutants.wire import Message
     from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.upstream.http.reply import HttpReply
 
@@ -112,21 +111,24 @@ def takes_a_page_for_the_answer() -> None:
     wire_http.change_replies(wrong)
 
 
-@mutant("HTTP-016", also={"HTTP-015": "older servers refuse the probe with one, and initialize too"})
+@mutant("HTTP-016", also={"HTTP-030": "the calls with the next bad answers do not arrive"})
 def drops_the_group_at_a_bad_answer() -> None:
     """Every later request of this connection fails."""
 
-    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
-        is_known = reply.content_type in ("application/json", EVENT_STREAM)
-        if request.is_call and not is_known:
-            break_connection(request)
-        return reply
+    async def wrong(request: ProxyRequest) -> None:
+        break_connection(request)
 
-    wire_http.change_replies(wrong)
+    _at_a_bad_answer(wrong)
 
 
 @mutant("HTTP-030")
 def notices_a_bad_answer_at_the_timeout() -> None:
+    _at_a_bad_answer(lambda request: asyncio.sleep(20.0))
+
+
+def _at_a_bad_answer(do: Callable[[ProxyRequest], Awaitable[None]]) -> None:
+    """When the answer to a call is something else than JSON."""
+
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         async with send(request) as reply:
             is_known = reply.content_type in ("application/json", EVENT_STREAM)
@@ -135,7 +137,7 @@ def notices_a_bad_answer_at_the_timeout() -> None:
                 return
             body = await whole_body(reply)
             if decoded(body) is None:
-                await asyncio.sleep(20.0)
+                await do(request)
             yield Reply(reply, chunks=_one(body))
 
     wire_http.around_requests(wrong)
@@ -164,22 +166,28 @@ def makes_one_exchange_at_a_time() -> None:
 @mutant("HTTP-018")
 def gives_the_first_answer_to_the_oldest_call() -> None:
     """The bodies of the answers go to the calls in the order in which the calls began."""
-    arrived: defaultdict[object, list[Message]] = defaultdict(list)
-    begun: Counter[object] = Counter()
+    waiting: defaultdict[object, list[asyncio.Future[bytes]]] = defaultdict(list)
 
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
-        place = begun[request.client]
-        begun[request.client] += request.rpc == "tools/call"
-        async with send(request) as reply:
-            if request.rpc != "tools/call" or reply.content_type != "application/json":
-                yield reply
-                return
-            bodies = arrived[request.client]
-            bodies.append(decoded(await wire_http.whole_body(reply)) or {})
-            while len(bodies) <= place:  # noqa: ASYNC110 - a mistake needs no event
-                await asyncio.sleep(0.01)
-            body = msgspec.json.encode({**bodies[place], "id": request.message["id"]})
-            yield Reply(content_type="application/json", chunks=_one(body))
+        mine: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        calls = waiting[request.client] if request.rpc == "tools/call" else []
+        calls.append(mine)
+        try:
+            async with send(request) as reply:
+                if calls == [mine] or reply.content_type != "application/json":
+                    if mine.done() and calls:
+                        calls.pop(0).set_result(mine.result())
+                    yield reply
+                    return
+                calls.pop(0).set_result(await whole_body(reply))
+                body = await mine
+                answer = decoded(body)
+                if answer is not None:
+                    body = msgspec.json.encode({**answer, "id": request.message["id"]})
+                yield Reply(content_type="application/json", chunks=_one(body))
+        finally:
+            if mine in calls:
+                calls.remove(mine)
 
     wire_http.around_requests(wrong)
 

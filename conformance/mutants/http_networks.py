@@ -100,7 +100,7 @@ def insists_on_application_json() -> None:
     replace(right, wrong)
 
 
-@mutant("HTTP-056")
+@mutant("HTTP-056", also={"HTTP-040": "one of its answers has such a mark"})
 def stumbles_over_a_byte_order_mark() -> None:
     right = json_body.json_body
 

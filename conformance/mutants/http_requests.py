@@ -86,7 +86,7 @@ def wants_json_in_a_confirmation_with_200() -> None:
     wire_http.around_requests(wrong)
 
 
-@mutant("HTTP-006")
+@mutant("HTTP-006", also={"HTTP-012": "each session has to be initialized once"})
 def says_initialized_twice() -> None:
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if request.rpc == INITIALIZED:
@@ -98,22 +98,23 @@ def says_initialized_twice() -> None:
     wire_http.around_requests(wrong)
 
 
+#: the other requirements whose checks have a server with sessions
+_WANT_A_SESSION = (
+    "HTTP-009",
+    "HTTP-010",
+    "HTTP-020",
+    "HTTP-021",
+    "HTTP-050",
+    "HTTP-051",
+    "HTTP-071",
+    "OAUTH-024",
+    "OPS-050",
+)
+
+
 @mutant(
     "HTTP-007",
-    also=dict.fromkeys(
-        (
-            "HTTP-009",
-            "HTTP-010",
-            "HTTP-020",
-            "HTTP-021",
-            "HTTP-050",
-            "HTTP-051",
-            "HTTP-071",
-            "OAUTH-024",
-            "OPS-050",
-        ),
-        "its server wants the session from the start",
-    ),
+    also=dict.fromkeys(_WANT_A_SESSION, "its server wants the session from the start"),
 )
 def carries_the_session_only_after_the_first_listing() -> None:
     listed: set[object] = set()
@@ -129,9 +130,7 @@ def carries_the_session_only_after_the_first_listing() -> None:
 
 @mutant(
     "HTTP-007",
-    also=dict.fromkeys(
-        ("HTTP-009", "HTTP-010", "HTTP-020", "HTTP-071"), "its server knows the session as it wrote it"
-    ),
+    also=dict.fromkeys(_WANT_A_SESSION, "its server knows the session as it wrote it"),
 )
 def writes_the_session_in_lower_case() -> None:
     def wrong(request: ProxyRequest) -> None:

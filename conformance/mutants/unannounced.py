@@ -30,7 +30,7 @@ def keeps_a_list_until_a_notification() -> None:
     replace(Renewals.take, lambda self: False)
 
 
-@mutant("FRONT-070")
+@mutant("FRONT-070", also={"HTTP-062": "the list after a mismatch is the old one"})
 def refuses_a_tool_by_an_old_list() -> None:
     _doubts(lambda kind, doubt: kind is not TOOLS or doubt is not Doubt.MISSING)
 
