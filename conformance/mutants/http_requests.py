@@ -107,7 +107,6 @@ _WANT_A_SESSION = (
     "HTTP-050",
     "HTTP-051",
     "HTTP-071",
-    "OAUTH-024",
     "OPS-050",
 )
 

@@ -114,7 +114,7 @@ STARTS_ANEW = {
     "SSE-013": "it opens a stream for each request, so it misses none that the server ended",
 } | _relays(
     "no connection has to outlive its request",
-    shows="FRONT-022 FRONT-035 FRONT-071 FRONT-164 FRONT-166 HTTP-007 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
+    shows="FRONT-022 FRONT-035 FRONT-071 FRONT-164 FRONT-166 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
     " OPS-012 OPS-016 OPS-030 OPS-033 STD-004 STD-008 STD-009 STD-017 STD-019 STD-033 STD-036 HTTP-070"
     " OPS-050 SSE-014 SSE-015 STD-060",
 )
