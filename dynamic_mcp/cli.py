@@ -191,7 +191,7 @@ def _share(path: Path, options: argparse.Namespace) -> int:
     linger = _LINGER if options.linger is None else parser().seconds_of("--linger", options.linger)
     path = path.absolute()
 
-    def serve(place: Place, on_listening: Callable[[], None]) -> int:
+    def serve(place: Place, on_listening: Callable[[], int]) -> int:
         import anyio
 
         from dynamic_mcp.extras.sharing.door import SocketDoor

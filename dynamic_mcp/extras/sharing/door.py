@@ -39,9 +39,9 @@ _LOG_CHECK = 60.0
 
 
 class SocketDoor:
-    """Lets clients in by a unix socket. ``on_listening`` is called once it does."""
+    """Lets clients in by a unix socket. ``on_listening`` is called once it does, and gives a descriptor (``election.Serve``)."""
 
-    def __init__(self, path: Path, place: Place, linger: float, on_listening: Callable[[], None]) -> None:
+    def __init__(self, path: Path, place: Place, linger: float, on_listening: Callable[[], int]) -> None:
         """Raises ConfigError if the place cannot be used."""
         self.linger = linger
         self.path = path
@@ -54,6 +54,7 @@ class SocketDoor:
         self._greeting: set[_Connection] = set()
         self._open: dict[int, tuple[_Connection, asyncio.Task[None]]] = {}
         self._clients: Clients | None = None
+        #: set with the first client, or when there will be none
         self._has_client = asyncio.Event()
         #: set while no connection is greeting
         self._greeted = asyncio.Event()
@@ -67,15 +68,24 @@ class SocketDoor:
         self._server = await loop.create_unix_server(
             lambda: _Connection(self), sock=self._listening, backlog=_BACKLOG
         )
-        self._on_listening()
+        starter = self._on_listening()
         self._tasks.start(_bound_log())
         task_status.started()
-        with anyio.move_on_after(GREETING):
-            await self._has_client.wait()
+        await self._wait_for_a_client(starter)
         while self._greeting or not clients.idle.is_set():
             await clients.idle.wait()
             if self._greeting:
                 await self._greeted.wait()
+
+    async def _wait_for_a_client(self, starter: int) -> None:
+        """Wait for the first client, ``GREETING`` seconds at most, and no longer than the starter lives."""
+        stop_watch = watch_hangup(starter, self._has_client.set)
+        try:
+            with anyio.move_on_after(GREETING):
+                await self._has_client.wait()
+        finally:
+            stop_watch()
+            os.close(starter)
 
     async def close(self) -> None:
         """Take the socket away, and end the connections once their calls have ended, or a few seconds are over."""

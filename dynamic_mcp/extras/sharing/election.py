@@ -1,8 +1,9 @@
 """Finds the serving process of a configuration, or starts it. Of several starts at the same moment, one starts the process.
 
 The starter holds a lock while it looks for a serving process, forks one and waits until that listens. The new process holds the lock too
-until then, so nothing changes if the starter dies. A fork keeps what the starter has imported already, so the start is quick; this works
-because the starter has one thread only.
+until then, so nothing changes if the starter dies. A pipe tells the starter that the process listens, and the process whether the starter
+died before it connected. A fork keeps what the starter has imported already, so the start is quick; this works because the starter has one
+thread only.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ _READY = b"ready\n"
 #: Bytes of the log, after which it begins anew.
 MAX_LOG = 1 << 20
 
-#: Serves at a place until no client is left; the exit status. It calls the function once it listens.
-Serve = Callable[[Place, Callable[[], None]], int]
+#: Serves at a place until no client is left; the exit status. It calls the function once it listens. The result is the descriptor of a pipe
+#: whose other end the starter closes once it has connected, or dies.
+Serve = Callable[[Place, Callable[[], int]], int]
 
 
 class Election:
@@ -40,9 +42,17 @@ class Election:
         self.log = place.log
         self._path = path
         self._serve = serve
+        #: the end of the starter of a pipe to the process that it has started and not connected to yet
+        self._started: int | None = None
 
     def join(self) -> socket.socket:
         """A connection to the serving process, which may be new. Raises ConfigError if there is none."""
+        try:
+            return self._join()
+        finally:
+            self._let_go()
+
+    def _join(self) -> socket.socket:
         for _ in range(_ATTEMPTS):
             connection = self._try(lambda: self._place.connect(_greeting())[0])
             if connection is not None:
@@ -96,10 +106,15 @@ class Election:
             os.close(readable)
             self._run(lock, writable)
         os.close(writable)
-        try:
-            return self._wait_ready(readable)
-        finally:
-            os.close(readable)
+        self._let_go()
+        self._started = readable
+        return self._wait_ready(readable)
+
+    def _let_go(self) -> None:
+        """Let a process that this one has started end without a client."""
+        started, self._started = self._started, None
+        if started is not None:
+            os.close(started)
 
     def _wait_ready(self, readable: int) -> str:
         """Wait until a new serving process listens. Returns why it does not, or "" if it does or was killed."""
@@ -119,10 +134,10 @@ class Election:
         """Be the serving process. Never returns."""
         status = 1
 
-        def on_listening() -> None:
+        def on_listening() -> int:
             _tell(ready, _READY)
-            os.close(ready)
             os.close(lock)
+            return ready
 
         try:
             os.setsid()

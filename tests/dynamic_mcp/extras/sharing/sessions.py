@@ -148,9 +148,11 @@ class Shared:
     async def is_over(self) -> None:
         """Wait until no process of the sandbox is left.
 
-        An attached end can start another serving process just before it is killed. That one waits `GREETING` for a client.
+        An attached end can start another serving process just before it is killed. On Linux that one notices it; elsewhere it waits
+        `GREETING` for a client.
         """
-        await eventually(lambda: not self.processes(), "no process is left", GREETING + WITHIN)
+        within = WITHIN if sys.platform == "linux" else GREETING + WITHIN
+        await eventually(lambda: not self.processes(), "no process is left", within)
 
     async def close(self) -> None:
         for process in self.processes():

@@ -69,9 +69,15 @@ class Door:
         self.door = SocketDoor(folder / "config.json", self.place, 0.05, self._on_listening)
         self.ended = asyncio.Event()
         self.visitors: list[Visitor] = []
+        self.starter, self._hangs_up = os.pipe()
 
-    def _on_listening(self) -> None:
+    def _on_listening(self) -> int:
         self.listened += 1
+        return self._hangs_up
+
+    def starter_dies(self) -> None:
+        os.close(self.starter)
+        self.starter = -1
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         await self.door.run(self.clients, task_status=task_status)
@@ -106,6 +112,8 @@ async def open_door() -> AsyncIterator[Door]:
                         await visitor.writer.wait_closed()
             await door.door.close()
             tasks.cancel_scope.cancel()
+        if door.starter >= 0:
+            os.close(door.starter)
         assert not door.place.socket.exists()
 
 
@@ -120,6 +128,22 @@ async def test_lines_behind_the_greeting_are_not_lost() -> None:
         assert (await visitor.line())["result"] == {}
         assert await visitor.line() is None
         assert door.listened == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a hang-up without data")
+async def test_starter_that_dies_before_it_connects_is_not_waited_for() -> None:
+    async with open_door() as door:
+        door.starter_dies()
+        await asyncio.wait_for(door.ended.wait(), WITHIN)
+
+
+async def test_starter_that_lets_go_after_it_has_connected_ends_nothing() -> None:
+    async with open_door() as door:
+        visitor = await door.attach()
+        door.starter_dies()
+        visitor.send(PING)
+        assert (await visitor.line())["result"] == {}
+        assert not door.ended.is_set()
 
 
 @pytest.mark.parametrize("line", [b"junk\n", b"[]\n", b'{"want":"serve"}\n', b'{"want":"rule"}\n', b"\xff\n"])
