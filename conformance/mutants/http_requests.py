@@ -226,7 +226,7 @@ def takes_any_version() -> None:
 
 @mutant(
     "HTTP-013",
-    also=dict.fromkeys(("CFG-011", "HTTP-052", "SSE-004"), "its server gets a configured header"),
+    also=dict.fromkeys(("CFG-011", "HTTP-052", "SSE-015"), "its server gets a configured header"),
 )
 def sends_the_configured_headers_once() -> None:
     sent: set[object] = set()

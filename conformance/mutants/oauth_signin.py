@@ -68,9 +68,9 @@ def without(name: str) -> Callable[[Form], Form]:
 def nobody_signs_in(id: str) -> dict[str, str]:
     """The other requirements that a mutant of requirement `id` breaks, because it makes every sign-in impossible.
 
-    The exceptions are requirements about sign-ins that are refused, or do not end.
+    The exceptions are requirements about sign-ins that are refused, or do not end, and OAUTH-014, which judges the exchange alone.
     """
-    flow = [f"OAUTH-{number:03}" for number in range(1, 33) if number not in (20, 22, 27)]
+    flow = [f"OAUTH-{number:03}" for number in range(1, 33) if number not in (14, 20, 22, 27)]
     others = ("CFG-031", "OAUTH-073", "OAUTH-074", "OAUTH-075", "OAUTH-090", "SSE-004", "TOK-001", "TOK-002")
     return {other: "no sign-in succeeds" for other in (*flow, *others) if other != id}
 
@@ -148,7 +148,7 @@ def the_exchange_names_no_resource() -> None:
     alter_token_requests("authorization_code", without("resource"))
 
 
-@mutant("OAUTH-017", also=nobody_signs_in("OAUTH-017"))
+@mutant("OAUTH-017", also=nobody_signs_in("OAUTH-017") | {"OAUTH-014": "the second exchange is judged too"})
 def exchanges_the_code_twice() -> None:
     right = token_endpoint.request_tokens
 
