@@ -6,6 +6,7 @@ modern upstream has one stream for the lists and one for all resources (``notifi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -42,6 +43,8 @@ class ResourceSubscriptions:
         self._on_hearing = on_hearing
         #: has taken over the holders, because its group replaced this one
         self._successor: ResourceSubscriptions | None = None
+        #: the unsubscriptions that the upstream has not answered yet
+        self._unanswered: dict[str, asyncio.Event] = {}
         #: runs background work while the upstream is connected
         self._tasks: TaskGroup | None = None
         #: the stream for the lists of a modern upstream, and the streams for the resources: the newest one, and one that it replaces
@@ -73,6 +76,7 @@ class ResourceSubscriptions:
         self.holders.setdefault(uri, set()).add(holder)
         try:
             if not upstream.modern:
+                await self._unsubscribed(uri)
                 await self._request(upstream, "resources/subscribe", uri)
         except BaseException as error:
             current = self._current
@@ -121,17 +125,31 @@ class ResourceSubscriptions:
     async def _end(self, uri: str) -> None:
         """Tell the upstream that no holder is left."""
         upstream = await self._connected()
+        await self._unsubscribed(uri)
         if uri in self.holders or self._successor is not None:
             # The upstream of the successor got no such subscription.
             return
         try:
             if not upstream.modern:
-                await self._request(upstream, "resources/unsubscribe", uri)
+                await self._unsubscribe(upstream, uri)
         except UpstreamError:
             if self._successor is None:
                 raise
         else:
             self._replace_updates(upstream)
+
+    async def _unsubscribe(self, upstream: Upstream, uri: str) -> None:
+        self._unanswered[uri] = answered = asyncio.Event()
+        try:
+            await self._request(upstream, "resources/unsubscribe", uri)
+        finally:
+            del self._unanswered[uri]
+            answered.set()
+
+    async def _unsubscribed(self, uri: str) -> None:
+        """Wait until no unsubscription is on its way. Over HTTP a later request for the resource could overtake it."""
+        while (answered := self._unanswered.get(uri)) is not None:
+            await answered.wait()
 
     def begin(self, upstream: Upstream, tasks: TaskGroup) -> None:
         """Send all subscriptions to a connected upstream. ``tasks`` ends with the connection."""
