@@ -50,6 +50,7 @@ class ResourceSubscriptions:
         #: the stream for the lists of a modern upstream, and the streams for the resources: the newest one, and one that it replaces
         self._lists: NotificationStream | None = None
         self._updates: list[NotificationStream] = []
+        self._will_replace_updates = False
 
     def has(self, uri: str, holder: object) -> bool:
         """Whether this holder has the subscription to a resource."""
@@ -172,6 +173,7 @@ class ResourceSubscriptions:
         """Stop, because the connection and its task group are gone."""
         self._tasks = self._lists = None
         self._updates.clear()
+        self._will_replace_updates = False
 
     def hear_of(self, kind: Kind) -> bool:
         """Whether a modern upstream announces a change of this list now."""
@@ -201,8 +203,19 @@ class ResourceSubscriptions:
             raise error.by(self._group, "resources") from None
 
     def _replace_updates(self, upstream: Upstream) -> None:
+        """Open a stream for the resources of now in the background, one for all subscriptions that a client makes or ends at once."""
+
+        async def replace() -> None:
+            self._will_replace_updates = False
+            self._replace_updates_now(upstream)
+
+        if upstream.modern and not self._will_replace_updates and self._tasks is not None:
+            self._will_replace_updates = True
+            self._in_background(replace)
+
+    def _replace_updates_now(self, upstream: Upstream) -> None:
         """Open a stream for the resources of now. The previous one stays open until then, so no update is lost between them."""
-        if not upstream.modern or self._successor is not None:
+        if self._successor is not None:
             return
         for stream in self._updates:
             if not (stream.is_open and self.holders):

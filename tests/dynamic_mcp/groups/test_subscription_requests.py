@@ -1,4 +1,4 @@
-"""The requests for subscriptions: their order, their number, and a refused resource among others."""
+"""The requests for subscriptions: their order and their number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from dynamic_mcp.upstream.base import Events, Options, Upstream
-from tests.dynamic_mcp.groups.test_subscriptions import Running, Server
+from tests.dynamic_mcp.groups.test_subscriptions import Running, Server, running
 from tests.dynamic_mcp.helpers import eventually
 
 SOON = 5.0
@@ -58,3 +58,17 @@ async def test_a_new_subscription_waits_for_the_end_of_the_last_one() -> None:
     task.cancel()
     await asyncio.wait([task])
     proxy.relay.close()
+
+
+async def test_subscriptions_that_come_together_make_one_stream() -> None:
+    uris = [f"x://{number}" for number in range(9)]
+    async with running() as proxy:
+        await proxy.streams(1)
+        for uri in uris:
+            await proxy.group.subscriptions.subscribe(uri, "one")
+        _, updates = await proxy.streams(2)
+        assert updates.wanted == {"resourceSubscriptions": uris}
+        proxy.server.acknowledge(updates)
+        proxy.group.subscriptions.release("one")
+        await eventually(updates.end.done, "the end of the stream")
+        await proxy.streams(2)
