@@ -21,8 +21,10 @@ from dynamic_mcp.protocol import answers, era, jsonrpc
 from dynamic_mcp.upstream.base import Options, Upstream
 
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
+#: Errors for a resource that the upstream does not have: that of this revision, and that of the revisions before it.
+NO_SUCH_RESOURCE = frozenset({jsonrpc.INVALID_PARAMS, -32002})
 #: Errors that the same request would get again.
-_LASTING = frozenset({jsonrpc.METHOD_NOT_FOUND, jsonrpc.INVALID_REQUEST, jsonrpc.INVALID_PARAMS})
+_LASTING = NO_SUCH_RESOURCE | {jsonrpc.METHOD_NOT_FOUND, jsonrpc.INVALID_REQUEST}
 
 
 class _Meta(msgspec.Struct):
@@ -79,8 +81,8 @@ class NotificationStream:
             if not was_open:
                 self._on_open()
 
-    async def run(self) -> None:
-        """Keep the stream open until ``scope`` is cancelled. Returns if the upstream refuses such a stream."""
+    async def run(self) -> UpstreamRefused | None:
+        """Keep the stream open until ``scope`` is cancelled. The refusal, if the upstream refuses such a stream."""
         backoff = Backoff()
         with self.scope:
             while True:
@@ -90,9 +92,10 @@ class NotificationStream:
                 except UpstreamError as error:
                     log.debug("group %s: the stream of notifications ended: %s", self._group, error)
                     if isinstance(error, UpstreamRefused) and error.code in _LASTING:
-                        return
+                        return error
                 backoff.after_crash()
                 await anyio.sleep(backoff.next)
+        return None
 
     async def _listen(self) -> None:
         def begin(id: int) -> None:

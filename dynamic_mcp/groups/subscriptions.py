@@ -1,7 +1,7 @@
 """The subscriptions to one upstream: changed lists, and the resources that clients subscribed to.
 
 The subscriptions outlive the connection: each new connection makes them again. A legacy upstream gets one request for each resource. A
-modern upstream has one stream for the lists and one for all resources (``notification_stream``).
+modern upstream has one stream for the lists and one for all resources (``notification_stream``), or several if it refuses some resources.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import msgspec
 from anyio.abc import TaskGroup
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamError, UpstreamTimeout
+from dynamic_mcp.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.groups.listing import Kind
-from dynamic_mcp.groups.notification_stream import NotificationStream
+from dynamic_mcp.groups.notification_stream import NO_SUCH_RESOURCE, NotificationStream
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.upstream.base import Options, Upstream
 
@@ -47,9 +47,13 @@ class ResourceSubscriptions:
         self._unanswered: dict[str, asyncio.Event] = {}
         #: runs background work while the upstream is connected
         self._tasks: TaskGroup | None = None
-        #: the stream for the lists of a modern upstream, and the streams for the resources: the newest one, and one that it replaces
+        #: the stream for the lists of a modern upstream
         self._lists: NotificationStream | None = None
+        #: the streams for the resources: one, or several if the upstream refuses some resources; and the open streams that they replace
         self._updates: list[NotificationStream] = []
+        self._replaced: list[NotificationStream] = []
+        #: the resources that the upstream refused in a stream of their own
+        self._refused: set[str] = set()
         self._will_replace_updates = False
 
     def has(self, uri: str, holder: object) -> bool:
@@ -88,6 +92,8 @@ class ResourceSubscriptions:
             # This upstream ends soon, so its refusal means nothing.
             await current.subscribe(uri, holder)
         else:
+            # The upstream may have the resource now.
+            self._refused.discard(uri)
             self._replace_updates(upstream)
 
     async def unsubscribe(self, uri: str, holder: object) -> None:
@@ -172,7 +178,8 @@ class ResourceSubscriptions:
     def end(self) -> None:
         """Stop, because the connection and its task group are gone."""
         self._tasks = self._lists = None
-        self._updates.clear()
+        self._updates, self._replaced = [], []
+        self._refused.clear()
         self._will_replace_updates = False
 
     def hear_of(self, kind: Kind) -> bool:
@@ -181,7 +188,7 @@ class ResourceSubscriptions:
 
     def take_acknowledgement(self, params: Raw) -> None:
         """Note that a modern upstream has acknowledged one of the streams."""
-        for stream in (*self._updates, *([] if self._lists is None else [self._lists])):
+        for stream in (*self._replaced, *self._updates, *([] if self._lists is None else [self._lists])):
             stream.take_acknowledgement(params)
 
     async def _subscribe_all(self, upstream: Upstream) -> None:
@@ -217,19 +224,51 @@ class ResourceSubscriptions:
         """Open a stream for the resources of now. The previous one stays open until then, so no update is lost between them."""
         if self._successor is not None:
             return
-        for stream in self._updates:
-            if not (stream.is_open and self.holders):
+        wanted = sorted(self.holders.keys() - self._refused)
+        before, self._replaced, self._updates = [*self._replaced, *self._updates], [], []
+        for stream in before:
+            if stream.is_open and wanted:
+                self._replaced.append(stream)
+            else:
                 stream.scope.cancel()
-        self._updates = [stream for stream in self._updates if not stream.scope.cancel_called]
-        if self.holders:
-            wanted = {"resourceSubscriptions": sorted(self.holders)}
-            new = NotificationStream(self._group, upstream, wanted, lambda: self._end_updates_before(new))
-            self._updates.append(new)
-            self._in_background(new.run)
+        if wanted:
+            self._open_updates(upstream, wanted)
 
-    def _end_updates_before(self, stream: NotificationStream) -> None:
-        while self._updates and self._updates[0] is not stream:
-            self._updates.pop(0).scope.cancel()
+    def _open_updates(self, upstream: Upstream, uris: list[str]) -> None:
+        wanted = {"resourceSubscriptions": uris}
+        stream = NotificationStream(self._group, upstream, wanted, self._end_replaced)
+        self._updates.append(stream)
+
+        async def run() -> None:
+            refusal = await stream.run()
+            if refusal is not None and stream in self._updates:
+                self._updates.remove(stream)
+                self._take_refusal(upstream, uris, refusal)
+
+        self._in_background(run)
+
+    def _take_refusal(self, upstream: Upstream, uris: list[str], refusal: UpstreamRefused) -> None:
+        """Look for the refused resources by halves, so that the others get their updates."""
+        if refusal.code in NO_SUCH_RESOURCE and len(uris) > 1:
+            middle = len(uris) // 2
+            self._open_updates(upstream, uris[:middle])
+            self._open_updates(upstream, uris[middle:])
+            return
+        report = log.debug if self._refused else log.warning
+        report(
+            "group %s: clients miss updates, because the server refuses a subscription: %s",
+            self._group,
+            refusal,
+        )
+        self._refused.update(uris)
+        self._end_replaced()
+
+    def _end_replaced(self) -> None:
+        """End the streams of before, once the new ones are open."""
+        if self._updates and all(stream.is_open for stream in self._updates):
+            for stream in self._replaced:
+                stream.scope.cancel()
+            self._replaced.clear()
 
     def _in_background(self, work: Callable[[], Awaitable[object]]) -> None:
         """Start work that ends with the connection at the latest; without a connection, start nothing."""
