@@ -56,7 +56,11 @@ class Group:
         self.switched_off_by = self._listings.switched_off_by
         self.on_oddity = Oddities(server.name).report
         self._subscriptions = ResourceSubscriptions(
-            server.name, self.connected, lambda: self.server.timeouts.resources, self._doubt_lists
+            server.name,
+            self.connected,
+            lambda: self.server.timeouts.resources,
+            self._doubt_lists,
+            lambda message: listener.on_notification(self, message),
         )
         self._owner = UpstreamOwner(
             lambda: self.server,

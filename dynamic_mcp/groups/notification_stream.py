@@ -1,8 +1,8 @@
 """One stream of notifications from a modern upstream: a ``subscriptions/listen`` request that stays open.
 
 The stream is open from the acknowledgement of the upstream to the end of the request. An upstream, or a gateway, may end it at any time,
-and it keeps nothing for the next one. So a request that ended is made again, after a growing delay (MCP 2026-07-28,
-basic/patterns/subscriptions).
+and it keeps nothing for the next one. So a request that ended is made again: soon after a stream that was open for a while, else after a
+growing delay (MCP 2026-07-28, basic/patterns/subscriptions).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError, UpstreamRefused
-from dynamic_mcp.groups.backoff import Backoff
+from dynamic_mcp.groups.backoff import SHORT, Backoff
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, era, jsonrpc
 from dynamic_mcp.upstream.base import Options, Upstream
@@ -25,6 +25,9 @@ ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 NO_SUCH_RESOURCE = frozenset({jsonrpc.INVALID_PARAMS, -32002})
 #: Errors that the same request would get again.
 _LASTING = NO_SUCH_RESOURCE | {jsonrpc.METHOD_NOT_FOUND, jsonrpc.INVALID_REQUEST}
+
+#: Seconds before a stream that was open for a while opens again.
+PAUSE = 0.1
 
 
 class _Meta(msgspec.Struct):
@@ -45,10 +48,10 @@ class _Acknowledgement(msgspec.Struct):
 
 
 class NotificationStream:
-    """A stream of the notifications that ``wanted`` names. ``on_open`` is called each time it opens."""
+    """A stream of the notifications that ``wanted`` names. ``on_open`` is called each time it opens, with whether it was open before."""
 
     def __init__(
-        self, group: str, upstream: Upstream, wanted: Mapping[str, object], on_open: Callable[[], None]
+        self, group: str, upstream: Upstream, wanted: Mapping[str, object], on_open: Callable[[bool], None]
     ) -> None:
         #: ends the stream
         self.scope = anyio.CancelScope()
@@ -60,6 +63,8 @@ class NotificationStream:
         self._id: int | None = None
         #: what the upstream acknowledged; None while the stream is not open
         self._honored: _Honored | None = None
+        #: when the stream opened last, by the clock of the loop
+        self._opened: float | None = None
 
     @property
     def is_open(self) -> bool:
@@ -77,9 +82,10 @@ class NotificationStream:
         except msgspec.DecodeError:
             return
         if self._id is not None and answers.whole_number(bytes(found.meta.subscription)) == self._id:
-            was_open, self._honored = self.is_open, found.notifications
-            if not was_open:
-                self._on_open()
+            is_new, self._honored = not self.is_open, found.notifications
+            if is_new:
+                was_open, self._opened = self._opened is not None, anyio.current_time()
+                self._on_open(was_open)
 
     async def run(self) -> UpstreamRefused | None:
         """Keep the stream open until ``scope`` is cancelled. The refusal, if the upstream refuses such a stream."""
@@ -87,14 +93,19 @@ class NotificationStream:
         with self.scope:
             while True:
                 backoff.connected()
+                began = anyio.current_time()
                 try:
                     await self._listen()
                 except UpstreamError as error:
                     log.debug("group %s: the stream of notifications ended: %s", self._group, error)
                     if isinstance(error, UpstreamRefused) and error.code in _LASTING:
                         return error
-                backoff.after_crash()
-                await anyio.sleep(backoff.next)
+                if self._opened is not None and began <= self._opened <= anyio.current_time() - SHORT:
+                    backoff = Backoff()
+                    await anyio.sleep(PAUSE)
+                else:
+                    backoff.after_crash()
+                    await anyio.sleep(backoff.next)
         return None
 
     async def _listen(self) -> None:

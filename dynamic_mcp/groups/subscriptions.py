@@ -17,6 +17,7 @@ from dynamic_mcp.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.groups.listing import Kind
 from dynamic_mcp.groups.notification_stream import NO_SUCH_RESOURCE, NotificationStream
 from dynamic_mcp.log import log, report_bug
+from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.upstream.base import Options, Upstream
 
 _FEATURES = ("tools", "resources", "prompts")
@@ -25,7 +26,8 @@ _FEATURES = ("tools", "resources", "prompts")
 class ResourceSubscriptions:
     """The subscriptions of one group. ``connected`` waits for its upstream; ``timeout`` gives the seconds for one request.
 
-    ``on_hearing`` is called when a modern upstream begins to announce changes of its lists. It told of none before.
+    ``on_hearing`` is called when a modern upstream begins to announce changes of its lists. It told of none before. ``announce`` gets an
+    update of each resource whose stream is open again, because the upstream sent nothing meanwhile.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class ResourceSubscriptions:
         connected: Callable[[], Awaitable[Upstream]],
         timeout: Callable[[], float],
         on_hearing: Callable[[], None],
+        announce: Callable[[Message], None],
     ) -> None:
         #: who wants the updates of each resource: a session, or an open listen request
         self.holders: dict[str, set[object]] = {}
@@ -41,6 +44,7 @@ class ResourceSubscriptions:
         self._connected = connected
         self._timeout = timeout
         self._on_hearing = on_hearing
+        self._announce = announce
         #: has taken over the holders, because its group replaced this one
         self._successor: ResourceSubscriptions | None = None
         #: the unsubscriptions that the upstream has not answered yet
@@ -165,7 +169,7 @@ class ResourceSubscriptions:
             features = [name for name in _FEATURES if name in upstream.agreed.capabilities]
             if features:
                 wanted = {f"{name}ListChanged": True for name in features}
-                self._lists = NotificationStream(self._group, upstream, wanted, self._on_hearing)
+                self._lists = NotificationStream(self._group, upstream, wanted, lambda _: self._on_hearing())
                 self._in_background(self._lists.run)
         self.restore(upstream)
 
@@ -236,7 +240,13 @@ class ResourceSubscriptions:
 
     def _open_updates(self, upstream: Upstream, uris: list[str]) -> None:
         wanted = {"resourceSubscriptions": uris}
-        stream = NotificationStream(self._group, upstream, wanted, self._end_replaced)
+
+        def on_open(was_open: bool) -> None:
+            self._end_replaced()
+            if was_open:
+                self._announce_all(uris)
+
+        stream = NotificationStream(self._group, upstream, wanted, on_open)
         self._updates.append(stream)
 
         async def run() -> None:
@@ -262,6 +272,14 @@ class ResourceSubscriptions:
         )
         self._refused.update(uris)
         self._end_replaced()
+
+    def _announce_all(self, uris: list[str]) -> None:
+        for uri in uris:
+            if uri in self.holders:
+                params = Raw(msgspec.json.encode({"uri": uri}))
+                self._announce(
+                    Message(jsonrpc="2.0", method="notifications/resources/updated", params=params)
+                )
 
     def _end_replaced(self) -> None:
         """End the streams of before, once the new ones are open."""
