@@ -210,6 +210,8 @@ class Relay:
 
     def _updated(self, group: Group, message: Message) -> None:
         """Pass on the update of a resource, if this group has the subscription to it, or to one that contains it."""
+        if not group.has(RESOURCES):
+            return
         params, subscriptions = message.params, group.subscriptions
         try:
             uri = msgspec.json.decode(params, type=_UpdatedParams).uri

@@ -102,8 +102,14 @@ class Subscriptions:
 
     async def unsubscribe(self, call: Call) -> bytes:
         """Handle ``resources/unsubscribe``. Raises Refusal and UpstreamError."""
-        uri, group = await self._catalog.owner(call)
-        await group.subscriptions.unsubscribe(uri, self._session)
+        uri, name = call.read("uri", str), call.group_name()
+        groups = [
+            group for group in self._catalog.subscribed(uri, self._session) if name in (None, group.name)
+        ]
+        if not groups:
+            # The upstream decides whether this is an error.
+            groups = [(await self._catalog.owner(call))[1]]
+        await asyncio.gather(*(group.subscriptions.unsubscribe(uri, self._session) for group in groups))
         return b"{}"
 
     async def listen(self, call: Call) -> bytes:
