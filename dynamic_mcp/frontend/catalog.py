@@ -182,11 +182,12 @@ class Catalog:
         # A URI that was used stays with its owner, however it fits.
         is_owned = self._owners.of(RESOURCES, uri) is not None
         searches = loosely if is_owned else searches
-        owner = await self._finder(call).find(uri, searches, (RESOURCES, TEMPLATES), then=loosely)
+        finder = self._finder(call)
+        owner = await finder.find(uri, searches, (RESOURCES, TEMPLATES), then=loosely)
         if owner is not None:
             return owner
         code = not_found_code(modern=call.incoming.modern)
-        text = f"Resource not found: {cut(uri)}{self._not_searched(RESOURCES)}"
+        text = f"Resource not found: {cut(uri)}{self._not_searched(RESOURCES, finder)}"
         raise Refusal(code, text, {"uri": uri} if len(uri) <= MAX_NAME else None)
 
     async def _prompt(self, name: str, call: Call) -> tuple[Group, str]:
@@ -194,27 +195,32 @@ class Catalog:
         if (group := call.group_name()) is not None:
             return self._group(PROMPTS, group), name
         own: str | None = name
+        finder = self._finder(call)
         prefix = owner_by_prefix(name, self._groups)
         if prefix is None:
-            owner = await self._finder(call).find(name, [listed(PROMPTS, name)], (PROMPTS,))
+            owner = await finder.find(name, [listed(PROMPTS, name)], (PROMPTS,))
         else:
             owner = self._group(PROMPTS, prefix)
             for doubt in (Doubt.NONE, Doubt.MISSING):
-                names = await self._finder(call).names(owner, PROMPTS, doubt)
+                names = await finder.names(owner, PROMPTS, doubt)
                 # Without a listing, the request to the group fails with the reason.
                 own = name if names is None else own_name(prefix, name, names, self._groups)
                 if own is not None:
                     break
         if owner is None or own is None:
-            raise Refusal(INVALID_PARAMS, f"Unknown prompt: {cut(name)}{self._not_searched(PROMPTS)}")
+            raise Refusal(INVALID_PARAMS, f"Unknown prompt: {cut(name)}{self._not_searched(PROMPTS, finder)}")
         return owner, own
 
     def _finder(self, call: Call) -> Finder:
         return Finder(self._groups, self._owners, self._patience, call)
 
-    def _not_searched(self, kind: Kind) -> str:
-        """The groups that may have a missing name, because they are not available."""
-        groups = [name for name, group in self._groups.items() if group.has(kind) and group.upstream is None]
+    def _not_searched(self, kind: Kind, finder: Finder) -> str:
+        """The groups that may have a missing name, because they, or their lists, are not available."""
+        groups = [
+            name
+            for name, group in self._groups.items()
+            if group.has(kind) and (group.upstream is None or name in finder.not_searched)
+        ]
         return f". Not available now, and so not searched: {name_list(groups)}" if groups else ""
 
     async def _listings(self, kind: Kind, name: str | None) -> list[tuple[Group, Listing | None]]:

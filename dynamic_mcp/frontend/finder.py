@@ -1,7 +1,7 @@
 """Finds the group of a name, for one call.
 
 A group that lists slowly does not delay a call to another one: the search waits for it as long as a list does (``patience``). If no
-other group has the name, the call waits for the slow groups, as long as its timeout allows.
+other group has the name, the call waits for the slow groups, as long as its timeout allows. Only then a loose match counts.
 """
 
 from __future__ import annotations
@@ -28,26 +28,28 @@ class Finder:
         self._call = call
         #: the listings that did not come in time for a search
         self._late: set[tuple[Group, Kind]] = set()
+        #: the groups without a list for the last search, if it found no group
+        self.not_searched: set[str] = set()
 
     async def find(
         self, name: str, searches: Sequence[Search], kinds: Collection[Kind], *, then: Sequence[Search] = ()
     ) -> Group | None:
         """The first group that a search finds, by what the groups listed, then by new lists of these kinds. None without one.
 
-        ``then`` replaces the searches in the new lists.
+        ``then`` replaces the searches once every new list has come, or came too late.
         """
         if (owner := await self._search(name, searches)) is not None:
             return owner
-        then = then or searches
         await self._renew(kinds)
-        if (owner := await self._search(name, then)) is not None or not self._late:
-            return owner
-        seconds = max(self._seconds_left(group, kind) for group, kind in self._late)
-        async with aclosing(self._patience.arrivals(set(self._late), seconds)) as arrivals:
-            async for _ in arrivals:
-                if (owner := await self._search(name, then)) is not None:
-                    return owner
-        return None
+        if self._late:
+            if (owner := await self._search(name, searches)) is not None:
+                return owner
+            seconds = max(self._seconds_left(group, kind) for group, kind in self._late)
+            async with aclosing(self._patience.arrivals(set(self._late), seconds)) as arrivals:
+                async for _ in arrivals:
+                    if (owner := await self._search(name, searches)) is not None:
+                        return owner
+        return await self._search(name, then or searches)
 
     async def names(self, group: Group, kind: Kind, doubt: Doubt) -> Collection[str] | None:
         """The names that the only possible group lists, or listed last if it is down now. None if that is unknown."""
@@ -72,6 +74,7 @@ class Finder:
                         self._owners.remember(kind, name, group.name, order, unknown)
                         return group
         self._owners.forget(kind, name)
+        self.not_searched = unknown
         # The owner does not have the name any more, so that any group can be the next one.
         return None if claimants is order else await self._search(name, searches)
 
