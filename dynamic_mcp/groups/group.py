@@ -70,13 +70,15 @@ class Group:
             self._listings,
             self._signing_in,
             self._subscriptions,
-            lambda: listener.on_ready(self),
+            self._now_ready,
         )
         self.set_paused = self._owner.set_paused
         #: set once the upstream may start
         self._may_start = asyncio.Event()
         self._may_start.set()
         self._successor: Group | None = None
+        #: whether the upstream began to announce changes while it started, perhaps after a list of before
+        self._has_doubts = False
         self.in_flight = InFlight()
         self.define(server)
 
@@ -145,7 +147,7 @@ class Group:
     def _hears_of_changes(self, upstream: Upstream, kind: Kind) -> bool:
         """Whether a change of this list since the last listing would be known."""
         return announces_changes(upstream, kind) and (
-            not upstream.modern or self._subscriptions.hear_of(kind)
+            self._subscriptions.hear_of(kind) if upstream.modern else upstream.hears
         )
 
     async def _list(self, upstream: Upstream, kind: Kind) -> Listing:
@@ -287,8 +289,14 @@ class Group:
             await self.in_flight.none_left()
         self._state.end("its definition in the configuration was changed")
 
+    def _now_ready(self) -> None:
+        self._listener.on_ready(self)
+        if self._has_doubts:
+            self._doubt_lists()
+
     def _doubt_lists(self) -> None:
         """Use no list of before, because the upstream announced no change until now."""
+        self._has_doubts = self.upstream is None
         for method, kinds in CHANGED.items():
             if self.upstream is not None and announces_changes(self.upstream, kinds[0]):
                 self._listings.invalidate(method)
@@ -314,6 +322,9 @@ class Group:
         if self.upstream is not None:
             self._subscriptions.restore(self.upstream)
             self._listener.on_ready(self)
+
+    def on_hearing(self) -> None:
+        self._doubt_lists()
 
     async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
         try:

@@ -52,6 +52,11 @@ class Upstream(Protocol):
         """The server's part of the handshake. Valid after ``open``."""
         ...
 
+    @property
+    def hears(self) -> bool:
+        """Whether a notification of a legacy server arrives now, also outside of requests. Valid after ``open``."""
+        ...
+
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         """Connect and do the handshake. ``skip_probe`` says that the upstream is of the legacy era.
 
@@ -151,6 +156,10 @@ class Events(Protocol):
         """Note that the server has begun again on this connection: it has no subscription, no log level, and perhaps other lists."""
         ...
 
+    def on_hearing(self) -> None:
+        """Note that ``Upstream.hears`` became true: what the server announced before may be lost."""
+        ...
+
     def on_oddity(self, what: str) -> None:
         """Note what the server does against the protocol. The text contains nothing that the server sent."""
         ...
@@ -175,6 +184,9 @@ class NullEvents:
         return False
 
     def on_new_session(self) -> None:
+        """Drop it."""
+
+    def on_hearing(self) -> None:
         """Drop it."""
 
     def on_oddity(self, what: str) -> None:

@@ -50,6 +50,7 @@ class StdioUpstream:
         launch: Callable[[StdioTransport], Launch] = plain_launch,
     ) -> None:
         self.modern = False
+        self.hears = True
         self.agreed = Handshake()
         self._transport = transport
         self._events = events

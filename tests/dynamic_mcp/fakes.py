@@ -38,6 +38,7 @@ class FakeUpstream:
 
     def __init__(self, *, modern: bool = False) -> None:
         self.modern = modern
+        self.hears = True
         self.agreed = Handshake({"tools": Raw(b"{}")})
         self.requests: list[tuple[str, bytes]] = []
         self.answer: bytes | Exception | None = b'{"content":[]}'

@@ -305,7 +305,7 @@ class ServedConnection:
             )
         )
 
-    def _lost(self, session: HttpSession) -> None:
+    def _lost(self, session: HttpSession) -> bool:
         """Begin a new session, so that the client gets its messages although it asks nothing at the moment."""
 
         async def renew() -> None:
@@ -315,6 +315,7 @@ class ServedConnection:
                 self._warnings.warn(str(error), str(error))
 
         self._tasks.start(renew())
+        return True
 
     async def _pass_on(self, data: Line) -> bool:
         self._to_client(whole(data))

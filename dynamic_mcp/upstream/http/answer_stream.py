@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
@@ -126,12 +127,13 @@ async def listen(
     client: HttpClient,
     session: HttpSession,
     open_stream: Callable[[str], AnswerStream],
-    on_lost: Callable[[], None] | None = None,
+    is_lost: Callable[[], bool] = lambda: False,
+    opened: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
     """Read the server's own stream while the server offers one.
 
-    MCP 2025-11-25, basic/transports, "Listening for Messages from the Server". ``open_stream`` makes the stream after an event id. With
-    ``on_lost``, which is then called, a reply 404 is the end of the session.
+    MCP 2025-11-25, basic/transports, "Listening for Messages from the Server". ``open_stream`` makes the stream after an event id. A
+    reply 404 is the end if ``is_lost`` then says that the session is lost. ``opened`` lasts as long as an open stream.
 
     A refused token is renewed once. After that, only a call gets another one, because a server that refuses every GET would use up tokens
     that work for calls.
@@ -143,11 +145,9 @@ async def listen(
             async with client.request("GET", session.stream_headers(last_id), may_renew=may_renew) as reply:
                 if reply.status == 200 and reply.content_type == "text/event-stream":
                     may_renew = True
-                    await stream.read(reply)
-                elif reply.status == 404 and on_lost is not None:
-                    on_lost()
-                    return
-                elif reply.status == 501 or (reply.status < 500 and reply.status not in _MAY_PASS):
+                    with opened():
+                        await stream.read(reply)
+                elif _is_last(reply.status) or (reply.status == 404 and is_lost()):
                     return
                 elif reply.status in (401, 403):
                     may_renew = False
@@ -167,3 +167,8 @@ async def listen(
         else:
             await asyncio.sleep(delay)
             delay = min(delay * 2, MAX_RETRY_DELAY)
+
+
+def _is_last(status: int) -> bool:
+    """Whether this refusal says that the server has no stream of its own."""
+    return status == 501 or (status < 500 and status not in _MAY_PASS)

@@ -71,6 +71,10 @@ class HttpUpstream(ABC):
         self._outbox = Outbox(self._post_unanswered, self._in_background, self._flow.holds, self._end_with)
         self._end: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
 
+    @property
+    def hears(self) -> bool:
+        return True
+
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         if self.modern:
             info = options.client_info or self._events.client_info()

@@ -25,10 +25,11 @@ from dynamic_mcp.protocol.pieces import Large, Line, first_character, is_batch, 
 from dynamic_mcp.tasks import Slices
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
-from dynamic_mcp.upstream.http.answer_stream import AnswerStream, listen
+from dynamic_mcp.upstream.http.answer_stream import AnswerStream
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.json_body import json_body
+from dynamic_mcp.upstream.http.own_stream import OwnStream
 from dynamic_mcp.upstream.http.refusals import is_session_lost_error
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import SESSION, HttpSession
@@ -70,7 +71,18 @@ class StreamableHttpUpstream(HttpUpstream):
         self._errors_are_its_own = False
         self._timeout = 10.0
         self._renewal: asyncio.Task[None] | None = None
-        self._listening: asyncio.Task[None] | None = None
+        self._own_stream = OwnStream(
+            client,
+            self._session,
+            lambda last_id: self._stream(None, last_id),
+            self._in_background,
+            events.on_hearing,
+            self._renew,
+        )
+
+    @property
+    def hears(self) -> bool:
+        return self._own_stream.is_open
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         self._timeout = timeout
@@ -78,7 +90,7 @@ class StreamableHttpUpstream(HttpUpstream):
         if skip_probe or not await self._is_modern():
             try:
                 await self._begin_session()
-                self._restart_listening()
+                self._own_stream.restart()
             except handshake.SpeaksModern:
                 if not await self._is_modern():
                     raise
@@ -299,16 +311,8 @@ class StreamableHttpUpstream(HttpUpstream):
             return
         finally:
             self._renewal = None
-        self._restart_listening()
+        self._own_stream.restart()
         self._events.on_new_session()
-
-    def _restart_listening(self) -> None:
-        """Listen to the server's own stream of this session; event ids of an old session mean nothing in it."""
-        if self._listening is not None:
-            self._listening.cancel()
-        self._listening = self._in_background(
-            lambda: listen(self._client, self._session, lambda last_id: self._stream(None, last_id))
-        )
 
     async def _end_session(self) -> None:
         """End the session. Ignores a server that refuses this or does not answer."""

@@ -22,6 +22,10 @@ class UpstreamWrapper:
     def agreed(self) -> Handshake:
         return self._inner.agreed
 
+    @property
+    def hears(self) -> bool:
+        return self._inner.hears
+
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         await self._inner.open(timeout, skip_probe=skip_probe)
 

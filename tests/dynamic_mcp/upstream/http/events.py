@@ -15,6 +15,7 @@ class RecordedEvents:
     def __init__(self) -> None:
         self.methods: list[str | None] = []
         self.new_sessions = 0
+        self.hearings = 0
 
     def capabilities(self) -> bytes:
         return b"{}"
@@ -33,6 +34,9 @@ class RecordedEvents:
 
     def on_new_session(self) -> None:
         self.new_sessions += 1
+
+    def on_hearing(self) -> None:
+        self.hearings += 1
 
     def on_oddity(self, what: str) -> None:
         return None

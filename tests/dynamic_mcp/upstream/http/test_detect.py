@@ -175,6 +175,9 @@ class NullEvents:
     def on_new_session(self) -> None:
         return None
 
+    def on_hearing(self) -> None:
+        return None
+
     def on_oddity(self, what: str) -> None:
         return None
 

@@ -280,6 +280,74 @@ async def test_new_session_opens_its_own_stream(tmp_path: Path) -> None:
     assert sorted(ended) == ["s0", "s2"]
 
 
+async def test_server_is_heard_only_while_its_own_stream_is_open(tmp_path: Path) -> None:
+    server = Server()
+    end = asyncio.Event()
+
+    async def listen(request: Request) -> None:
+        request.begin()
+        await end.wait()
+
+    server.on["GET"] = listen
+    async with connected(tmp_path, server) as upstream:
+        await eventually(lambda: upstream.upstream.hears, "the stream")
+        assert upstream.events.hearings == 1
+        del server.on["GET"]
+        end.set()
+        await eventually(lambda: not upstream.upstream.hears, "the end of the stream")
+        await eventually(
+            lambda: [one.method for one in upstream.site.requests].count("GET") == 2, "the refusal"
+        )
+        assert not upstream.upstream.hears
+        assert upstream.events.hearings == 1
+
+
+async def test_404_to_the_own_stream_begins_a_new_session(tmp_path: Path) -> None:
+    server = Server()
+    forget = asyncio.Event()
+
+    async def listen(request: Request) -> None:
+        if request.headers[SESSION] != server.sessions[-1]:
+            request.answer(404)
+            return
+        request.begin()
+        await forget.wait()
+
+    server.on["GET"] = listen
+    async with connected(tmp_path, server) as upstream:
+        await eventually(lambda: upstream.upstream.hears, "the stream")
+        server.sessions.append("forgotten")
+        forget.set()
+        await eventually(lambda: upstream.events.new_sessions == 1, "the new session")
+        await eventually(lambda: upstream.events.hearings == 2, "its stream")
+        assert server.sessions == ["s0", "forgotten", "s2"]
+        assert not upstream.site.of(CALL)
+
+
+@pytest.mark.parametrize("streams", [0, 1])
+async def test_404_to_every_get_does_not_begin_session_after_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: int
+) -> None:
+    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.01)
+    server = Server()
+    opened: list[str] = []
+
+    async def listen(request: Request) -> None:
+        if opened.count(request.headers[SESSION]) < streams:
+            opened.append(request.headers[SESSION])
+            request.begin()
+        else:
+            request.answer(404)
+
+    server.on["GET"] = listen
+    async with connected(tmp_path, server) as upstream:
+        refused = 5 + 2 * streams
+        await eventually(
+            lambda: [one.method for one in upstream.site.requests].count("GET") >= refused, "many refusals"
+        )
+        assert upstream.events.new_sessions == streams
+
+
 # Abandoned calls
 
 

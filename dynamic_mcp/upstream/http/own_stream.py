@@ -1,0 +1,77 @@
+"""The server's own stream of a Streamable HTTP session: where a server of a handshake revision notifies the proxy outside of requests.
+
+A server sends its notifications only while this stream is open (MCP 2025-11-25, basic/transports, "Listening for Messages from the
+Server"). Some servers offer none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dynamic_mcp.upstream.http.answer_stream import MAX_RETRY_DELAY, AnswerStream, listen
+from dynamic_mcp.upstream.http.client import HttpClient
+from dynamic_mcp.upstream.http.session import HttpSession
+
+
+class OwnStream:
+    """Keeps the stream of the current session open."""
+
+    def __init__(
+        self,
+        client: HttpClient,
+        session: HttpSession,
+        open_stream: Callable[[str], AnswerStream],
+        start: Callable[[Callable[[], Coroutine[Any, Any, None]]], asyncio.Task[None]],
+        on_open: Callable[[], None],
+        renew: Callable[[str], Coroutine[Any, Any, None]],
+    ) -> None:
+        """``open_stream`` makes the stream after an event id, and ``start`` begins a task. ``on_open`` is called each time it opens.
+
+        ``renew`` begins a new session instead of that with the id, because the server has forgotten it.
+        """
+        self.is_open = False
+        self._client = client
+        self._session = session
+        self._open_stream = open_stream
+        self._start = start
+        self._on_open = on_open
+        self._renew = renew
+        self._has_opened = False
+        self._lost_at = float("-inf")
+        self._listening: asyncio.Task[None] | None = None
+
+    def restart(self) -> None:
+        """Listen to the stream of the session as it is now. Event ids of an old session mean nothing in it."""
+        if self._listening is not None:
+            self._listening.cancel()
+        self._has_opened = False
+        id = self._session.id
+        self._listening = self._start(
+            lambda: listen(
+                self._client, self._session, self._open_stream, lambda: self._is_lost(id), self._opened
+            )
+        )
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        self.is_open = self._has_opened = True
+        self._on_open()
+        try:
+            yield
+        finally:
+            self.is_open = False
+
+    def _is_lost(self, id: str | None) -> bool:
+        """Whether a reply 404 ends the session. Before the stream was open once, the server may just have no such stream.
+
+        The bound in time is for a server that opens one stream in each session and answers 404 afterwards.
+        """
+        now = asyncio.get_running_loop().time()
+        if id is None or not self._has_opened or now < self._lost_at + MAX_RETRY_DELAY:
+            return False
+        self._lost_at = now
+        self._start(lambda: self._renew(id))
+        return True
