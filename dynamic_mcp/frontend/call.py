@@ -105,6 +105,10 @@ class Call:
         upstream = None if self.group is None else self.group.upstream
         return not self.incoming.modern and upstream is not None and not upstream.modern
 
+    def waits_for(self, group: Group) -> bool:
+        """Whether the call needs the group, or one that the group replaced."""
+        return any(needed is not None and needed.leads_to(group) for needed in (self.group, self.awaited))
+
     def read(self, name: str, kind: type[_T], default: _T | None = None) -> _T:
         """A member of params. Raises Refusal if it has another type, or is missing without a ``default``."""
         raw = self.members.get(name)

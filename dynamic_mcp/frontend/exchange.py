@@ -87,7 +87,7 @@ class Exchange:
 
     def is_about(self, groups: Collection[Group]) -> bool:
         """Whether the call is made to one of these groups, or waits for it."""
-        return self._call.group in groups or self._call.awaited in groups
+        return any(self._call.waits_for(group) for group in groups)
 
     def can_show_page(self, group: Group) -> bool:
         """Whether this call waits for the group, and its client can show a page to its user."""

@@ -96,7 +96,7 @@ class Relay:
 
     def awaits(self, group: Group) -> bool:
         """Whether a request of the client is in flight that needs the group."""
-        return any(group in (call.group, call.awaited) for call in self._calls)
+        return any(call.waits_for(group) for call in self._calls)
 
     def roots_changed(self) -> None:
         """Notify the upstreams that may request the client's roots."""

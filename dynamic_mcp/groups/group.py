@@ -120,6 +120,15 @@ class Group:
         assert self._successor is not None
         return await self._successor.connected()
 
+    async def live(self) -> Group:
+        """This group once it is connected, or the one that replaced it meanwhile. Raises UpstreamFailed as ``connected``."""
+        await self.connected()
+        return self if self.upstream is not None or self._successor is None else await self._successor.live()
+
+    def leads_to(self, group: Group) -> bool:
+        """Whether a call that waits for this group gets that one: it is the same, or replaced it."""
+        return group is self or (self._successor is not None and self._successor.leads_to(group))
+
     def certain_listing(self, kind: Kind) -> Listing | None:
         """The listing of the connected upstream, if it is cached and the upstream has not announced a change."""
         return self._listings.get(kind)
@@ -130,6 +139,8 @@ class Group:
         The pages together may take ``timeout`` seconds, by default the timeout of one request of this kind.
         """
         upstream = await self.connected()
+        if self.upstream is None and self._successor is not None:
+            return await self._successor.listing(kind, timeout, doubt)
         if doubt is Doubt.NONE and (cached := self.certain_listing(kind)) is not None:
             return cached
         try:
@@ -146,9 +157,8 @@ class Group:
 
     def _hears_of_changes(self, upstream: Upstream, kind: Kind) -> bool:
         """Whether a change of this list since the last listing would be known."""
-        return announces_changes(upstream, kind) and (
-            self._subscriptions.hear_of(kind) if upstream.modern else upstream.hears
-        )
+        hears = self._subscriptions.hear_of(kind) if upstream.modern else upstream.hears
+        return hears and announces_changes(upstream, kind)
 
     async def _list(self, upstream: Upstream, kind: Kind) -> Listing:
         """List one kind. Only the tools are worth a sign-in, because a client lists the others of every group."""
@@ -171,7 +181,10 @@ class Group:
     async def request(self, method: str, params: bytes, options: Options, kind: Kind = TOOLS) -> bytes:
         """Send a request of this kind to the upstream and return its result. Raises UpstreamError."""
         # The usual case costs no further coroutine.
-        upstream = self._state.upstream or await self.connected()
+        if (upstream := self._state.upstream) is None:
+            upstream = await self.connected()
+            if self._successor is not None:
+                return await self._successor.request(method, params, options, kind)
         try:
             # As ``_tracked``, which would cost every call a further coroutine.
             with self.in_flight:

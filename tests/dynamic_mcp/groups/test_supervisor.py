@@ -400,6 +400,77 @@ async def test_subscription_that_waits_for_the_old_group_goes_to_the_replacement
         assert proxy.groups["a"].subscriptions.has("mock:///x", proxy)
 
 
+async def _call_moved_to_a_replacement(proxy: Proxy) -> None:
+    """Let each call that waits for the server b go to its replacement, which answers none."""
+    proxy.held_commands.add("two")
+    proxy.apply(server("a"), server("b", "two"))
+    await eventually(lambda: ("b", "two") in proxy.connections, "the replacement starts")
+    two = proxy.connection("b", "two")
+    two.answer = None
+    two.may_open.set()
+    await eventually(lambda: two.requests, "the call at the replacement")
+
+
+async def test_call_that_waited_for_a_replaced_server_survives_the_next_replacement() -> None:
+    async with running(server("a")) as proxy:
+        proxy.held_commands.add("one")
+        proxy.apply(server("a"), server("b"))
+        call = proxy.start_call("b")
+        await _call_moved_to_a_replacement(proxy)
+        two = proxy.connection("b", "two")
+
+        proxy.apply(server("a"), server("b", "three"))
+        await eventually(lambda: proxy.command_of("b") == "three", "the next replacement")
+        await asyncio.sleep(0.05)
+        assert not two.closed
+        two.answer_all()
+        assert await asyncio.wait_for(call, 5) == b"two"
+        await eventually(lambda: two.closed, "the end of the replaced server")
+
+
+async def test_failure_of_a_moved_call_is_that_of_the_replacement() -> None:
+    async with running(server("a")) as proxy:
+        proxy.held_commands.add("one")
+        proxy.apply(server("a"), server("b"))
+        call = proxy.start_call("b")
+        await _call_moved_to_a_replacement(proxy)
+        await proxy.connection("b", "two").close()
+        with pytest.raises(UpstreamFailed, match="the connection was closed"):
+            await asyncio.wait_for(call, 5)
+
+
+async def test_moved_call_of_a_tool_is_one_of_the_replacement() -> None:
+    async with running(server("a")) as proxy:
+        proxy.held_commands.add("one")
+        proxy.apply(server("a"), server("b"))
+        arguments = b'{"group":"b","name":"b-two"}'
+        proxy.frontend.receive(
+            b'{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"call_dynamic_tool","arguments":%b}}'
+            % arguments
+        )
+        await eventually(lambda: proxy.relay.in_flight, "the call waits")
+        old = proxy.groups["b"]
+        await _call_moved_to_a_replacement(proxy)
+        assert proxy.groups["b"] is not old
+        assert [call.group for call in proxy.relay._calls] == [proxy.groups["b"]]
+        assert proxy.relay.awaits(proxy.groups["b"])
+
+
+async def test_call_that_waits_at_a_replaced_server_waits_for_its_replacement() -> None:
+    async with running(server("a")) as proxy:
+        proxy.held_commands |= {"one", "two"}
+        proxy.apply(server("a"), server("b"))
+        proxy.frontend.receive(
+            b'{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"call_dynamic_tool",'
+            b'"arguments":{"group":"b","name":"b-two"}}}'
+        )
+        await eventually(lambda: proxy.relay.in_flight, "the call waits")
+        old = proxy.groups["b"]
+        proxy.apply(server("a"), server("b", "two"))
+        await eventually(lambda: proxy.groups["b"] is not old, "the replacement")
+        assert proxy.relay.awaits(proxy.groups["b"])
+
+
 async def test_subscription_in_flight_during_the_hand_over_goes_to_the_replacement() -> None:
     async with running(server("a")) as proxy:
         old = proxy.connection("a")
