@@ -28,10 +28,13 @@ class Callers:
         self._timer: asyncio.Handle | None = None
 
     def of(self, within: int | None) -> tuple[object, ...]:
-        """The callers of the request ``within`` which the other side asks, or of all that are possible; the oldest first."""
-        if within is not None and (known := self._pending.get(within)) is not None:
-            return () if known.caller is None else (known.caller,)
+        """The caller of the request ``within`` which the other side asks; without it, all that are possible, the oldest first."""
         now = self._loop.time()
+        if within is not None:
+            known = self._pending.get(within)
+            end, caller = self._abandoned.get(within, (now, None))
+            caller = known.caller if known is not None else caller if end > now else None
+            return () if caller is None else (caller,)
         late = [caller for end, caller in self._abandoned.values() if end > now]
         calls = (pending for pending in self._pending.values() if pending.method in CALLS)
         return (*late, *(call.caller for call in calls if call.caller is not None))

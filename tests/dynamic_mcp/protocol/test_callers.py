@@ -24,7 +24,16 @@ async def test_a_stream_tells_the_call_and_stdio_leaves_all() -> None:
     assert found.of(None) == ("a", "b")
     assert found.of(2) == ("b",)
     assert found.of(4) == ()
-    assert found.of(99) == ("a", "b")
+
+
+async def test_a_stream_tells_the_call_also_after_its_end() -> None:
+    found = Callers({2: pending("b")})
+    found.abandoned(1, pending("a"))
+    assert found.of(1) == ("a",)
+    # The answer came, and the question after it on the same stream.
+    found.answered(1)
+    assert found.of(1) == ()
+    assert found.of(99) == ()
 
 
 async def test_call_without_an_answer_counts_until_its_late_answer_or_the_end_of_the_aftermath(
