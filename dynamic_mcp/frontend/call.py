@@ -73,6 +73,8 @@ class Call:
         #: monotonic time: ``get_running_loop`` takes a system call each time
         self.received = time.monotonic()
         self.has_begun = False
+        #: whether the client waits no longer: it has the answer, or has cancelled the call
+        self.is_over = False
         #: whether the call gets an error, because the proxy ends
         self.is_given_up = False
         #: the relay of its client

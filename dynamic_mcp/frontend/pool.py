@@ -4,7 +4,8 @@ The shared servers of clients that offer the same are one pool. The servers with
 server was told at its handshake holds for every client of its pool.
 
 A request of a server goes to the client whose call it belongs to. On stdio that is known if one client alone has calls in flight at the
-server; otherwise the pool refuses the request. What a server announces goes to every client of the pool.
+server; otherwise the pool refuses the request. A call that ended without an answer counts too, even if its client is gone (``callers``):
+its questions may be private. What a server announces goes to every client of the pool.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
 from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.tasks import TaskSet
+
+_LATE = "a call of another client ended without an answer, and the server may still work on it"
 
 #: Makes the group of a server.
 MakeGroup = Callable[[Server, GroupListener[Group]], Group]
@@ -174,7 +177,7 @@ class Pool:
         calls = [caller for caller in callers if isinstance(caller, Call)]
         relays = {call.owner for call in calls} or set(self._relays())
         if len(relays) != 1:
-            raise Refusal(INTERNAL_ERROR, _no_client(bool(calls), len(self.members)))
+            raise Refusal(INTERNAL_ERROR, _no_client(calls, len(self.members)))
         (relay,) = relays
         assert isinstance(relay, Relay)
         return await relay.on_request(group, message, calls)
@@ -197,12 +200,12 @@ class Pool:
         return next((relay for relay in relays if relay.can_show_pages(group)), None)
 
 
-def _no_client(has_calls: bool, clients: int) -> str:
-    """Why no client gets a request."""
-    if has_calls:
-        return (
-            "the proxy cannot know which client the request is for, because several have calls in flight here"
-        )
+def _no_client(calls: Sequence[Call], clients: int) -> str:
+    """Why no client gets a request that can belong to these calls."""
+    if calls:
+        several = len({call.owner for call in calls if not call.is_over}) > 1
+        reason = "several have calls in flight here" if several else _LATE
+        return f"the proxy cannot know which client the request is for, because {reason}"
     if not clients:
         return "no client is connected"
     return (

@@ -83,6 +83,7 @@ class Relay:
     def remove_call(self, call: Call) -> None:
         """Note that the request has ended."""
         self._calls.discard(call)
+        call.is_over = True
 
     def set_level(self) -> None:
         """Pass the client's log level to the upstreams."""
@@ -268,9 +269,9 @@ async def send_level(group: Group, level: str) -> None:
 
 
 def _reply_of(callers: Sequence[object]) -> Callable[[bytes], None] | None:
-    """What writes beside the answer to the newest of these calls of one client."""
-    newest = callers[-1] if callers else None
-    return newest.incoming.send if isinstance(newest, Call) else None
+    """What writes beside the answer to the newest of these calls of one client; None if no answer is due, so that a stream may be over."""
+    due = [call for call in callers if isinstance(call, Call) and not call.is_over]
+    return due[-1].incoming.send if due else None
 
 
 def _wants_log(call: Call, group: Group, severity: int) -> bool:

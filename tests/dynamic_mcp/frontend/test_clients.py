@@ -242,6 +242,33 @@ async def test_question_goes_to_the_client_whose_call_is_in_flight() -> None:
         await two.answer("c")
 
 
+async def test_question_of_a_call_that_is_over_is_not_written_to_its_ended_stream() -> None:
+    async with running() as proxy:
+        one = await proxy.person()
+        stream: list[bytes] = []
+        params = {"name": "call_dynamic_tool", "arguments": {"group": "a", "name": "act"}}
+        for id in (1, 2):
+            line = {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
+            one.client.receive(json.dumps(line).encode(), stream.append)
+        await proxy.calls(2)
+        (shared,) = proxy.servers
+        one.send(method="notifications/cancelled", params={"requestId": 2})
+        await eventually(lambda: shared.requests("notifications/cancelled"), "the cancellation")
+
+        asking = asyncio.create_task(shared.asks("q", "of either"))
+        question = json.loads((await eventually(lambda: stream, "the question on the open stream"))[0])
+        one.send(id=question["id"], result={})
+        assert "result" in await asking
+
+        one.send(method="notifications/cancelled", params={"requestId": 1})
+        await eventually(lambda: len(shared.requests("notifications/cancelled")) == 2, "the cancellation")
+        asking = asyncio.create_task(shared.asks("r", "late"))
+        question = await one.heard("sampling/createMessage")
+        one.send(id=question["id"], result={})
+        assert "result" in await asking
+        assert len(stream) == 1
+
+
 async def test_question_during_calls_of_two_clients_is_refused() -> None:
     async with running() as proxy:
         one, two = await proxy.person(), await proxy.person()
@@ -262,7 +289,8 @@ async def test_question_of_a_cancelled_call_does_not_reach_another_client() -> N
         two.call(2)
         await proxy.calls(2)
         (shared,) = proxy.servers
-        assert "several" in (await shared.asks("q", "of the first"))["error"]["message"]
+        refusal = (await shared.asks("q", "of the first"))["error"]["message"]
+        assert "a call of another client ended without an answer" in refusal
         # The late answer shows that the server has finished the cancelled call.
         shared.answer(first, {"content": []})
         asking = asyncio.create_task(shared.asks("r", "of the second"))
