@@ -160,6 +160,11 @@ def request(
     return {"do": "request", "method": method, "params": params, "id": id, "wait": wait}
 
 
+def wait_for_answer(id: Any, within: float) -> Action:
+    """Wait until the client answers the earlier `request` with this id, or for `within` seconds."""
+    return {"do": "wait_for_answer", "id": id, "within": within}
+
+
 def payload(size: int) -> Action:
     """Answer a tool call with one text content of `size` bytes."""
     return {"do": "payload", "size": size}

@@ -275,7 +275,10 @@ class Player:
         identity = next(self._state.request_ids) if id is None else id
         self._state.send({**_message(method, params), "id": identity}, self._received)
         if wait is not None:
-            self._wait(self._state.answered[identity], wait)
+            self.wait_for_answer(identity, wait)
+
+    def wait_for_answer(self, id: Any, within: float) -> None:
+        self._wait(self._state.answered[id], within)
 
     def progress(self, value: float) -> None:
         token = meta_of(self._received.message).get("progressToken")

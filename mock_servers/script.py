@@ -46,6 +46,7 @@ from mock_servers.actions import (
     stderr,
     stop_reading,
     unending,
+    wait_for_answer,
     wrong_id_reply,
 )
 from mock_servers.oauth_script import Fault, OAuth
@@ -101,6 +102,7 @@ __all__ = [
     "stop_reading",
     "tool",
     "unending",
+    "wait_for_answer",
     "wrong_id_reply",
 ]
 

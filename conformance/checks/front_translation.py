@@ -73,7 +73,7 @@ async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioMockUps
     questions = result.get("inputRequests")
     shown = list(questions.values()) if isinstance(questions, dict) else []
     workbench.expect(any(_keeps(ASK, one) for one in shown), f"the question {ASK}", answer.raw)
-    retried = await _retry(proxy, "new", answer)
+    retried = await retry(proxy, "new", answer)
     workbench.expect(retried.member("resultType") == "complete", "the retry completes", retried.raw)
     _got_the_input(workbench, upstream)
 
@@ -102,7 +102,7 @@ async def _is_settled_without_a_request(
     answer = await proxy.call("old", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
     if result.get("resultType") == "input_required":
-        answer = await _retry(proxy, "old", answer)
+        answer = await retry(proxy, "old", answer)
         workbench.expect(not answer.is_error, "the retry completes", answer.raw)
         given = [json.loads(entry.text).get("result") for entry in upstream.events("answer")]
         workbench.expect(given == [GIVEN], "the input is the answer to the upstream's request", given)
@@ -112,12 +112,13 @@ async def _is_settled_without_a_request(
     workbench.expect(not asked, "no request to a modern client", asked)
 
 
-async def _retry(proxy: Proxy, group: str, answer: Answer) -> Answer:
+async def retry(proxy: Proxy, group: str, answer: Answer, *, within: float = 5.0, **params: Any) -> Answer:
+    """The answer to the repeated call with what the first one asked for. A state is in it only if the proxy gave one."""
     needed = answer.member("inputRequests")
     responses = dict.fromkeys(needed, GIVEN) if isinstance(needed, dict) else {}
     state = {} if (given := answer.member("requestState")) is None else {"requestState": given}
-    params = {**proxy.call_params(group, "echo"), "inputResponses": responses, **state}
-    return await proxy.request("tools/call", params, within=5.0)
+    params |= {**proxy.call_params(group, "echo"), "inputResponses": responses, **state}
+    return await proxy.request("tools/call", params, within=within)
 
 
 async def _is_asked_or_refused(
@@ -143,7 +144,7 @@ async def a_modern_client_gets_no_request_and_a_modern_server_its_state(workbenc
         with workbench.case("modern client"):
             answer = await proxy.call("new", "echo", within=5.0)
             if answer.member("resultType") == "input_required":
-                await _retry(proxy, "new", answer)
+                await retry(proxy, "new", answer)
             await _has_its_state(workbench, proxy, new)
             await proxy.call("old", "echo", within=5.0)
             await _adds(workbench, proxy, "old")
@@ -165,10 +166,10 @@ async def _has_its_state(workbench: Workbench, proxy: Proxy, upstream: StdioMock
     first = workbench.at(calls, 0, "a call reaches the upstream")
     if len(calls) == 1:
         workbench.note("the proxy relays no question, so no state goes back")
-    for retry in calls[1:]:
-        state = retry.param("requestState")
-        workbench.expect(state == STATE, f"the state {STATE!r}", retry.params)
-        workbench.expect(retry.id != first.id, "a new id for the retry", retry.id)
+    for repeated in calls[1:]:
+        state = repeated.param("requestState")
+        workbench.expect(state == STATE, f"the state {STATE!r}", repeated.params)
+        workbench.expect(repeated.id != first.id, "a new id for the retry", repeated.id)
     await _adds(workbench, proxy, upstream.name)
 
 

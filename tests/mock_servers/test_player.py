@@ -44,6 +44,7 @@ from mock_servers.script import (
     stop_reading,
     tool,
     unending,
+    wait_for_answer,
     wrong_id_reply,
 )
 
@@ -111,6 +112,16 @@ def test_hold_and_release_reorder_answers(tmp_path: Path) -> None:
         mock.start("tools/call", {"name": "add", "arguments": {"a": 1, "b": 1}})
         assert [mock.next()["id"], mock.next()["id"]] == [2, 1]
         assert mock.call()["id"] == 3
+
+
+def test_wait_for_answer_goes_on_after_the_answer_to_an_earlier_request(tmp_path: Path) -> None:
+    work = [request("ping", id="q"), progress(1), wait_for_answer("q", within=30.0), progress(2)]
+    with running(tmp_path, on_echo(*work)) as mock:
+        mock.start("tools/call", {"name": "echo", "_meta": {"progressToken": "t"}})
+        assert [mock.next()["method"], mock.next()["params"]["progress"]] == ["ping", 1]
+        mock.send({"jsonrpc": "2.0", "id": "q", "result": {}})
+        assert mock.next()["params"]["progress"] == 2
+        assert "result" in mock.next()
 
 
 def test_duplicate_reply_arrives_twice(tmp_path: Path) -> None:

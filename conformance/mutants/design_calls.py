@@ -1,0 +1,58 @@
+"""Legitimate designs: calls one after the other, and questions to a modern client without a state."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from conformance.mutants import legitimate, replace, wire
+from dynamic_mcp.protocol.peer import Peer
+
+
+@legitimate("FRONT-013", "FRONT-020", "FRONT-125", "FRONT-168", "OPS-002")
+def makes_one_call_of_a_server_at_a_time() -> None:
+    """A call waits for the answer to the call before."""
+    right = Peer.request
+    locks: WeakKeyDictionary[Peer, asyncio.Lock] = WeakKeyDictionary()
+
+    async def one_by_one(self: Peer, method: str, *arguments: Any, **options: Any) -> Any:
+        if method != "tools/call":
+            return await right(self, method, *arguments, **options)
+        async with locks.setdefault(self, asyncio.Lock()):
+            return await right(self, method, *arguments, **options)
+
+    replace(right, one_by_one)
+
+
+@legitimate("FRONT-031", "FRONT-125", "FRONT-152", "FRONT-168")
+def gives_its_modern_client_no_state() -> None:
+    """It finds the call again by the names of its questions. It refuses a state that is not text, as MCP demands."""
+    states: dict[str, str] = {}
+
+    def without_state(message: wire.Message, way: wire.Way) -> wire.Changed:
+        result = message.get("result")
+        if not isinstance(result, dict) or not {"requestState", "inputRequests"} <= result.keys():
+            return message
+        state = result["requestState"]
+        asked = {f"{name}#{len(states)}": one for name, one in result["inputRequests"].items()}
+        states.update((name, state) for name in asked)
+        others = {name: value for name, value in result.items() if name != "requestState"}
+        return {**message, "result": {**others, "inputRequests": asked}}
+
+    def with_state(message: wire.Message, way: wire.Way) -> wire.Changed:
+        params = message.get("params")
+        if not isinstance(params, dict) or "inputResponses" not in params:
+            return message
+        if "requestState" in params:
+            error = {"code": wire.INVALID_PARAMS, "message": "this proxy gave no requestState"}
+            way.back.send(wire.answer(message, error=error))
+            return None
+        given = params["inputResponses"]
+        known = [states[name] for name in given if name in states]
+        state = {"requestState": known[0]} if known else {}
+        answers = {name.rpartition("#")[0]: value for name, value in given.items()}
+        return {**message, "params": {**params, "inputResponses": answers, **state}}
+
+    wire.to_client(without_state)
+    wire.from_client(with_state)
