@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.http_requests import SESSION, VERSION, can_call, is_usable
-from conformance.errors import NotApplicable, Untestable, Violation
+from conformance.checks.modern_servers import for_modern_servers
 from conformance.workbench.transcript import part
 from mock_servers.remote_actions import respond
 from mock_servers.script import Rule, Script, echo_tool, tool
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
-    from mock_servers.journal_views import HttpRequest
 
 MODERN = "2026-07-28"
 FOREIGN_NAME = "größe_設定"
@@ -32,18 +31,10 @@ async def serving_modern(
 ) -> AsyncIterator[Proxy]:
     """Like `workbench.serving`, for a proxy that speaks the modern era to this upstream. Raises `NotApplicable` for another one."""
     async with workbench.proxy(upstream, *others) as proxy:
-        try:
+        with for_modern_servers(upstream):
             await proxy.handshake()
             await proxy.ready(upstream, *others)
-        except (Untestable, Violation):
-            if upstream.http and not any(map(_is_modern, upstream.http)):
-                raise NotApplicable("it makes no modern request to a server that wants one") from None
-            raise
         yield proxy
-
-
-def _is_modern(request: HttpRequest) -> bool:
-    return part(request.message, "params", "_meta", "io.modelcontextprotocol/protocolVersion") is not None
 
 
 @check("HTTP-022")

@@ -1,0 +1,32 @@
+"""What is about modern servers does not apply to a proxy that speaks the modern era to its clients alone."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from conformance.errors import NotApplicable, Untestable, Violation
+from conformance.workbench.transcript import part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.workbench.mocks import MockUpstream
+    from mock_servers.journal import Entry
+
+
+@contextmanager
+def for_modern_servers(*upstreams: MockUpstream) -> Iterator[None]:
+    """For the start of a check. Raises `NotApplicable` in place of a failure if one of these modern upstreams got no modern message."""
+    try:
+        yield
+    except (Untestable, Violation):
+        for upstream in upstreams:
+            arrived = [entry for entry in upstream.entries if entry.event in upstream.arrivals]
+            if arrived and not any(map(_is_modern, arrived)):
+                raise NotApplicable("it makes no modern request to a server that wants one") from None
+        raise
+
+
+def _is_modern(arrived: Entry) -> bool:
+    return part(arrived.message, "params", "_meta", "io.modelcontextprotocol/protocolVersion") is not None
