@@ -45,8 +45,10 @@ async def modern_requests_carry_matching_metadata_and_headers(workbench: Workben
             await is_usable(workbench, proxy, upstream)
             await can_call(workbench, proxy, upstream, FOREIGN_NAME)
     workbench.some(upstream.posts("tools/call"), "a call that reaches the upstream")
-    for request in upstream.http:
-        workbench.expect(request.status == 200, "the upstream refuses nothing", request)
+    # A proxy may look for documents, and try `initialize`, before it knows the era.
+    posts = [one for one in upstream.http if one.method == "POST" and one.rpc != "initialize"]
+    for request in posts:
+        workbench.expect(request.status != 400, "the upstream refuses none of the modern requests", request)
         version = part(request.message, "params", "_meta", "io.modelcontextprotocol/protocolVersion")
         workbench.expect(
             version == MODERN == request.header(VERSION), f"{MODERN} in body and header", request
@@ -112,7 +114,8 @@ def _rejected() -> dict[str, object]:
 
 
 def _is_spoken_to_in_the_modern_way(workbench: Workbench, upstream: RemoteMockUpstream) -> None:
-    for request in workbench.some(upstream.http, f"a request to {upstream.name}"):
+    messages = [request for request in upstream.http if not request.is_discovery]
+    for request in workbench.some(messages, f"a request to {upstream.name}"):
         workbench.expect(request.method == "POST", f"only POSTs to {upstream.name}", request)
         workbench.expect(request.rpc != "initialize", f"no initialize to {upstream.name}", request)
         for name in (SESSION, "Last-Event-ID"):

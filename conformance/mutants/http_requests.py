@@ -152,10 +152,6 @@ def invents_a_session() -> None:
     wire_http.change_requests(lambda request: request.headers.setdefault(SESSION, str(uuid.uuid4())))
 
 
-#: what fails too when a request names another version than the negotiated one
-_OF_ANOTHER_VERSION = {"HTTP-012": "a later request names another version"}
-
-
 @mutant("HTTP-011")
 def names_no_version_to_a_server_of_the_handshake_era() -> None:
     def wrong(request: ProxyRequest) -> None:
@@ -165,12 +161,12 @@ def names_no_version_to_a_server_of_the_handshake_era() -> None:
     wire_http.change_requests(wrong)
 
 
-@mutant("HTTP-033", also=_OF_ANOTHER_VERSION)
+@mutant("HTTP-033")
 def always_sends_the_same_version() -> None:
     _always_send("2024-11-05")
 
 
-@mutant("HTTP-033", also=_OF_ANOTHER_VERSION)
+@mutant("HTTP-033")
 def sends_the_version_that_it_offered() -> None:
     _always_send(LATEST_LEGACY)
 
