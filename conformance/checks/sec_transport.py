@@ -15,7 +15,7 @@ from conformance.workbench.certificates import Authority
 from mock_servers.actions import reply
 from mock_servers.oauth_script import Fault, OAuth
 from mock_servers.remote_actions import redirect
-from mock_servers.script import Rule, Script, default_tools, on_call, tool
+from mock_servers.script import Rule, Script, any_arguments, default_tools, on_call, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.certificates import Files
@@ -262,7 +262,7 @@ async def nothing_is_fetched_because_an_upstream_mentions_it(workbench: Workbenc
     script = Script(
         tools=[{**definition, **about} for definition in _tools_that_refer_to(other)],
         instructions=f"Read {other.at('/instructions')}",
-        on=[on_call("echo", reply({"content": [link]}))],
+        on=[on_call("plain", reply({"content": [link]}))],
     )
     await _fetches_nothing(workbench, other, script, link["uri"])
 
@@ -271,6 +271,7 @@ def _tools_that_refer_to(other: RemoteMockUpstream) -> list[dict[str, Any]]:
     schema: dict[str, Any] = {"type": "object", "properties": {"x": {"$ref": other.at("/schema.json")}}}
     output = {"type": "object", "$ref": other.at("/out.json")}
     return [
+        tool("plain", properties=any_arguments("x")),
         {"name": "echo", "inputSchema": schema},
         {"name": "typed", "inputSchema": {"type": "object"}, "outputSchema": output},
     ]
@@ -279,12 +280,15 @@ def _tools_that_refer_to(other: RemoteMockUpstream) -> list[dict[str, Any]]:
 async def _fetches_nothing(
     workbench: Workbench, other: RemoteMockUpstream, script: Script, shown: str = ""
 ) -> None:
-    """The client lists and calls the tools of two upstreams, whose results contain the text `shown`, and the collector has no request."""
+    """The client lists and calls the tools of two upstreams, and the collector has no request. The proxy may refuse each tool whose
+    schema refers to the collector. The results of the other tool contain the text `shown`.
+    """
     upstreams = [workbench.stdio("stdio", script), await workbench.http("http", script)]
     async with workbench.serving(*upstreams) as proxy:
         for upstream in upstreams:
             with workbench.precondition("a call succeeds"):
-                result = await proxy.call(upstream.name, "echo", {"x": 1})
+                result = await proxy.call(upstream.name, "plain", {"x": 1})
                 workbench.expect(not result.is_error and shown in result.raw, "its result", result.raw)
+            await proxy.call(upstream.name, "echo", {"x": 1})
             await proxy.call(upstream.name, "typed")  # its answer has a schema that the proxy cannot resolve
         await workbench.holds_for(3.0, other.saw_nothing)
