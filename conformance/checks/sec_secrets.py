@@ -123,15 +123,16 @@ async def tokens_reach_neither_the_client_nor_other_processes(workbench: Workben
         with workbench.precondition("the token is in use, and the upstream refuses calls"):
             await proxy.ready(signed)
             await _is_refused_both_ways(workbench, proxy, signed)
-            workbench.expect(signed.access_tokens[0] in signed.bearers, "an access token", signed.http)
-        # This child starts after the proxy has a token, so the proxy's environment may hold the token by
-        # then.
-        workbench.save(config, signed, stdio)
-        with workbench.precondition("a child that is added later starts"):
-            await proxy.ready(stdio)
+            used = set(signed.access_tokens) & set(signed.bearers)
+            workbench.expect(used, "an access token", signed.http)
+        if workbench.sut.profile.config.reload:
+            # This child starts after the proxy has a token, so the proxy's environment may hold the token by
+            # then.
+            workbench.save(config, signed, stdio)
+            with workbench.precondition("a child that is added later starts"):
+                await proxy.ready(stdio)
         await _ask_for_all_lists(proxy)
         tokens = tokens_of(signed)
-        workbench.expect(len(tokens) == 2, "an access and a refresh token", tokens)
         commands = "\n".join(process.command for process in proxy.processes.alive())
         environments = _environments_of_children(proxy)
     environments += "\n".join(json.dumps(start.env) for start in stdio.starts)

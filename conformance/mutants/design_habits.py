@@ -78,7 +78,7 @@ def keeps_expiries_in_milliseconds() -> None:
     replace(decode, usual)
 
 
-@legitimate(*(f"TOK-{number:03}" for number in (8, 9, 10, 15, 41)))
+@legitimate(*(f"TOK-{number:03}" for number in (8, 9, 10, 15, 41)), "SEC-002")
 def keeps_tokens_in_memory_alone() -> None:
     """After a restart the user signs in again."""
     kept: dict[Path, Tokens] = {}
