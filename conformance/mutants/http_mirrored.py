@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from conformance.mutants import mutant, replace, wire_http
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.upstream.http.mirrored import MirroredArguments
-from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -58,14 +57,6 @@ def lists_every_tool_whatever_its_annotations() -> None:
         return ""
 
     replace(right, wrong)
-
-
-@mutant("HTTP-061")
-def holds_back_the_tools_of_children_too() -> None:
-    """A child gets no headers."""
-    replace(
-        StdioUpstream.learn_tool, lambda self, name, definition: MirroredArguments().learn(name, definition)
-    )
 
 
 @mutant("HTTP-062")
