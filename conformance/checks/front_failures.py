@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @check("FRONT-013", timeout=30, slow=True)
 async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(workbench: Workbench) -> None:
     silent = workbench.stdio("silent", Script(on=[on_call("echo", silence())]), timeout={"tools": "1s"})
-    dying = workbench.stdio("dying", Script(on=[on_call("echo", crash())]))
+    dying = workbench.stdio("dying", Script(on=[on_call("echo", crash())]), timeout={"tools": "1s"})
     async with workbench.serving(silent, dying) as proxy:
         with workbench.precondition("an ordinary call succeeds"):
             for upstream in (silent, dying):
