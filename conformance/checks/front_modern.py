@@ -15,6 +15,7 @@ import anyio
 from conformance.checks import check
 from conformance.checks.front_session import starts_within
 from conformance.checks.http_requests import can_call
+from conformance.checks.modern_servers import for_modern_servers
 from conformance.workbench.client import MODERN
 from conformance.workbench.exposed import exposed_prompt
 from conformance.workbench.transcript import part
@@ -49,7 +50,8 @@ async def modern(
     async with workbench.proxy(*upstreams, **start) as proxy:
         proxy.modern = True
         proxy.capabilities = capabilities or {}
-        await proxy.ready(*upstreams)
+        with for_modern_servers(*upstreams):
+            await proxy.ready(*upstreams)
         yield proxy
 
 

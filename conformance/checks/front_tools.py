@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
+from conformance.checks.modern_servers import for_modern_servers
 from conformance.errors import Violation
 from conformance.workbench.differences import Number, first_difference
 from conformance.workbench.exposed import declared_methods, find_exposed
@@ -179,7 +180,10 @@ def _three_of_everything(**paging: Any) -> Script:
 
 
 async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
-    async with workbench.serving(upstream) as proxy:
+    async with workbench.proxy(upstream) as proxy:
+        with for_modern_servers(upstream):
+            await proxy.handshake()
+            await proxy.ready(upstream)
         for name in upstream.tool_names:
             listed = await proxy.definitions_of(upstream.name, name)
             workbench.expect(listed, "the listing shows the tools of all three pages", f"no {name}")
