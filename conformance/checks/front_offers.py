@@ -62,6 +62,8 @@ async def requests_of_upstreams_reach_a_client_that_can_answer_them(workbench: W
 _ANSWERS = {"elicitation/create": {"action": "accept", "content": {"name": "$message"}}}
 _FORM = {"type": "object", "properties": {"name": {"type": "string"}}}
 _SAMPLING = {"messages": [], "maxTokens": 1}
+#: the capability that each request of a server needs, by its id
+_ASKS = {1: "elicitation", 2: "sampling", 3: "roots"}
 
 
 def _asking(name: str) -> Script:
@@ -87,7 +89,8 @@ def _got_answers(workbench: Workbench, upstream: StdioMockUpstream, possible: se
     workbench.expect(
         set(answers) == {1, 2, 3}, "each request of the upstream gets an answer within 5 s", answers
     )
-    if "elicitation" in _offered(upstream) & possible:
+    offered = _offered(upstream)
+    if "elicitation" in offered & possible:
         # The client repeats the message that it got, to which the proxy may have added a name (FRONT-038).
         given = answers.pop(1).get("result") or {}
         message = (given.get("content") or {}).pop("name", None)
@@ -95,5 +98,7 @@ def _got_answers(workbench: Workbench, upstream: StdioMockUpstream, possible: se
         workbench.expect(given == expected, "the client's own answer", given)
         asked = f"for {upstream.name}"
         workbench.expect(isinstance(message, str) and asked in message, f"the answer to {asked!r}", message)
-    for answer in answers.values():
-        workbench.expect("error" in answer, "an error for what the proxy did not offer", answer)
+    for id, answer in answers.items():
+        # A proxy that offers more than its client can do (FRONT-171) answers these requests itself.
+        if _ASKS[id] not in offered:
+            workbench.expect("error" in answer, "an error for what the proxy did not offer", answer)
