@@ -31,7 +31,6 @@ def environments(root: Path) -> list[str]:
 def failures(root: Path, work_dir: Path) -> Iterator[str]:
     """Lines about each command that failed in the last run of these environments. `work_dir` is the folder of tox."""
     for name in environments(root):
-        # tox ignores a failure of commands_pre, which only bench-guard has: without dmcp, it has nothing to compare with.
         for file in sorted((work_dir / name / "log").glob("*-commands[[]*.log")):
             text = file.read_text(encoding="utf-8", errors="replace")
             status, command = _STATUS.search(text), _COMMAND.search(text)

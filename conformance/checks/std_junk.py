@@ -30,7 +30,7 @@ CHILDREN = ("prints-digits", "prints-blank-lines", "answers-no-request")
 
 #: what an upstream sends between a call and its answer
 NOTIFICATION = notify("notifications/message", {"level": "info", "data": "hello"})
-ANSWERS_TO_NOTHING = [wrong_id_reply("nobody-asked"), wrong_id_reply(987654)]
+ANSWERS_TO_NOTHING = [wrong_id_reply(), wrong_id_reply(987654)]
 NOISE = [raw("plain text, as a debugging print leaves it\n"), raw("\n")]
 
 

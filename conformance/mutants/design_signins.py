@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import httpx
 
 from conformance.mutants import legitimate, replace
+from conformance.mutants.oauth_callback import states_of_callbacks
 from conformance.mutants.oauth_discovery import names_another_issuer
 from conformance.mutants.oauth_signin import alter_authorization_requests, alter_token_requests, without
 from dynamic_mcp.oauth import callback, request
@@ -65,12 +66,7 @@ def listens_at_one_address_of_localhost() -> None:
 @legitimate("OAUTH-001", "OAUTH-009", "OAUTH-011", "OAUTH-014", "OAUTH-028")
 def protects_its_sign_ins_with_pkce_alone() -> None:
     """The authorization request has no `state`. RFC 9700 section 2.1 allows this with PKCE."""
-    begin, judge = Callback.__init__, Callback.judge
-    states: dict[Callback, str] = {}
-
-    def remember(self: Callback, server_name: str, state: str) -> None:
-        begin(self, server_name, state)
-        states[self] = state
+    judge, states = Callback.judge, states_of_callbacks()
 
     def accept(self: Callback, method: str, target: str) -> tuple[int, str | None]:
         path, _, query = target.partition("?")
@@ -78,7 +74,6 @@ def protects_its_sign_ins_with_pkce_alone() -> None:
         return judge(self, method, f"{path}?{'&'.join([*others, f'state={states[self]}'])}")
 
     alter_authorization_requests(lambda url: re.sub(r"&state=[^&]*", "", url))
-    replace(begin, remember)
     replace(judge, accept)
 
 

@@ -37,15 +37,23 @@ def takes_the_first_of_two_states() -> None:
     replace(right, wrong)
 
 
-@mutant("OAUTH-012")
-def the_first_request_ends_the_wait() -> None:
-    """dmcp 1.5.0 behaves like this: it accepts a single connection."""
-    begin, right = Callback.__init__, Callback.judge
+def states_of_callbacks() -> dict[Callback, str]:
+    """The `state` of each callback that is made from now on."""
+    begin = Callback.__init__
     states: dict[Callback, str] = {}
 
     def remember(self: Callback, server_name: str, state: str) -> None:
         begin(self, server_name, state)
         states[self] = state
+
+    replace(begin, remember)
+    return states
+
+
+@mutant("OAUTH-012")
+def the_first_request_ends_the_wait() -> None:
+    """dmcp 1.5.0 behaves like this: it accepts a single connection."""
+    right, states = Callback.judge, states_of_callbacks()
 
     def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
         status, text = right(self, method, target)
@@ -53,7 +61,6 @@ def the_first_request_ends_the_wait() -> None:
             right(self, "GET", f"{PATH}?error=invalid_callback&state={quote(states[self])}")
         return status, text
 
-    replace(begin, remember)
     replace(right, wrong)
 
 

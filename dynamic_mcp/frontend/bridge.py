@@ -16,8 +16,7 @@ from dynamic_mcp.frontend.tool_surface import INFO
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import decode_members
 
-#: Error codes of the handshake revisions that 2026-07-28 must not use: resource not found, URL elicitation required.
-_RESOURCE_NOT_FOUND = -32002
+#: An error code of the handshake revisions that 2026-07-28 must not use, as ``jsonrpc.RESOURCE_NOT_FOUND``.
 URL_ELICITATION_REQUIRED = -32042
 
 _COMPLETE = Raw(b'"complete"')
@@ -108,13 +107,13 @@ def modern_error(error: bytes) -> bytes:
         code = msgspec.json.decode(members["code"], type=int)
     except (msgspec.DecodeError, KeyError):
         return error
-    if code not in (_RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED):
+    if code not in (jsonrpc.RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED):
         return error
-    successor = jsonrpc.INVALID_PARAMS if code == _RESOURCE_NOT_FOUND else jsonrpc.INTERNAL_ERROR
+    successor = jsonrpc.INVALID_PARAMS if code == jsonrpc.RESOURCE_NOT_FOUND else jsonrpc.INTERNAL_ERROR
     members["code"] = Raw(b"%d" % successor)
     return msgspec.json.encode(members)
 
 
 def not_found_code(*, modern: bool) -> int:
     """The code for an unknown resource (MCP 2025-11-25 and MCP 2026-07-28, server/resources, "Error Handling")."""
-    return jsonrpc.INVALID_PARAMS if modern else _RESOURCE_NOT_FOUND
+    return jsonrpc.INVALID_PARAMS if modern else jsonrpc.RESOURCE_NOT_FOUND

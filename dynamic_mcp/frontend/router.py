@@ -24,6 +24,7 @@ from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import era, jsonrpc, large
+from dynamic_mcp.protocol.cancellation import cancelled_id
 from dynamic_mcp.protocol.jsonrpc import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -43,10 +44,6 @@ from dynamic_mcp.wording import cut
 Send = Callable[[bytes], None]
 #: Handlers by method, each with the kinds of which the configuration has to allow at least one.
 Handlers = Mapping[str, tuple[Handler, tuple[Kind, ...]]]
-
-
-class _CancelledParams(msgspec.Struct):
-    request: Raw = msgspec.field(name="requestId", default=Raw(b""))
 
 
 class Router:
@@ -215,12 +212,8 @@ class Router:
                 self._relay.roots_changed()
 
     def _on_cancelled(self, params: Raw) -> None:
-        try:
-            request = msgspec.json.decode(params or b"{}", type=_CancelledParams).request
-        except msgspec.DecodeError:
-            return
-        if request:
-            self._calls.cancel(request)
+        if id := cancelled_id(params):
+            self._calls.cancel(Raw(id))
 
     def _on_request(self, message: Message, reply: Send, batch: Batch | None) -> None:
         assert message.method is not None

@@ -22,7 +22,7 @@ from dynamic_mcp.upstream.base import Options, Upstream
 
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 #: Errors for a resource that the upstream does not have: that of this revision, and that of the revisions before it.
-NO_SUCH_RESOURCE = frozenset({jsonrpc.INVALID_PARAMS, -32002})
+NO_SUCH_RESOURCE = frozenset({jsonrpc.INVALID_PARAMS, jsonrpc.RESOURCE_NOT_FOUND})
 #: Errors that the same request would get again.
 _LASTING = NO_SUCH_RESOURCE | {jsonrpc.METHOD_NOT_FOUND, jsonrpc.INVALID_REQUEST}
 

@@ -31,9 +31,11 @@ class Callers:
         """The caller of the request ``within`` which the other side asks; without it, all that are possible, the oldest first."""
         now = self._loop.time()
         if within is not None:
-            known = self._pending.get(within)
-            end, caller = self._abandoned.get(within, (now, None))
-            caller = known.caller if known is not None else caller if end > now else None
+            if (known := self._pending.get(within)) is not None:
+                caller = known.caller
+            else:
+                end, late = self._abandoned.get(within, (now, None))
+                caller = late if end > now else None
             return () if caller is None else (caller,)
         late = [caller for end, caller in self._abandoned.values() if end > now]
         calls = (pending for pending in self._pending.values() if pending.method in CALLS)

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Raw
 
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.refused import RefusedRequest
 from dynamic_mcp.frontend.running import id_key
 from dynamic_mcp.protocol import era, large
+from dynamic_mcp.protocol.cancellation import cancelled_id
 from dynamic_mcp.protocol.era import RequestMeta
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message, format_size
 from dynamic_mcp.protocol.pieces import Line, Pieces, first_character
@@ -147,14 +147,7 @@ async def parsed(line: Line) -> Posted:
     return found
 
 
-class _Cancelled(msgspec.Struct):
-    request: Raw = msgspec.field(name="requestId", default=Raw(b""))
-
-
 def cancelled_request(message: Message) -> object:
     """The request that a notification cancels; None if it names none."""
-    try:
-        request = msgspec.json.decode(message.params or b"{}", type=_Cancelled).request
-    except msgspec.DecodeError:
-        return None
-    return id_key(request) if request else None
+    id = cancelled_id(message.params)
+    return id_key(id) if id else None

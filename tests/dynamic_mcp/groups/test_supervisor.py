@@ -400,6 +400,13 @@ async def test_subscription_that_waits_for_the_old_group_goes_to_the_replacement
         assert proxy.groups["a"].subscriptions.has("mock:///x", proxy)
 
 
+def _waiting_call(proxy: Proxy) -> asyncio.Task[bytes]:
+    """Start a call to the server b, which does not start."""
+    proxy.held_commands.add("one")
+    proxy.apply(server("a"), server("b"))
+    return proxy.start_call("b")
+
+
 async def _call_moved_to_a_replacement(proxy: Proxy) -> None:
     """Let each call that waits for the server b go to its replacement, which answers none."""
     proxy.held_commands.add("two")
@@ -413,9 +420,7 @@ async def _call_moved_to_a_replacement(proxy: Proxy) -> None:
 
 async def test_call_that_waited_for_a_replaced_server_survives_the_next_replacement() -> None:
     async with running(server("a")) as proxy:
-        proxy.held_commands.add("one")
-        proxy.apply(server("a"), server("b"))
-        call = proxy.start_call("b")
+        call = _waiting_call(proxy)
         await _call_moved_to_a_replacement(proxy)
         two = proxy.connection("b", "two")
 
@@ -430,9 +435,7 @@ async def test_call_that_waited_for_a_replaced_server_survives_the_next_replacem
 
 async def test_failure_of_a_moved_call_is_that_of_the_replacement() -> None:
     async with running(server("a")) as proxy:
-        proxy.held_commands.add("one")
-        proxy.apply(server("a"), server("b"))
-        call = proxy.start_call("b")
+        call = _waiting_call(proxy)
         await _call_moved_to_a_replacement(proxy)
         await proxy.connection("b", "two").close()
         with pytest.raises(UpstreamFailed, match="the connection was closed"):
