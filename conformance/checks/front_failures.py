@@ -102,7 +102,7 @@ async def _is_refused(
     workbench: Workbench, proxy: Proxy, what: str, tool: str, arguments: dict[str, Any]
 ) -> None:
     with workbench.case(what):
-        answer = await proxy.request("tools/call", {"name": tool, "arguments": arguments}, within=1.0)
+        answer = await proxy.request("tools/call", {"name": tool, "arguments": arguments}, within=10.0)
         workbench.expect(answer.is_error, "an error", answer.raw)
         workbench.expect(answer.text.strip(), "a text that helps", answer.raw)
 

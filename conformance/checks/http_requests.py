@@ -75,24 +75,34 @@ def after_initialize(workbench: Workbench, upstream: RemoteMockUpstream) -> list
 
 @check("HTTP-001")
 async def every_message_is_one_well_formed_post_to_the_configured_url(workbench: Workbench) -> None:
-    remote = await workbench.http("a")
-    upstream = remote.variant(url=f"{remote.url}?k=v")
-    async with workbench.serving(upstream) as proxy:
-        await can_call(workbench, proxy, upstream)
-    posts = [request for request in remote.http if request.method == "POST"]
+    posts = await _posts(workbench)
     methods = [request.rpc for request in posts]
     for wanted in ("initialize", "tools/list", "tools/call"):
         workbench.expect(wanted in methods, f"{wanted} is POSTed", methods)
     for post in posts:
         workbench.expect(post.target == "/mcp?k=v", "the path and query of the configured URL", post)
-        kind = (post.header("Content-Type") or "").partition(";")[0].strip().lower()
-        workbench.expect(kind == "application/json", "Content-Type: application/json", post)
         accepted = [
             part.partition(";")[0].strip().lower() for part in (post.header("Accept") or "").split(",")
         ]
         both = {"application/json", "text/event-stream"} <= set(accepted)
         workbench.expect(both, "Accept lists application/json and text/event-stream", post)
         workbench.expect(isinstance(post.message, dict), "a body that is one JSON object", post.body.decode())
+
+
+@check("HTTP-034")
+async def every_message_is_declared_as_json(workbench: Workbench) -> None:
+    for post in workbench.some(await _posts(workbench), "a POST"):
+        kind = (post.header("Content-Type") or "").partition(";")[0].strip().lower()
+        workbench.expect(kind == "application/json", "Content-Type: application/json", post)
+
+
+async def _posts(workbench: Workbench) -> list[HttpRequest]:
+    """Those of a session with one call, at an upstream whose URL has a query."""
+    remote = await workbench.http("a")
+    upstream = remote.variant(url=f"{remote.url}?k=v")
+    async with workbench.serving(upstream) as proxy:
+        await can_call(workbench, proxy, upstream)
+    return [request for request in remote.http if request.method == "POST"]
 
 
 @check("HTTP-006", timeout=40)

@@ -24,6 +24,7 @@ from mock_servers.oauth_script import OAuth
 if TYPE_CHECKING:
     from typing import Any
 
+    from conformance.workbench.browsers import Browser
     from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.remotes import RemoteMockUpstream
@@ -215,35 +216,55 @@ async def the_callback_page_is_harmless(workbench: Workbench) -> None:
             with workbench.precondition("the browser delivers the callback"):
                 await browser.done()
         for entry in [*browser.events("stray"), *browser.callbacks]:
-            body, headers = entry.data.get("body") or "", dict(entry.data.get("headers") or [])
+            body = entry.data.get("body") or ""
             workbench.expect(
                 TAG.lower() not in body.lower(), f"{name}: no tag of the request in the page", body
             )
-            if body:
-                kind = {key.lower() for key in headers}
-                workbench.expect("content-type" in kind, f"{name}: a Content-Type", headers)
 
-    async def shows_no_secret() -> None:
-        upstream = await workbench.oauth("success")
-        async with attempt(workbench, upstream, User()) as (proxy, browser):
-            with workbench.precondition("the sign-in works"):
-                await signs_in(workbench, proxy, upstream)
-                await browser.done()
-                workbench.expect(browser.callbacks[0].data["status"], "a page", browser.callbacks[0].data)
-        code = upstream.exchanges[0].params["code"]
-        secrets = {
-            "code": code,
-            "its random part": code.rpartition(".")[2],
-            "verifier": upstream.exchanges[0].params["code_verifier"],
-            "access token": upstream.access_tokens[0],
-            "refresh token": upstream.refresh_tokens[0],
-        }
-        for entry in browser.callbacks:
-            found = leaked(entry.data["body"], secrets)
-            workbench.expect(not found, "no secret in the page", found)
+    async def shows_no_token() -> None:
+        upstream, browser = await _shown_after_a_sign_in(workbench)
+        secrets = {"access token": upstream.access_tokens[0], "refresh token": upstream.refresh_tokens[0]}
+        _shows_none_of(workbench, browser, secrets)
 
     steps = [partial(repeats_no_tag, name, user) for name, user in users.items()]
-    await workbench.run_cases(*steps, shows_no_secret)
+    await workbench.run_cases(*steps, shows_no_token)
+
+
+@check("SEC-025", timeout=40, slow=True)
+async def the_callback_page_keeps_the_code_to_itself(workbench: Workbench) -> None:
+    upstream, browser = await _shown_after_a_sign_in(workbench)
+    code = upstream.exchanges[0].params["code"]
+    secrets = {
+        "code": code,
+        "its random part": code.rpartition(".")[2],
+        "verifier": upstream.exchanges[0].params["code_verifier"],
+    }
+    _shows_none_of(workbench, browser, secrets)
+    refused = User(callbacks=[{"code": None, "error": "access_denied"}])
+    async with attempt(workbench, await workbench.oauth("refused"), refused) as (_, other):
+        with workbench.precondition("the browser delivers the callback"):
+            await other.done()
+    for entry in [*browser.callbacks, *other.callbacks]:
+        headers = dict(entry.data.get("headers") or [])
+        kinds = {key.lower() for key in headers}
+        workbench.expect("content-type" in kinds or not entry.data.get("body"), "a Content-Type", headers)
+
+
+async def _shown_after_a_sign_in(workbench: Workbench) -> tuple[ProtectedMockUpstream, Browser]:
+    """An upstream to which the proxy has signed in, and the browser with the page at the end."""
+    upstream = await workbench.oauth("success")
+    async with attempt(workbench, upstream, User()) as (proxy, browser):
+        with workbench.precondition("the sign-in works"):
+            await signs_in(workbench, proxy, upstream)
+            await browser.done()
+            workbench.expect(browser.callbacks[0].data["status"], "a page", browser.callbacks[0].data)
+    return upstream, browser
+
+
+def _shows_none_of(workbench: Workbench, browser: Browser, secrets: dict[str, str]) -> None:
+    for entry in browser.callbacks:
+        found = leaked(entry.data["body"], secrets)
+        workbench.expect(not found, "no secret in the page", found)
 
 
 @check("SEC-012", timeout=40, slow=True)

@@ -35,7 +35,8 @@ Every requirement has a permanent id and a level. MUST, SHOULD and MAY are those
 of the documents of dynamic-mcp, instead of a protocol. The era of a requirement names the protocol revisions: `legacy` are those with the
 `initialize` handshake, `modern` is 2026-07-28, `any` is both. The reach names the proxies: `proxy` is every MCP proxy or gateway,
 `several-upstreams` is one with several servers at once, `dynamic-mcp` is one with the two tools, the configuration and the documents of
-dynamic-mcp. Version 1.3 introduced it. *Observed* tells what the check sets up and observes, from outside only.
+dynamic-mcp. Version 1.3 introduced it. *Observed* tells what the check sets up and observes, from outside only. *Timing* gives the times of
+the check. Where no source gives a time, it is the patience of the runner: an answer that has not come by then counts as missing.
 *Wrong implementations* are the mutants that the check must catch; `python -m conformance mutants NAME` tests one. Where sources
 contradict each other, *Conflict* tells which one counts.
 

@@ -1,8 +1,9 @@
 """The registry of the requirements, from `requirements/*.toml`, with strict validation.
 
 After `Registry.load()` every id is unique and belongs to the family of its file, every level and era is known, every source has its
-required quotation, and no field is misspelt. A MUST has a source besides the documents of dynamic-mcp, and a DOC has one of them. A
-defect raises `HarnessError` with file, id and field. Limit: the registry cannot tell whether a quotation is accurate.
+required quotation, and no field is misspelt. A MUST has a quotation that obliges, from another source than the documents of dynamic-mcp,
+and a DOC has one of these documents. A defect raises `HarnessError` with file, id and field. Limit: the registry cannot tell whether a
+quotation is accurate.
 """
 
 import re
@@ -31,6 +32,11 @@ QUOTED_DOCUMENTS = ("dynamic-mcp SECURITY.md",)
 
 #: the beginnings of the documents that can only promise something, and of the sources that only give a reason
 PROMISING, REASONING = "dynamic-mcp", "robustness"
+
+#: the words of RFC 2119 that oblige
+_OBLIGING = re.compile(r"\b(?:MUST|REQUIRED|SHALL)\b")
+#: the documents that write these words in small letters
+_IN_SMALL_LETTERS = ("WHATWG",)
 
 #: the report of one person in a public repository, such as `owner/name issue 12`
 _REPORT = re.compile(r" (?:issue|pull request|discussion) \d+$")
@@ -207,11 +213,20 @@ def _problems(family: str, requirement: Requirement) -> Iterator[tuple[str, str]
             "level",
             "MUST needs a source besides the documents of dynamic-mcp and public reports; without one it is DOC or SHOULD",
         )
+    elif requirement.level is Level.MUST and not any(map(_obliges, requirement.sources)):
+        yield "level", "MUST needs a quotation with MUST, REQUIRED or SHALL; without one it is SHOULD"
     if requirement.level is Level.DOC and not any(one.startswith(PROMISING) for one in documents):
         yield "level", "DOC needs a document of dynamic-mcp"
     for change in requirement.changed:
         if not all(text.strip() for text in (change.version, change.what, change.why)):
             yield "changed", "has a blank member"
+
+
+def _obliges(source: Source) -> bool:
+    quote = source.quote or ""
+    if source.document.startswith(_IN_SMALL_LETTERS):
+        quote = quote.upper()
+    return not _is_no_protocol(source.document) and _OBLIGING.search(quote) is not None
 
 
 def _is_no_protocol(document: str) -> bool:

@@ -21,10 +21,10 @@ _NOT_FOR_A_RELAY: Mapping[str, str] = {
     ),
     "it passes each notification on, and bounds none": "FRONT-032",
     "it speaks the era of its client, and translates nothing": (
-        "FRONT-027 FRONT-028 FRONT-029 FRONT-030 FRONT-031 FRONT-064 FRONT-125 FRONT-152 FRONT-168 FRONT-169 HTTP-022 HTTP-023"
-        " HTTP-060 HTTP-061 HTTP-062 HTTP-063 OAUTH-090 OPS-037 STD-022 STD-037 STD-038 STD-039"
+        "FRONT-027 FRONT-028 FRONT-029 FRONT-030 FRONT-031 FRONT-064 FRONT-125 FRONT-152 FRONT-168 FRONT-169 FRONT-173 FRONT-174"
+        " FRONT-175 HTTP-022 HTTP-023 HTTP-060 HTTP-061 HTTP-062 HTTP-063 OAUTH-090 OPS-037 STD-022 STD-037 STD-038 STD-039"
     ),
-    "the version and the capabilities are those of the server and of the client": "FRONT-003 FRONT-008 FRONT-065 HTTP-032",
+    "the version and the capabilities are those of the server and of the client": "FRONT-003 FRONT-008 FRONT-065 FRONT-172 HTTP-032",
     "the client answers the requests of the server, within its own time": "FRONT-026 FRONT-050 FRONT-171 STD-020",
     "the session is that of the client, which begins a new one": (
         "HTTP-071 OPS-026 OPS-045 SSE-007 SSE-012 SSE-013 STD-017 STD-032 STD-034 STD-035 STD-061"

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 @mutant(
-    "FRONT-160", listens=True, also={"FRONT-008": "an array of notifications is confirmed in the same way"}
+    "FRONT-160",
+    listens=True,
+    also=dict.fromkeys(("FRONT-008", "FRONT-172"), "an array of notifications is confirmed in the same way"),
 )
 def confirms_notifications_with_200() -> None:
     def wrong(request: Request, response: Response) -> None:
@@ -74,7 +76,7 @@ def refuses_the_stream_with_404() -> None:
     "FRONT-046",
     listens=True,
     also={
-        "FRONT-008": "it takes wrong batches too",
+        **dict.fromkeys(("FRONT-008", "FRONT-172"), "batches are such bodies"),
     },
 )
 def takes_bodies_that_are_no_messages() -> None:
@@ -86,7 +88,7 @@ def takes_bodies_that_are_no_messages() -> None:
     "FRONT-006",
     listens=True,
     also={
-        "FRONT-008": "the empty batch has a result too",
+        **dict.fromkeys(("FRONT-008", "FRONT-172"), "a batch has such a result too"),
         "FRONT-046": "no error has a code",
     },
 )
@@ -94,7 +96,7 @@ def answers_malformed_bodies_with_a_result() -> None:
     replace_post(lambda gateway, body: JSONResponse({"jsonrpc": "2.0", "id": None, "result": {}}))
 
 
-@mutant("FRONT-008", listens=True)
+@mutant("FRONT-172", listens=True, also={"FRONT-008": "a batch of 2025-03-26 has no answer"})
 def refuses_each_batch() -> None:
     """Also in sessions of 2025-03-26."""
 

@@ -26,14 +26,14 @@ SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 
 @mutant(
     "FRONT-027",
-    also=dict.fromkeys(("FRONT-029", "FRONT-169"), "its modern client probes"),
+    also=dict.fromkeys(("FRONT-029", "FRONT-169", "FRONT-173", "FRONT-174"), "its modern client probes"),
 )
 def stays_silent_when_it_is_probed() -> None:
     """The client waits out its 10 s."""
     wire.from_client(without("server/discover"))
 
 
-@mutant("FRONT-027", also={"FRONT-028": "its legacy client comes after a modern request"})
+@mutant("FRONT-173", also={"FRONT-028": "its legacy client comes after a modern request"})
 def refuses_initialize_after_the_probe() -> None:
     probed: set[Way] = set()
 
@@ -51,7 +51,17 @@ def refuses_initialize_after_the_probe() -> None:
 @mutant(
     "FRONT-028",
     also=dict.fromkeys(
-        ("FRONT-029", "FRONT-030", "FRONT-031", "FRONT-064", "FRONT-168", "FRONT-169"),
+        (
+            "FRONT-027",
+            "FRONT-029",
+            "FRONT-030",
+            "FRONT-031",
+            "FRONT-064",
+            "FRONT-168",
+            "FRONT-169",
+            "FRONT-174",
+            "FRONT-175",
+        ),
         "its modern client makes none",
     ),
 )
@@ -88,7 +98,7 @@ def serves_removed_methods_to_modern_clients() -> None:
 @mutant(
     "FRONT-029",
     also=dict.fromkeys(
-        ("FRONT-027", "FRONT-028", "FRONT-030", "FRONT-169"),
+        ("FRONT-027", "FRONT-028", "FRONT-030", "FRONT-169", "FRONT-173", "FRONT-174", "FRONT-175"),
         "the type of other results is missing",
     ),
 )
@@ -105,7 +115,7 @@ def wraps_results_of_calls_only() -> None:
     wire.to_client(wrong)
 
 
-@mutant("FRONT-029")
+@mutant("FRONT-174")
 def lets_everybody_cache_everything() -> None:
     """Data that the proxy got with authorization is "public"."""
     wire.to_client.lines(lambda line, way: line.replace(b'"cacheScope":"private"', b'"cacheScope":"public"'))
@@ -118,7 +128,16 @@ def tells_listeners_what_they_did_not_ask_for() -> None:
     )
 
 
-@mutant("FRONT-030")
+@mutant("FRONT-175")
+def acknowledges_subscriptions_and_forgets_them() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        meta = (message.get("params") or {}).get("_meta", {})
+        return None if SUBSCRIPTION in meta and message.get("method") != ACKNOWLEDGED else message
+
+    wire.to_client(wrong)
+
+
+@mutant("FRONT-030", also={"FRONT-175": "no change comes under the number"})
 def turns_the_id_of_a_subscription_into_a_string() -> None:
     def wrong(message: Message, way: Way) -> Changed:
         params = message.get("params") or {}
@@ -148,7 +167,8 @@ def speaks_to_modern_clients_that_do_not_listen() -> None:
 
     def is_own(message: Message) -> bool:
         meta = (message.get("params") or {}).get("_meta", {})
-        return message.get("method") == ACKNOWLEDGED and meta.get(SUBSCRIPTION) == "unasked"
+        is_acknowledged = message.get("method") == ACKNOWLEDGED and meta.get(SUBSCRIPTION) == "unasked"
+        return is_acknowledged or message.get("id") == "unasked"
 
     wire.from_client(listen)
     wire.to_client(lambda message, way: None if is_own(message) else message)

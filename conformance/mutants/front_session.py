@@ -250,6 +250,6 @@ def answers_each_member_of_a_batch_in_a_line_of_its_own() -> None:
     wire.to_client.lines(wrong)
 
 
-@mutant("FRONT-008")
+@mutant("FRONT-172", also={"FRONT-008": "batches of other revisions get no error either"})
 def ignores_batches_in_silence() -> None:
     wire.from_client.lines(lambda line, way: None if line.lstrip()[:1] == b"[" else line)

@@ -45,6 +45,15 @@ def accepts_only_json() -> None:
     wire_http.change_requests(wrong)
 
 
+@mutant("HTTP-034")
+def calls_its_messages_text() -> None:
+    def wrong(request: ProxyRequest) -> None:
+        if request.method == "POST":
+            request.headers["Content-Type"] = "text/plain"
+
+    wire_http.change_requests(wrong)
+
+
 @mutant("HTTP-001", also=dict.fromkeys(("HTTP-006", "HTTP-007"), "servers refuse the array"))
 def repeats_a_notification_in_an_array() -> None:
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:

@@ -71,12 +71,28 @@ def nobody_signs_in(id: str) -> dict[str, str]:
     The exceptions are requirements about sign-ins that are refused, or do not end, and OAUTH-014, which judges the exchange alone.
     """
     flow = [f"OAUTH-{number:03}" for number in range(1, 33) if number not in (14, 20, 22, 27)]
-    others = ("CFG-031", "OAUTH-073", "OAUTH-074", "OAUTH-075", "OAUTH-090", "SSE-004", "TOK-001", "TOK-002")
+    others = (
+        "CFG-031",
+        "OAUTH-048",
+        "OAUTH-073",
+        "OAUTH-074",
+        "OAUTH-075",
+        "OAUTH-090",
+        "SSE-004",
+        "TOK-001",
+        "TOK-002",
+    )
     return {other: "no sign-in succeeds" for other in (*flow, *others) if other != id}
 
 
+@mutant("OAUTH-001", also=nobody_signs_in("OAUTH-001"))
+def wants_a_token_in_place_of_a_code() -> None:
+    """The implicit grant."""
+    alter_authorization_requests(lambda url: _with_parameter(url, "response_type", lambda _: "token"))
+
+
 @mutant(
-    "OAUTH-001",
+    "OAUTH-048",
     also=dict.fromkeys(
         (
             "OAUTH-008",

@@ -95,7 +95,7 @@ def repeats_the_target_of_a_request() -> None:
     _add_to_the_page(lambda target, is_answer: "" if is_answer else f"<!-- {target} -->")
 
 
-@mutant("SEC-008")
+@mutant("SEC-025")
 def shows_the_code() -> None:
     _add_to_the_page(lambda target, is_answer: html.escape(f" ({target})"))
 

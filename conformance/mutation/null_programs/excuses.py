@@ -20,7 +20,7 @@ RELAYS = {
         "the relay passes the words and the environment of an entry on as they are",
         "CFG-010 STD-001 STD-002 STD-003",
     ),
-    **_because("the relay speaks one revision and answers with it", "FRONT-001 FRONT-002 FRONT-027"),
+    **_because("the relay speaks one revision and answers with it", "FRONT-001 FRONT-002 FRONT-173"),
     **_because(
         "the relay declares little, does that, offers a server nothing, and refuses all other methods",
         "FRONT-003 FRONT-026 FRONT-171",
@@ -45,7 +45,7 @@ RELAYS = {
     **_because("the relay describes the type of each argument, and nothing more", "FRONT-140"),
     **_because(
         "the relay makes one exchange for each message, with the headers of the entry and of the session",
-        "HTTP-001 HTTP-002 HTTP-006 HTTP-007 HTTP-008 HTTP-011 HTTP-013 HTTP-014 HTTP-018 SEC-005 SSE-015",
+        "HTTP-001 HTTP-002 HTTP-006 HTTP-007 HTTP-008 HTTP-011 HTTP-013 HTTP-014 HTTP-018 HTTP-034 SEC-005 SSE-015",
     ),
     **_because(
         "the relay waits 30 s for an answer, fails one call at a bad one, and connects anew after it",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_there_are_400_requirements_in_13_families() -> None:
     registry = Registry.load()
-    assert len(registry) == 422
+    assert len(registry) == 429
     assert len(registry.families) == 13
 
 
@@ -96,6 +96,33 @@ def test_a_defect_is_reported_with_file_id_and_field(folder: Path, old: str, new
         text.replace(', place = "Config File",  }', ', place = "Config File" }'), encoding="utf-8"
     )
     with pytest.raises(HarnessError, match=message):
+        Registry.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("document", "quote", "refused"),
+    [
+        ("MCP 2025-11-25", "the client MUST do this", False),
+        ("RFC 7636", "code_challenge REQUIRED", False),
+        ("MCP 2025-11-25", "the client SHOULD do this", True),
+        ("MCP 2025-11-25", "the client must do this", True),
+        ("WHATWG SSE", "the stream must be parsed", False),
+        ("dynamic-mcp README.md", "this MUST hold", True),
+        ("MCP 2025-11-25", None, True),
+    ],
+)
+def test_a_must_has_a_quotation_that_obliges(
+    folder: Path, document: str, quote: str | None, refused: bool
+) -> None:
+    file = folder / "cfg.toml"
+    quoted = f', quote = "{quote}"' if quote else ""
+    source = f'sources = [\n    {{ document = "RFC 6749", place = "x" }},\n    {{ document = "{document}", place = "x"{quoted} }},'
+    text = file.read_text(encoding="utf-8").replace('level = "DOC"', 'level = "MUST"', 1)
+    file.write_text(text.replace("sources = [", source, 1), encoding="utf-8")
+    if not refused:
+        assert Registry.load(folder)["CFG-001"].level == "MUST"
+        return
+    with pytest.raises(HarnessError, match=r"CFG-001: level: MUST needs a quotation with MUST"):
         Registry.load(folder)
 
 
