@@ -18,8 +18,9 @@ import anyio
 from conformance.commands import relay_evidence
 from conformance.commands.greeting import advice, greeting_of, noise_on_stdout
 from conformance.errors import ConformanceError, HarnessError, Untestable, UsageError, Violation
-from conformance.model.profile import DEFAULT_TOOLS, REVISIONS
+from conformance.model.profile import DEFAULT_TOOLS
 from conformance.model.profile_tables import Names, check_names
+from conformance.model.registry import REVISIONS
 from conformance.workbench.faces import affixes
 from conformance.workbench.listing_forms import LISTS
 from mock_servers.script import Script, tool

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.model.profile import REVISIONS
+from conformance.model.registry import REVISIONS
 from mock_servers.script import Rule, reply
 
 NAME, VERSION, INSTRUCTIONS = "zebra-songs", "7.3.1", "The zebra sings."

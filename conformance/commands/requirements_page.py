@@ -33,7 +33,8 @@ Version {VERSION}. `python -m conformance requirements` writes this page from `c
 
 Every requirement has a permanent id and a level. MUST, SHOULD and MAY are those of the source, as in RFC 2119. DOC stands for a promise
 of the documents of dynamic-mcp, instead of a protocol. The era of a requirement names the protocol revisions: `legacy` are those with the
-`initialize` handshake, `modern` is 2026-07-28, `any` is both. The reach names the proxies: `proxy` is every MCP proxy or gateway,
+`initialize` handshake, `modern` is 2026-07-28, `any` is both. *From MCP* names the revision that introduced a demand; it does not count
+for a proxy that offers its servers only older ones. The reach names the proxies: `proxy` is every MCP proxy or gateway,
 `several-upstreams` is one with several servers at once, `dynamic-mcp` is one with the two tools, the configuration and the documents of
 dynamic-mcp. Version 1.3 introduced it. *Observed* tells what the check sets up and observes, from outside only. *Timing* gives the times of
 the check. Where no source gives a time, it is the patience of the runner: an answer that has not come by then counts as missing.
@@ -152,7 +153,7 @@ def _table(members: Sequence[Requirement]) -> str:
 def _entry(requirement: Requirement) -> Iterator[str]:
     yield f'### <a id="{requirement.id.lower()}"></a>{requirement.id} {_escaped(requirement.title)}\n'
     state = " Planned: no check exists yet." if requirement.planned else ""
-    yield f"{requirement.level}, era {requirement.era}, reach {requirement.reach}.{state}\n"
+    yield f"{requirement.nature}.{state}\n"
     if requirement.retired is not None:
         yield f"**Retired:** {_escaped(requirement.retired)}\n"
     yield f"{_paragraph(requirement.statement)}\n"

@@ -59,10 +59,7 @@ def show(
 
 def _kind(registry: Registry, requirement: Requirement) -> str:
     family = f"{requirement.family}: {registry.families[requirement.family]}"
-    return (
-        f"{requirement.level}, era {requirement.era}, reach {requirement.reach}, "
-        f"version {VERSION} of the requirements, family {family}"
-    )
+    return f"{requirement.nature}, version {VERSION} of the requirements, family {family}"
 
 
 def _sections(requirement: Requirement, check: Check | None, profiles: Sequence[str]) -> Iterator[Section]:

@@ -117,7 +117,8 @@ class Execution:
         """Run the check. The new result replaces an earlier one and keeps its attempts."""
         earlier = self.results.get(check.id)
         self.on_event(AttemptStarted(check, 1 if earlier is None else 2))
-        absent = self.sut.profile.reason_for_absence(check.id, check.requirement.era, check.requirement.reach)
+        about = check.requirement
+        absent = self.sut.profile.reason_for_absence(check.id, about.era, about.reach, about.from_revision)
         if absent is not None:
             ended = _Ended(Verdict.NOT_APPLICABLE, f"declared absent: {absent}")
         else:

@@ -56,6 +56,7 @@ class ProfileFile(Names, frozen=True, forbid_unknown_fields=True):
     promises: tuple[str, ...] = ()
     log_switch: dict[str, str] = msgspec.field(default_factory=dict)
     revisions: tuple[str, ...] = ()
+    offers: str = ""
     face: Face = "dynamic"
     upstreams: Upstreams = "several"
     single: SingleTable | None = None

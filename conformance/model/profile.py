@@ -23,7 +23,7 @@ from conformance.model.profile_tables import (
     Names,
     SingleTable,
 )
-from conformance.model.registry import Reach
+from conformance.model.registry import REVISIONS, Reach
 from conformance.model.relay import reason_for_exemption
 from conformance.model.verdicts import Level
 
@@ -39,8 +39,6 @@ TRANSPORTS = ("stdio", "http", "sse")
 SEVERAL_CLIENTS = "SHARE"
 #: the environment variables that make it write more to stderr
 DEFAULT_LOG_SWITCH: Mapping[str, str] = {"RUST_LOG": "debug"}
-#: the revisions of MCP
-REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 #: what an implementation can promise beyond the requirements; a check then demands it
 PROMISES: Mapping[str, str] = {
     "configuration-order": "lists the groups in the order of the configuration",
@@ -118,6 +116,8 @@ class Profile:
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: the revisions of MCP that it speaks; empty = unknown
     revisions: frozenset[str] = frozenset()
+    #: the newest revision that it offers its servers; empty = unknown
+    offers: str = ""
     #: the token file of a server, relative to HOME; `{server}` stands for the name of the server
     token_file: str = DEFAULT_TOKEN_FILE
     #: seconds before the expiry of a token at which it refreshes the token
@@ -174,6 +174,8 @@ class Profile:
         ):
             if unknown := sorted(set(getattr(content, section)) - set(known)):
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
+        if content.offers not in ("", *REVISIONS):
+            raise UsageError(f"{file}: offers: {content.offers!r} is not one of {', '.join(REVISIONS)}")
         names = Names(**{member: getattr(content, member) for member in Names.__struct_fields__})
         missing: dict[str, str] = {}
         try:
@@ -206,6 +208,7 @@ class Profile:
             entries=content.entries,
             promises=frozenset(content.promises),
             revisions=frozenset(content.revisions),
+            offers=content.offers or max(content.revisions, default=""),
             token_file=place,
             margin=content.tokens.margin,
             face=content.face,
@@ -246,12 +249,20 @@ class Profile:
         return level if binds or level is not Level.DOC else Level.SHOULD
 
     def reason_for_absence(
-        self, requirement_id: str, era: str = "any", reach: str = Reach.PROXY
+        self,
+        requirement_id: str,
+        era: str = "any",
+        reach: str = Reach.PROXY,
+        from_revision: str | None = None,
     ) -> str | None:
-        """Why this requirement, of this era and reach, does not apply, or None if it does."""
+        """Why this requirement, of this era and reach and since this revision, does not apply, or None if it does."""
         family = requirement_id.partition("-")[0]
         if era == "modern" and self.speaks(REVISIONS[-1]) is False:
             return f"its profile has no revision of this era: {', '.join(sorted(self.revisions))}"
+        if from_revision is not None and self.offers and self.offers < from_revision:
+            return (
+                f"MCP {from_revision} introduced it, and the program offers its servers {self.offers} at most"
+            )
         if (reason := self.absent.get(requirement_id, self.absent.get(family))) is not None:
             return reason
         if self.relay and (reason := reason_for_exemption(requirement_id)) is not None:

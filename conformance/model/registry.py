@@ -33,6 +33,9 @@ QUOTED_DOCUMENTS = ("dynamic-mcp SECURITY.md",)
 #: the beginnings of the documents that can only promise something, and of the sources that only give a reason
 PROMISING, REASONING = "dynamic-mcp", "robustness"
 
+#: the revisions of MCP
+REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
+
 #: the words of RFC 2119 that oblige
 _OBLIGING = re.compile(r"\b(?:MUST|REQUIRED|SHALL)\b")
 #: the documents that write these words in small letters
@@ -89,6 +92,8 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     level: Level
     era: Era
     reach: Reach
+    #: the revision of MCP that introduced it; a proxy that offers its servers only older ones is not judged
+    from_revision: str | None = None
     title: str
     statement: str
     sources: tuple[Source, ...]
@@ -107,6 +112,12 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     @property
     def family(self) -> str:
         return self.id.partition("-")[0]
+
+    @property
+    def nature(self) -> str:
+        """Its level, era and reach in words, and the revision that introduced it."""
+        since = f", from MCP {self.from_revision}" if self.from_revision else ""
+        return f"{self.level}, era {self.era}{since}, reach {self.reach}"
 
     @property
     def details(self) -> dict[str, str]:
@@ -215,6 +226,8 @@ def _problems(family: str, requirement: Requirement) -> Iterator[tuple[str, str]
         )
     elif requirement.level is Level.MUST and not any(map(_obliges, requirement.sources)):
         yield "level", "MUST needs a quotation with MUST, REQUIRED or SHALL; without one it is SHOULD"
+    if requirement.from_revision not in (None, *REVISIONS):
+        yield "from_revision", f"is not one of {', '.join(REVISIONS)}"
     if requirement.level is Level.DOC and not any(one.startswith(PROMISING) for one in documents):
         yield "level", "DOC needs a document of dynamic-mcp"
     for change in requirement.changed:

@@ -20,7 +20,8 @@ import anyio
 from conformance.errors import HarnessError
 from conformance.model.client_table import with_port
 from conformance.model.evidence import Evidence
-from conformance.model.profile import DEFAULT_STARTS_WITHIN, PROMISES, REVISIONS
+from conformance.model.profile import DEFAULT_STARTS_WITHIN, PROMISES
+from conformance.model.registry import REVISIONS
 from conformance.workbench import pairing, wiretypes
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser

@@ -9,7 +9,8 @@ import pytest
 
 from conformance.cli import main
 from conformance.commands.probing import GROUPS, _pattern, _patterns
-from conformance.model.profile import REVISIONS, Profile
+from conformance.model.profile import Profile
+from conformance.model.registry import REVISIONS
 
 
 @pytest.mark.slow

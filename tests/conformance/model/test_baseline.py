@@ -155,6 +155,7 @@ def test_only_the_reference_is_held_to_all_promises() -> None:
     [
         ('promises = ["speed"]', "'speed' is not one of configuration-order"),
         ('revisions = ["2099-01-01"]', "'2099-01-01' is not one of 2024-11-05"),
+        ('offers = "2099-01-01"', "'2099-01-01' is not one of 2024-11-05"),
         ('tokens.place = "/etc/{server}"', "is not a path below HOME"),
         ('tokens.place = "~/../{server}"', "is not a path below HOME"),
     ],
@@ -174,3 +175,25 @@ def test_a_profile_declares_a_design_in_a_line_each() -> None:
     assert profile.reason_for_absence("STD-022", "modern") is not None
     assert profile.reason_for_absence("STD-001", "any") is None
     assert Profile("unknown").speaks("2026-07-28") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", None),
+        ('revisions = ["2024-11-05", "2025-06-18"]', None),
+        (
+            'revisions = ["2024-11-05", "2025-03-26"]',
+            "MCP 2025-06-18 introduced it, and the program offers its servers 2025-03-26 at most",
+        ),
+        ('revisions = ["2024-11-05"]\noffers = "2025-06-18"', None),
+        (
+            'revisions = ["2025-11-25"]\noffers = "2024-11-05"',
+            "MCP 2025-06-18 introduced it, and the program offers its servers 2024-11-05 at most",
+        ),
+    ],
+)
+def test_a_requirement_binds_what_the_program_offers_its_servers(text: str, reason: str | None) -> None:
+    profile = Profile.parse(text, "mine")
+    assert profile.reason_for_absence("OAUTH-015", from_revision="2025-06-18") == reason
+    assert profile.reason_for_absence("OAUTH-014") is None

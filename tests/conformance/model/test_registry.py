@@ -126,6 +126,14 @@ def test_a_must_has_a_quotation_that_obliges(
         Registry.load(folder)
 
 
+def test_the_revision_that_introduced_a_requirement_is_known(folder: Path) -> None:
+    file = folder / "cfg.toml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("reach =", 'from_revision = "2025-01-01"\nreach =', 1), encoding="utf-8")
+    with pytest.raises(HarnessError, match=r"CFG-001: from_revision: is not one of 2024-11-05, "):
+        Registry.load(folder)
+
+
 def test_a_folder_without_requirements_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no requirement files"):
         Registry.load(tmp_path)
