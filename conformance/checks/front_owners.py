@@ -15,7 +15,7 @@ from conformance.checks import check
 from conformance.checks.front_modern import modern
 from conformance.errors import NotApplicable
 from conformance.workbench.client import MODERN
-from conformance.workbench.exposed import declares
+from conformance.workbench.exposed import declares, exposed_uri
 from conformance.workbench.transcript import part
 from mock_servers.hostile.owners import (
     COVERED,
@@ -157,7 +157,8 @@ async def a_notification_counts_only_for_what_its_sender_has(workbench: Workbenc
         subscribes = declares(proxy, "resources", "subscribe")
         if subscribes:
             with workbench.precondition("the bank accepts a subscription"):
-                answer = await proxy.request("resources/subscribe", {"uri": URI})
+                shown = await exposed_uri(proxy, "bank", URI)
+                answer = await proxy.request("resources/subscribe", {"uri": shown})
                 workbench.expect("result" in answer.message, "a result", answer.raw)
         with workbench.precondition("the bank works on a call"):
             params = {**proxy.call_params("bank", "slow"), "_meta": {"progressToken": "token-of-the-client"}}

@@ -94,7 +94,7 @@ def _wrapped(group: str, listing: Any) -> dict[str, Raw]:
     return found
 
 
-@legitimate(*_USERS, "FRONT-029", "FRONT-031", "FRONT-169", "OPS-008", "SEC-016")
+@legitimate(*_USERS, "FRONT-029", "FRONT-031", "FRONT-037", "FRONT-169", "OPS-008", "SEC-016")
 def takes_only_uris_with_the_group() -> None:
     """A bare URI is unknown. The names of templates carry the group too."""
     _only_wrapped.append(True)
