@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.errors import NotApplicable
-from conformance.workbench.exposed import declared_methods, declares
-from mock_servers.script import Rule, Script, crash, list_changed, on_call, reply, set_prompts, silence, sleep
+from conformance.workbench.exposed import declared_methods, declares, exposed_prompt, exposed_uri
+from mock_servers.script import (
+    Rule,
+    Script,
+    crash,
+    list_changed,
+    on_call,
+    reply,
+    set_prompts,
+    set_resources,
+    silence,
+    sleep,
+)
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
@@ -122,6 +133,58 @@ async def a_hung_server_does_not_delay_the_lists_of_the_others(workbench: Workbe
         asked = stuck.requests("prompts/list") + stuck.requests("resources/list")
         workbench.expect(asked, "the proxy asks the server that hangs", asked)
         workbench.expect(took <= 8.0, "the lists come within 8 s", f"after {took:.1f} s", timed=True)
+
+
+@check("FRONT-176", timeout=60, slow=True)
+async def a_hung_server_does_not_delay_the_reads_of_the_others(workbench: Workbench) -> None:
+    """The entries are new, so a proxy that looks for their server needs its list anew. One that reads only what it listed is not judged."""
+    changes = [
+        *(
+            set_resources([{"uri": "x://old", "name": "old"}, {"uri": "x://new", "name": "new"}]),
+            list_changed("resources"),
+        ),
+        *(set_prompts([{"name": "p-old"}, {"name": "p-new"}]), list_changed("prompts")),
+    ]
+    good = workbench.stdio(
+        "good",
+        Script(
+            prompts=[{"name": "p-old"}],
+            resources=[{"uri": "x://old", "name": "old"}],
+            on=[on_call("echo", *changes, reply())],
+        ),
+    )
+    stuck = workbench.stdio(
+        "stuck", Script(resources=[], prompts=[], on=[Rule(name, [silence()]) for name in LISTS])
+    )
+    async with workbench.serving(stuck, good) as proxy:
+        new = {}
+        with workbench.precondition("the lists have the entries of the other server"):
+            if declares(proxy, "resources"):
+                new["resources/read"] = (
+                    "uri",
+                    (await exposed_uri(proxy, "good", "x://old")).replace("old", "new"),
+                )
+            if declares(proxy, "prompts"):
+                new["prompts/get"] = (
+                    "name",
+                    (await exposed_prompt(proxy, "good", "p-old")).replace("old", "new"),
+                )
+        if not new:
+            raise NotApplicable("it declares neither prompts nor resources")
+        with workbench.precondition("the lists of the other server change"):
+            await proxy.call("good", "echo")
+        judged = 0
+        for method, (key, name) in new.items():
+            with workbench.case(method):
+                began = time.monotonic()
+                await proxy.request(method, {key: name}, within=30.0)
+                took = time.monotonic() - began
+                workbench.expect(
+                    took <= 5.0, "the answer comes within 5 s", f"after {took:.1f} s", timed=True
+                )
+                judged += bool(good.requests(method))
+        if not judged:
+            raise NotApplicable("it passes on only requests for what it listed")
 
 
 @check("FRONT-122", timeout=60, slow=True)

@@ -10,12 +10,13 @@ from conformance.mutants import mutant, replace, wire
 from conformance.mutants.wire import answer, params_of, results_of
 from dynamic_mcp.frontend import bridge, running
 from dynamic_mcp.frontend.changes import ListChanges
+from dynamic_mcp.frontend.finder import Finder
 from dynamic_mcp.frontend.patience import Patience, listing_within
 from dynamic_mcp.frontend.storms import CallProgress
 from dynamic_mcp.groups.listing import Doubt
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Collection, Coroutine
     from typing import Any
 
     from conformance.mutants.wire import Changed, Message, Way
@@ -52,6 +53,17 @@ def waits_for_the_slowest_server() -> None:
 @mutant("FRONT-121")
 def does_not_say_what_a_list_lacks() -> None:
     replace(bridge.meta_of_list, lambda missing, *, modern: b"")
+
+
+@mutant("FRONT-176")
+def waits_for_all_lists_before_a_read() -> None:
+    async def wrong(
+        self: Finder, group: Group, kind: Kind, doubt: Doubt = Doubt.NONE
+    ) -> Collection[str] | None:
+        return await self.names(group, kind, doubt)
+
+    # Private: only a search among the groups waits for less than the call.
+    replace(Finder._names_soon, wrong)
 
 
 @mutant("FRONT-122", also={"FRONT-124": "a change that is not declared is announced neither"})
