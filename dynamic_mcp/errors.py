@@ -127,9 +127,13 @@ class TooLarge(UpstreamFailed):
 class HttpStatus(UpstreamFailed):
     """A server behind a URL answered with an error status. The message lacks the body, which may contain anything."""
 
-    def __init__(self, message: str, stderr_tail: str = "", *, status: int = 0) -> None:
+    def __init__(
+        self, message: str, stderr_tail: str = "", *, status: int = 0, is_session_lost: bool = False
+    ) -> None:
+        """``is_session_lost`` is whether the answer to a request of a session says that the server has lost the session."""
         super().__init__(message, stderr_tail)
         self.status = status
+        self.is_session_lost = is_session_lost
 
 
 class SignInNeeded(UpstreamFailed):

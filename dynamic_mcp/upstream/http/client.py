@@ -171,7 +171,8 @@ class HttpClient:
             text = redirects.explain(self.url, reply.status, reply.header("Location"))
         text = text or refusals.status_text(reply.status, is_signed_in=self._bearer is not None)
         reason = "" if reply.status < 400 else self._shown(await reply.words(), reply.content_type)
-        return HttpStatus(text, reason, status=reply.status)
+        is_lost = reply.status >= 400 and await reply.is_session_lost()
+        return HttpStatus(text, reason, status=reply.status, is_session_lost=is_lost)
 
     def _shown(self, words: str, content_type: str) -> str:
         """What may be shown of the words of the server."""

@@ -3,13 +3,16 @@
 The stream opens first. Its ``endpoint`` event names the address, which must have the same origin, because every message and every
 configured header goes there. Answers come on the stream, matched by id; only the status of the reply to a POST counts. When the
 stream ends, the upstream is lost, because the server keeps its state with the stream.
+
+A gateway may keep the stream open although the server has forgotten it. If a reply to a POST says so, and the reply to a ping too, a new
+stream takes the place of the old one.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from dynamic_mcp.errors import StreamEnded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import HttpStatus, StreamEnded, UpstreamError, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, MAX_MESSAGE, Outgoing, format_size
@@ -24,6 +27,23 @@ from dynamic_mcp.upstream.http.reply import HttpReply
 
 #: Seconds from the beginning of the stream to its ``endpoint`` event, which servers send first.
 ENDPOINT_TIMEOUT = 10.0
+#: Seconds that the server has to answer the ping which shows whether it has forgotten the stream.
+PING_TIMEOUT = 5.0
+
+#: the requests that show whether a new stream is needed, and begin it
+_OF_RENEWALS = frozenset({"initialize", "ping"})
+
+_LOST = "the server has forgotten the session, and with it the answer"
+
+
+class _Stream:
+    """One event stream, which is a session of the server."""
+
+    def __init__(self) -> None:
+        #: the address for POSTs
+        self.endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        #: the task that reads it; None before it opens
+        self.reader: asyncio.Task[None] | None = None
 
 
 class SseUpstream(HttpUpstream):
@@ -31,24 +51,34 @@ class SseUpstream(HttpUpstream):
 
     def __init__(self, client: HttpClient, events: Events, *, max_size: int = MAX_MESSAGE) -> None:
         super().__init__(client, events, max_size=max_size)
-        self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._stream = _Stream()
+        self._timeout = 10.0
+        self._renewal: asyncio.Task[None] | None = None
+        #: for each request in flight the stream on which its answer comes; None while its POST has no reply
+        self._taken: dict[int, _Stream | None] = {}
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
+        self._timeout = timeout
         await self._client.start()
-        self._in_background(self._read_stream)
-        await self._endpoint
-        self.agreed = await handshake.initialize(
-            self._peer, timeout, self._events.capabilities(), self._events.client_info()
-        )
-        await self._post(jsonrpc.notification(handshake.INITIALIZED))
+        await self._begin_session()
         self._is_open = True
 
+    async def _begin_session(self) -> None:
+        """Open the stream and do the handshake. Raises UpstreamError."""
+        stream = self._stream
+        stream.reader = self._in_background(lambda: self._read_stream(stream))
+        await stream.endpoint
+        self.agreed = await handshake.initialize(
+            self._peer, self._timeout, self._events.capabilities(), self._events.client_info()
+        )
+        await self._post(stream, jsonrpc.notification(handshake.INITIALIZED))
+
     async def _end_session(self) -> None:
-        self._endpoint.cancel()
+        self._stream.endpoint.cancel()
 
     # The stream
 
-    async def _read_stream(self) -> None:
+    async def _read_stream(self, stream: _Stream) -> None:
         try:
             async with self._client.request("GET", {"Accept": "text/event-stream"}) as reply:
                 if reply.status != 200 or reply.content_type != "text/event-stream":
@@ -58,29 +88,24 @@ class SseUpstream(HttpUpstream):
                         else f"it does not open an event stream (HTTP {reply.status})"
                     )
                     raise await self._client.refusal(reply, what)
-                timer = asyncio.get_running_loop().call_later(ENDPOINT_TIMEOUT, self._give_up_endpoint)
+                timer = asyncio.get_running_loop().call_later(ENDPOINT_TIMEOUT, _give_up_endpoint, stream)
                 try:
-                    await self._read(reply)
+                    await self._read(stream, reply)
                 finally:
                     timer.cancel()
             raise StreamEnded("the server ended its event stream")
         except UpstreamFailed as error:
             self._lose(error)
-            if not self._endpoint.done():
-                self._endpoint.set_exception(error)
+            if not stream.endpoint.done():
+                stream.endpoint.set_exception(error)
 
-    def _give_up_endpoint(self) -> None:
-        if not self._endpoint.done():
-            reason = f"its event stream announced no endpoint within {ENDPOINT_TIMEOUT:g} s"
-            self._endpoint.set_exception(UpstreamFailed(reason))
-
-    async def _read(self, reply: HttpReply) -> None:
+    async def _read(self, stream: _Stream, reply: HttpReply) -> None:
         parser = EventParser(self._max_size, self._peer.receive_oversized)
         async for piece in self._flow.pieces(reply.chunks()):
             events = parser.feed(piece)
             for event in events:
                 if event.type == "endpoint":
-                    self._take_endpoint(first_bytes(event.data).decode(errors="replace").strip())
+                    self._take_endpoint(stream, first_bytes(event.data).decode(errors="replace").strip())
                 elif event.type == "message" and event.data:
                     await self._peer.receive_line(event.data)
                 else:
@@ -92,8 +117,8 @@ class SseUpstream(HttpUpstream):
                     f"it sends an endless event, of more than {format_size(ENDLESS_FACTOR * self._max_size)}"
                 )
 
-    def _take_endpoint(self, endpoint: str) -> None:
-        if self._endpoint.done():
+    def _take_endpoint(self, stream: _Stream, endpoint: str) -> None:
+        if stream.endpoint.done():
             log.debug("ignored a second endpoint event")
             return
         try:
@@ -102,7 +127,51 @@ class SseUpstream(HttpUpstream):
             raise UpstreamFailed("its endpoint is not an address") from None
         if address is None:
             raise UpstreamFailed("its endpoint has another origin, so nothing is sent there")
-        self._endpoint.set_result(address)
+        stream.endpoint.set_result(address)
+
+    # A new stream in place of one that the server has forgotten
+
+    async def _renew(self, old: _Stream) -> None:
+        """Replace a stream if the server has forgotten it, once for all requests. Raises UpstreamGone."""
+        if self._renewal is None and self._stream is old:
+            # A separate task, because the cancellation of one request must not end it for the others.
+            self._renewal = self._in_background(self._replace_if_forgotten)
+        await self._renewed()
+        if self._end.done():
+            raise self._end.result().copy()
+
+    async def _replace_if_forgotten(self) -> None:
+        try:
+            if not await self._is_forgotten():
+                return
+            log.info("the server has forgotten the session; beginning a new one")
+            self._leave_stream()
+            await self._begin_session()
+        except UpstreamError as error:
+            self._lose(UpstreamGone(f"no new session could be begun: {error}"))
+            return
+        finally:
+            self._renewal = None
+        self._events.on_new_session()
+
+    async def _is_forgotten(self) -> bool:
+        """Whether the server refuses a ping too. A new session costs the other calls, and only one request may be wrong."""
+        try:
+            await self._peer.request("ping", b"", PING_TIMEOUT)
+        except HttpStatus as refusal:
+            return refusal.is_session_lost
+        except UpstreamError:
+            pass
+        return False
+
+    def _leave_stream(self) -> None:
+        """Stop reading the stream, and fail the requests whose answers would come on it."""
+        old, self._stream = self._stream, _Stream()
+        if old.reader is not None:
+            old.reader.cancel()
+        for id, stream in list(self._taken.items()):
+            if stream is old:
+                self._peer.fail(id, UpstreamGone(_LOST))
 
     # Messages to the server
 
@@ -111,26 +180,71 @@ class SseUpstream(HttpUpstream):
         if id is None:
             self._outbox.add(message)
             return
+        self._taken[id] = None
         post = self._in_background(lambda: self._post_request(id, message))
-        self._peer.when_over(id, lambda: _end_soon(post))
+        self._peer.when_over(id, lambda: self._request_over(id, post))
+
+    def _request_over(self, id: int, post: asyncio.Task[None]) -> None:
+        """Let the POST of a request that is over have its answer, for ``ACCEPT_TIMEOUT`` at most."""
+        self._taken.pop(id, None)
+        if not post.done():
+            asyncio.get_running_loop().call_later(ACCEPT_TIMEOUT, post.cancel)
 
     async def _post_request(self, id: int, message: Outgoing) -> None:
-        """POST a request. Some servers answer the POST only when the call is done, so it may take as long as the call."""
         try:
-            await self._post(message.line, may_sign_in=self._may_sign_in(message.method), may_last=True)
+            if message.method in _OF_RENEWALS:
+                await self._post_on(self._stream, id, message)
+            else:
+                await self._post_or_renew(id, message)
         except UpstreamFailed as error:
             self._peer.fail(id, error)
 
-    async def _post_unanswered(self, message: Outgoing) -> None:
-        await self._post(message.line)
+    async def _post_or_renew(self, id: int, message: Outgoing) -> None:
+        """POST a request, and once more on a new stream if the server has forgotten this one. Raises UpstreamFailed."""
+        await self._renewed()
+        stream = self._stream
+        try:
+            await self._post_on(stream, id, message)
+        except HttpStatus as refusal:
+            if not refusal.is_session_lost:
+                raise
+            await self._renew(stream)
+            # With a status from 500 on, the request may have run.
+            if self._stream is stream or refusal.status >= 500:
+                raise
+            await self._post_on(self._stream, id, message)
 
-    async def _post(self, line: bytes, *, may_sign_in: bool = False, may_last: bool = False) -> None:
+    async def _post_on(self, stream: _Stream, id: int, message: Outgoing) -> None:
+        """POST a request whose answer comes on this stream, unless it is over. Raises UpstreamFailed.
+
+        Some servers answer the POST only when the call is done, so it may take as long as the call.
+        """
+        if id not in self._taken:
+            return
+        await self._post(stream, message.line, may_sign_in=self._may_sign_in(message.method), may_last=True)
+        if stream is not self._stream:
+            raise UpstreamGone(_LOST)
+        if id in self._taken:
+            self._taken[id] = stream
+
+    async def _post_unanswered(self, message: Outgoing) -> None:
+        await self._renewed()
+        await self._post(self._stream, message.line)
+
+    async def _renewed(self) -> None:
+        """Wait until no stream is being replaced."""
+        if self._renewal is not None:
+            await asyncio.shield(self._renewal)
+
+    async def _post(
+        self, stream: _Stream, line: bytes, *, may_sign_in: bool = False, may_last: bool = False
+    ) -> None:
         """POST one line. Raises UpstreamFailed if the server does not accept it."""
-        headers, url = {"Content-Type": "application/json"}, self._endpoint.result()
+        headers, url = {"Content-Type": "application/json"}, stream.endpoint.result()
         await self._client.post(headers, line.rstrip(), url=url, may_sign_in=may_sign_in, may_last=may_last)
 
 
-def _end_soon(post: asyncio.Task[None]) -> None:
-    """Let the POST of a request that is over have its answer, for ``ACCEPT_TIMEOUT`` at most."""
-    if not post.done():
-        asyncio.get_running_loop().call_later(ACCEPT_TIMEOUT, post.cancel)
+def _give_up_endpoint(stream: _Stream) -> None:
+    if not stream.endpoint.done():
+        reason = f"its event stream announced no endpoint within {ENDPOINT_TIMEOUT:g} s"
+        stream.endpoint.set_exception(UpstreamFailed(reason))

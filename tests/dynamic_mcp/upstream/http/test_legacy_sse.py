@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dynamic_mcp.config.model import SseTransport
-from dynamic_mcp.errors import UpstreamTimeout
+from dynamic_mcp.errors import HttpStatus, UpstreamGone, UpstreamTimeout
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.protocol import versions
@@ -21,9 +21,9 @@ from dynamic_mcp.upstream.http import client as client_module
 from dynamic_mcp.upstream.http import legacy_sse
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
-from tests.dynamic_mcp.helpers import WITHIN
+from tests.dynamic_mcp.helpers import WITHIN, eventually
 from tests.dynamic_mcp.upstream.http.events import RecordedEvents
-from tests.dynamic_mcp.upstream.http.scripted_server import Request, site
+from tests.dynamic_mcp.upstream.http.scripted_server import Handler, Request, site
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,13 @@ class Server:
 
 
 @asynccontextmanager
-async def connected(tmp_path: Path, server: Server) -> AsyncIterator[SseUpstream]:
+async def connected(
+    tmp_path: Path, server: Handler, events: RecordedEvents | None = None
+) -> AsyncIterator[SseUpstream]:
     async with site(server) as running:
         transport = SseTransport(Secret(running.url), (), None, ())
         client = HttpClient(running.url, {}, Authorization("a", transport, FileStore("a", tmp_path)))
-        upstream = SseUpstream(client, RecordedEvents())
+        upstream = SseUpstream(client, events or RecordedEvents())
         try:
             async with asyncio.timeout(WITHIN):
                 await upstream.open(WITHIN)
@@ -148,3 +150,138 @@ async def test_unanswered_post_ends_soon_after_its_call(tmp_path: Path, has_answ
                 await call
         assert not server.is_over.is_set()
         await asyncio.wait_for(server.is_over.wait(), WITHIN / 2)
+
+
+class ForgetfulServer:
+    """A server with one session for each stream. It can forget the sessions, while a gateway keeps the streams open."""
+
+    def __init__(self, status: int = 404, text: str = "Could not find session") -> None:
+        self.refusal = status, text.encode()
+        #: the streams so far; their numbers are those of the sessions
+        self.streams: list[Request] = []
+        self.forgotten = 0
+        #: the tool whose calls alone are refused, and one that never answers
+        self.odd = "odd"
+        #: the names of the tools that ran, with the session
+        self.ran: list[tuple[str, int]] = []
+        self.next_endpoint = asyncio.Event()
+        self.next_endpoint.set()
+
+    async def __call__(self, request: Request) -> None:
+        if request.method == "GET":
+            self.streams.append(request)
+            number = len(self.streams)
+            request.begin()
+            await self.next_endpoint.wait()
+            request.write(f"event: endpoint\ndata: /messages?session={number}\n\n".encode())
+            await request.gone()
+            return
+        session = int(request.target.partition("=")[2])
+        tool = request.message.get("params", {}).get("name")
+        if session <= self.forgotten or tool == self.odd:
+            status, text = self.refusal
+            request.answer(status, text)
+            return
+        request.answer(202)
+        if request.rpc == "tools/call":
+            self.ran.append((tool, session))
+        if tool != "silent" and "id" in request.message:
+            result = {"protocolVersion": versions.LATEST_LEGACY, "capabilities": {}, "content": []}
+            self.streams[session - 1].event({"id": request.id, "result": result})
+
+
+async def call(upstream: SseUpstream, tool: str) -> bytes:
+    return await upstream.request("tools/call", b'{"name":"%b"}' % tool.encode(), Options(WITHIN))
+
+
+LOST_SESSIONS = [
+    (404, "Could not find session"),
+    (404, ""),
+    (410, ""),
+    (400, "No transport found for sessionId"),
+    (400, "Invalid session ID"),
+]
+
+
+@pytest.mark.parametrize(("status", "text"), LOST_SESSIONS)
+async def test_forgotten_stream_is_replaced_and_the_call_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, text: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = ForgetfulServer(status, text)
+    async with connected(tmp_path, server) as upstream:
+        await call(upstream, "echo")
+        waiting = asyncio.create_task(call(upstream, "silent"))
+        await eventually(lambda: len(server.ran) == 2, "the call arrived")
+        server.forgotten = 1
+        async with asyncio.timeout(WITHIN):
+            await asyncio.gather(*[call(upstream, "echo") for _ in range(5)])
+            with pytest.raises(UpstreamGone, match="forgotten"):
+                await waiting
+
+    assert server.ran == [("echo", 1), ("silent", 1), *[("echo", 2)] * 5]
+    assert len(server.streams) == 2
+
+
+async def test_new_session_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    server, events = ForgetfulServer(), RecordedEvents()
+    async with connected(tmp_path, server, events) as upstream:
+        server.forgotten = 1
+        await call(upstream, "echo")
+    assert events.new_sessions == 1
+
+
+async def test_one_refused_call_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = ForgetfulServer()
+    async with connected(tmp_path, server) as upstream:
+        with pytest.raises(HttpStatus, match="HTTP 404"):
+            await call(upstream, "odd")
+        await call(upstream, "echo")
+    assert server.ran == [("echo", 1)]
+
+
+async def test_refusal_of_a_server_error_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = ForgetfulServer(500, "Session not found")
+    async with connected(tmp_path, server) as upstream:
+        server.forgotten = 1
+        with pytest.raises(HttpStatus, match="HTTP 500"):
+            await call(upstream, "echo")
+        await call(upstream, "echo")
+    assert server.ran == [("echo", 2)]
+
+
+async def test_connection_is_lost_if_no_new_session_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = ForgetfulServer()
+    async with connected(tmp_path, server) as upstream:
+        server.forgotten = 2
+        with pytest.raises(UpstreamGone, match=r"no new session could be begun: .*HTTP 404"):
+            await call(upstream, "echo")
+        assert "no new session" in str(await asyncio.wait_for(upstream.wait_lost(), WITHIN))
+
+
+async def test_messages_wait_for_the_new_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = ForgetfulServer()
+    async with connected(tmp_path, server) as upstream:
+        server.forgotten = 1
+        server.next_endpoint.clear()
+        first = asyncio.create_task(call(upstream, "first"))
+        await eventually(lambda: len(server.streams) == 2, "a second stream")
+        second = asyncio.create_task(call(upstream, "second"))
+        upstream.notify("notifications/roots/list_changed")
+        with pytest.raises(UpstreamTimeout):
+            await upstream.request("tools/call", b'{"name":"late"}', Options(0.1))
+        server.next_endpoint.set()
+        async with asyncio.timeout(WITHIN):
+            await asyncio.gather(first, second)
+    assert sorted(server.ran) == [("first", 2), ("second", 2)]
