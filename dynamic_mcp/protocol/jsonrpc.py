@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.protocol.log_lines import is_no_log_line
-from dynamic_mcp.protocol.no_json import why_no_json
+from dynamic_mcp.protocol.no_json import MORE_FOLLOWS, why_no_json
 from dynamic_mcp.protocol.numbers import with_valid_numbers
 from dynamic_mcp.protocol.pieces import Large, Line, Pieces, edges_of
 from dynamic_mcp.protocol.surrogates import without_lone_surrogates
@@ -212,6 +212,8 @@ def parse(line: bytes) -> Message:
         message = _decode_message(line)
     except UnicodeDecodeError:
         found = _diagnose(line)
+        if found.reason == MORE_FOLLOWS:
+            raise found from None
         raise Malformed(
             PARSE_ERROR, "the message is not valid UTF-8", found.id, answer=found.answer
         ) from None

@@ -19,20 +19,22 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import TooLarge, UpstreamError, UpstreamFailed, UpstreamTimeout
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import answers, jsonrpc, large, progress
+from dynamic_mcp.protocol import answers, jsonrpc, progress, slow_lines
 from dynamic_mcp.protocol.callers import Callers
 from dynamic_mcp.protocol.cancellation import CANCELLED_BY_RECEIVER, cancelled_id
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
 from dynamic_mcp.protocol.junk import JunkCount
+from dynamic_mcp.protocol.no_json import MORE_FOLLOWS
 from dynamic_mcp.protocol.pending import NEVER, OnProgress, OnRequest, Pending, QuestionClocks
-from dynamic_mcp.protocol.pieces import Line, is_batch, size_of
+from dynamic_mcp.protocol.pieces import Line, is_batch
 from dynamic_mcp.protocol.serving import Serving
 from dynamic_mcp.protocol.silence import LONG_WAIT, Silence
-from dynamic_mcp.tasks import Slices
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
 #: The requests whose missing answer does not mean that the other side is silent.
 _NEED_NO_ANSWER = _NEVER_CANCELLED | CANCELLED_BY_RECEIVER
+
+_PERHAPS_NO_MESSAGE = "; meanwhile it sent data that is no message of MCP, in which the answer may be lost"
 
 
 class Peer:
@@ -70,6 +72,8 @@ class Peer:
         self._timer: asyncio.Handle | None = None
         #: the loop time of the timer; with uvloop, a timer that is due within 0.5 ms has no ``when``
         self._wakes_at = NEVER
+        #: the loop time of the last data that was no message
+        self._malformed_at = -NEVER
         self._questions = QuestionClocks(self._pending, self._wake_at)
         self._serving = Serving(lambda line: send(Outgoing(line)), on_request, self._questions)
         self._first_id = self._next_id = first_id
@@ -127,11 +131,11 @@ class Peer:
             self._send(Outgoing(jsonrpc.notification(method, params), method, params=params))
 
     def receive(self, line: bytes) -> bool:
-        """Handle one line from the other side; true if it is a batch, which ``receive_line`` has to take."""
+        """Handle one line from the other side; true if it has several messages, and ``receive_line`` has to take it."""
         try:
             message = jsonrpc.parse(line)
         except Malformed as problem:
-            if is_batch(line):
+            if problem.reason == MORE_FOLLOWS or is_batch(line):
                 return True
             is_useful = self.receive_malformed(problem)
         else:
@@ -141,29 +145,8 @@ class Peer:
         return False
 
     async def receive_line(self, line: Line) -> None:
-        """Handle one line, which may be large, or a batch; both take several turns of the loop."""
-        try:
-            message = await large.parse_any(line)
-        except Malformed as problem:
-            is_useful = await self._receive_batch(line) if is_batch(line) else self.receive_malformed(problem)
-        else:
-            is_useful = self.receive_message(message)
-        if not is_useful:
-            self.count_junk(size_of(line))
-
-    async def _receive_batch(self, batch: Line) -> bool:
-        """Handle each message of a batch; false if none of them means anything. The answers to its requests come one by one."""
-        is_useful, slices = False, Slices()
-        try:
-            for element in await large.elements_of_any(batch):
-                try:
-                    is_useful |= self.receive_message(await large.parse_any(element))
-                except Malformed as problem:
-                    is_useful |= self.receive_malformed(problem)
-                await slices.rest()
-        except Malformed as problem:
-            self.receive_malformed(problem)
-        return is_useful
+        """Handle one line, which may be large, or have several messages; both take several turns of the loop."""
+        await slow_lines.receive(line, self)
 
     def receive_message(self, message: Message, within: int | None = None) -> bool:
         """Handle one message from the other side; false for an answer that no request waits for.
@@ -258,6 +241,7 @@ class Peer:
         """Handle a line that is not a message; true when it ended the request that it seems to answer."""
         pending = self._claim(problem.id) if problem.answer else None
         if pending is None:
+            self._malformed_at = self._loop.time()
             self._on_oddity(
                 f"sends data that is no message of MCP, which the proxy ignores: {problem.reason}"
             )
@@ -301,7 +285,10 @@ class Peer:
         for id, pending in list(self._pending.items()):
             if pending.deadline <= now and not pending.future.done():
                 self._abandon(id, pending.method, "the request timed out")
-                pending.future.set_exception(UpstreamTimeout(pending.why_late(now)))
+                why = pending.why_late(now)
+                if self._malformed_at >= pending.began:
+                    why += _PERHAPS_NO_MESSAGE
+                pending.future.set_exception(UpstreamTimeout(why))
         self._wake_at(min((pending.deadline for pending in self._pending.values()), default=NEVER))
 
     def _abandon(self, id: int, method: str, reason: str) -> None:
