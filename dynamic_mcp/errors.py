@@ -128,12 +128,22 @@ class HttpStatus(UpstreamFailed):
     """A server behind a URL answered with an error status. The message lacks the body, which may contain anything."""
 
     def __init__(
-        self, message: str, stderr_tail: str = "", *, status: int = 0, is_session_lost: bool = False
+        self,
+        message: str,
+        stderr_tail: str = "",
+        *,
+        status: int = 0,
+        is_session_lost: bool = False,
+        retry_after: float = 0.0,
     ) -> None:
-        """``is_session_lost`` is whether the answer to a request of a session says that the server has lost the session."""
+        """``is_session_lost`` is whether the answer to a request of a session says that the server has lost the session.
+
+        ``retry_after`` is the time in seconds for which the server asks for no further request.
+        """
         super().__init__(message, stderr_tail)
         self.status = status
         self.is_session_lost = is_session_lost
+        self.retry_after = retry_after
 
 
 class SignInNeeded(UpstreamFailed):

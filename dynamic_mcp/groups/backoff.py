@@ -6,6 +6,7 @@ import time
 from itertools import chain, repeat
 
 from dynamic_mcp.clock import Clock
+from dynamic_mcp.errors import HttpStatus, UpstreamError
 
 #: Seconds before each attempt after a failure (dynamic-mcp README.md: "2s, 4s, 8s", then "every 30 seconds").
 RETRY_DELAYS = (2.0, 4.0, 8.0)
@@ -14,6 +15,9 @@ RETRY_FOREVER = 30.0
 RESTART_DELAY = 1.0
 #: The largest random share that a delay is longer, so that servers that fail together do not start together again.
 JITTER = 0.25
+#: Seconds for which a server can ask for no further attempt (``Retry-After``). One that asks for more gets the next attempt then, because
+#: the limit of another client, or a mistake, must not lock the user out.
+MAX_PAUSE = 300.0
 #: After this many seconds of being ready, the next crash counts as the first one again.
 STEADY = 30.0
 
@@ -45,6 +49,12 @@ class Backoff:
     def after_failure(self) -> None:
         """Choose the delay after a failed attempt."""
         self.next = _spread(next(self._delays))
+
+    def pause(self, error: UpstreamError) -> float:
+        """Lengthen the delay to the time for which the server asks in this error; the seconds, 0 if it does not ask."""
+        seconds = min(error.retry_after, MAX_PAUSE) if isinstance(error, HttpStatus) else 0.0
+        self.next = max(self.next, seconds)
+        return seconds
 
     def after_end(self) -> bool:
         """Choose no delay after a connection that the server ended in good order. False if it was too short for that."""

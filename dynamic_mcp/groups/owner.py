@@ -114,11 +114,12 @@ class UpstreamOwner:
         except UpstreamError as error:
             record.failed(str(error))
             backoff.after_failure()
+            pause = backoff.pause(error)
             # Callers learn of the failure before the clean-up, which may take seconds.
             tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
             if not tail and self._connection is not None:
                 tail = self._connection.stderr_tail()
-            self._fail(str(error), tail)
+            self._fail(str(error), tail, pause=pause)
         except Exception as error:
             # Before the clean-up, so that callers do not wait for it.
             record.failed("internal error")
@@ -166,9 +167,9 @@ class UpstreamOwner:
         self._on_ready()
         log.info("group %s: ready", self._server().name)
 
-    def _fail(self, reason: str, stderr_tail: str = "", remedy: str = "") -> None:
+    def _fail(self, reason: str, stderr_tail: str = "", remedy: str = "", *, pause: float = 0.0) -> None:
         self._listings.clear()
-        self._state.failed(reason, self.last_words(stderr_tail), remedy)
+        self._state.failed(reason, self.last_words(stderr_tail), remedy, pause=pause)
 
     def last_words(self, text: str) -> str:
         """What may be shown of the last output, or of the text of a refusal."""

@@ -9,13 +9,14 @@
 
 A call waits while the group is starting, for the first time or after a first crash, at most ``PATIENCE`` seconds. A start that takes
 longer goes on, and a call fails at once with what the server said last. During the backoff after a failure, a call fails at once
-with the reason, unless ``try_again`` starts the next attempt.
+with the reason, unless ``try_again`` starts the next attempt. If the server asked for a pause, no call starts one within it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ class GroupState:
         #: whether a call does that even just after the failure
         self._hurries_at_once = False
         self._failed_at = 0.0
+        #: the time of the clock until which the server asked for no attempt
+        self._paused_until = 0.0
         self._last_words: Callable[[], str] = str
         self._warned: str | None = None
 
@@ -74,7 +77,7 @@ class GroupState:
         """
         while self.upstream is None and not self.is_replaced:
             if (reason := self.ended or self.failure) is not None:
-                raise reason.copy()
+                raise self._with_pause(reason)
             if self._is_slow:
                 raise self._still_starting()
             self._waiting += 1
@@ -91,10 +94,18 @@ class GroupState:
         """Start the next attempt, for which calls then wait, unless the last one failed just now."""
         if self.ended is not None or self.failure is None or self._hurry is None:
             return
-        if self._hurries_at_once or self._clock() >= self._failed_at + MIN_AGE:
+        if self._hurries_at_once or self._clock() >= max(self._failed_at + MIN_AGE, self._paused_until):
             self._hurry()
             self._hurry = self.failure = None
             self.settled = anyio.Event()
+
+    def _with_pause(self, reason: UpstreamFailed) -> UpstreamFailed:
+        """A copy of the reason, with the time that is left of a pause."""
+        left = self._paused_until - self._clock()
+        if reason is not self.failure or left <= 0.0:
+            return reason.copy()
+        text = f"{reason}; the next attempt is in {math.ceil(left)} s"
+        return UpstreamFailed(text, reason.stderr_tail).to_mend(reason.remedy)
 
     @contextmanager
     def backoff(self, hurry: Callable[[], None], *, at_once: bool = False) -> Iterator[None]:
@@ -157,12 +168,18 @@ class GroupState:
         self.settled = anyio.Event()
 
     def failed(
-        self, reason: str, stderr_tail: str = "", remedy: str = "", *, level: int = logging.WARNING
+        self,
+        reason: str,
+        stderr_tail: str = "",
+        remedy: str = "",
+        *,
+        level: int = logging.WARNING,
+        pause: float = 0.0,
     ) -> None:
         """Fail calls with this reason, because the upstream cannot be connected, or was lost again.
 
         A repetition of the same reason is logged at info level, because it may come every 30 s for days. ``stderr_tail`` and
-        ``remedy`` are for callers only, not for the log.
+        ``remedy`` are for callers only, not for the log. ``pause`` is the time in seconds for which the server asked for no attempt.
         """
         log.log(
             logging.INFO if reason == self._warned else level,
@@ -173,6 +190,7 @@ class GroupState:
         self.upstream = None
         self.failure = UpstreamFailed(reason, stderr_tail).to_mend(remedy)
         self._failed_at = self._clock()
+        self._paused_until = self._failed_at + pause
         self._warned = reason
         self._settle()
 

@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from dynamic_mcp import __version__
 from dynamic_mcp.errors import (
+    HttpStatus,
     SignInNeeded,
     StoreFailed,
     UpstreamFailed,
@@ -66,7 +67,7 @@ async def probe(peer: Peer, client_info: bytes = b"") -> Handshake | None:
     """The handshake of a modern upstream; None means that the upstream is a legacy one.
 
     ``client_info`` is the description of the proxy's client.
-    Raises NoCommonVersion, and UpstreamGone, SignInNeeded or StoreFailed from the connection.
+    Raises NoCommonVersion, and from the connection UpstreamGone, SignInNeeded, StoreFailed, or HttpStatus if the server asks to wait.
     """
     params = with_request_meta(b"", client_info=client_info)
     for _ in range(2):
@@ -84,6 +85,8 @@ async def probe(peer: Peer, client_info: bytes = b"") -> Handshake | None:
         except (UpstreamGone, SignInNeeded, StoreFailed):
             raise
         except (UpstreamFailed, UpstreamTimeout, msgspec.DecodeError) as problem:
+            if isinstance(problem, HttpStatus) and problem.retry_after:
+                raise
             log.debug("no answer to server/discover, so initialize follows: %s", problem)
             return None
         else:

@@ -172,7 +172,10 @@ class HttpClient:
         text = text or refusals.status_text(reply.status, is_signed_in=self._bearer is not None)
         reason = "" if reply.status < 400 else self._shown(await reply.words(), reply.content_type)
         is_lost = reply.status >= 400 and await reply.is_session_lost()
-        return HttpStatus(text, reason, status=reply.status, is_session_lost=is_lost)
+        wait = reply.retry_after if reply.status >= 400 else 0.0
+        if wait:
+            text += f", and asks to wait {wait:.0f} s"
+        return HttpStatus(text, reason, status=reply.status, is_session_lost=is_lost, retry_after=wait)
 
     def _shown(self, words: str, content_type: str) -> str:
         """What may be shown of the words of the server."""

@@ -14,6 +14,7 @@ from dynamic_mcp.protocol.pieces import Line, Pieces
 from dynamic_mcp.upstream.flow import Turn
 from dynamic_mcp.upstream.http import refusals
 from dynamic_mcp.upstream.http.library import translated_errors
+from dynamic_mcp.upstream.http.retry_after import seconds_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -70,6 +71,11 @@ class HttpReply:
             if turn.is_over_after(chunk):
                 await anyio.lowlevel.checkpoint()
         return body.take_line()
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds that the server asks to wait before the next request; 0 if it does not."""
+        return seconds_of(self.header("Retry-After"), self.header("Date"))
 
     @property
     def outline(self) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dynamic_mcp.groups.backoff import RESTART_DELAY, SHORT, STEADY, Backoff
+import pytest
+
+from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed
+from dynamic_mcp.groups.backoff import MAX_PAUSE, RESTART_DELAY, SHORT, STEADY, Backoff
 from tests.dynamic_mcp.clocks import ManualClock
 
 
@@ -55,3 +58,21 @@ def test_crash_after_a_steady_time_counts_as_the_first_one() -> None:
         clock.advance(lasted)
         firsts.append(backoff.after_crash())
     assert firsts == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("error", "pause"),
+    [
+        (HttpStatus("", retry_after=20.0), 20.0),
+        (HttpStatus("", retry_after=0.5), 0.5),
+        (HttpStatus("", retry_after=3600.0), MAX_PAUSE),
+        (HttpStatus(""), 0.0),
+        (UpstreamFailed(""), 0.0),
+    ],
+)
+def test_server_can_ask_for_a_longer_delay(error: UpstreamError, pause: float) -> None:
+    backoff = Backoff(ManualClock())
+    backoff.after_failure()
+    usual = backoff.next
+    assert backoff.pause(error) == pause
+    assert backoff.next == max(usual, pause)

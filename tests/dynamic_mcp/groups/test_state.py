@@ -123,6 +123,40 @@ async def test_an_old_failure_is_tried_again_at_once() -> None:
     assert await group.connected() is upstream
 
 
+async def test_no_call_starts_an_attempt_within_a_pause_of_the_server() -> None:
+    clock = ManualClock()
+    group, attempts = GroupState("a", clock), 0
+
+    def attempt() -> None:
+        nonlocal attempts
+        attempts += 1
+
+    group.failed("it answered with HTTP 429", "slow down", "pay", pause=20.0)
+    with group.backoff(attempt):
+        for passed, left in [(0.0, 20), (10.5, 10), (9.0, 1)]:
+            clock.advance(passed)
+            group.try_again()
+            with pytest.raises(UpstreamFailed) as raised:
+                await group.connected()
+            assert str(raised.value) == f"it answered with HTTP 429; the next attempt is in {left} s"
+            assert (raised.value.stderr_tail, raised.value.remedy) == ("slow down", "pay")
+        assert attempts == 0
+        clock.advance(0.5)
+        with pytest.raises(UpstreamFailed, match=r"429$"):
+            await group.connected()
+        group.try_again()
+    assert attempts == 1
+
+
+async def test_later_failure_has_no_pause() -> None:
+    clock = ManualClock()
+    group = GroupState("a", clock)
+    group.failed("it answered with HTTP 429", pause=20.0)
+    group.failed("it ended")
+    with pytest.raises(UpstreamFailed, match=r"it ended$"):
+        await group.connected()
+
+
 def test_a_failure_outside_of_the_backoff_stays() -> None:
     clock = ManualClock()
     group = GroupState("a", clock)
