@@ -235,6 +235,9 @@ class Relay:
                 listener.notify(UPDATED, encoded)
 
     def _log(self, group: Group, message: Message) -> None:
+        if bytes(memoryview(message.params)[:1]) != b"{":
+            group.on_oddity("sends log messages whose params are no object, which the proxy drops")
+            return
         severity = severity_of(message)
         # Once, even if several requests of a modern client ask for it.
         call = next((call for call in self._calls if _wants_log(call, group, severity)), None)

@@ -65,7 +65,9 @@ _OPTIONAL = frozenset(
 _CONTAINERS = frozenset({"annotations", "arguments", "content", "contents", "icons", "messages", "resource"})
 #: The list that a result has to have, by method.
 _LISTS = {"tools/call": "content", "resources/read": "contents", "prompts/get": "messages"}
-_IS_LIST = re.compile(rb'"content"\s*:\s*\[')
+_IS_LIST = {method: re.compile(rb'"%b"\s*:\s*\[' % name.encode()).search for method, name in _LISTS.items()}
+#: Members of a tool result of another kind: of a task (MCP 2025-11-25), or of MCP 2024-10-07.
+_OF_OTHER_KINDS = ("task", "toolResult")
 #: takes half the time of ``in`` for a long text
 _HAS_NULL = re.compile(NULL).search
 
@@ -73,17 +75,17 @@ _decode_entries = msgspec.json.Decoder(list[Raw]).decode
 
 
 def valid_result(method: str, result: bytes) -> bytes:
-    """The result of a request without nulls, and with a list where the method has one. A large result stays as it is."""
+    """The result of a request without nulls, and with its list, which is empty if there was none. A large result stays as it is."""
     name = _LISTS.get(method)
     if name is None or len(result) > LARGE:
         return result
     outline = without_long_texts(result)
-    if _HAS_NULL(outline) is None and (method != "tools/call" or _IS_LIST.search(outline)):
+    if _HAS_NULL(outline) is None and _IS_LIST[method](outline):
         return result
     members = decode_members(result)
     listed = members.get(name)
     kept = without_nulls(result)
-    if listed is not None and bytes(listed) == NULL:
+    if _lacks_list(members) if listed is None else bytes(listed) == NULL:
         return msgspec.json.encode({**decode_members(kept), name: []})
     if listed is None or (bytes(listed)[:1] == b"[" and method != "tools/call"):
         return kept
@@ -91,6 +93,14 @@ def valid_result(method: str, result: bytes) -> bytes:
     if entries is None:
         return kept
     return msgspec.json.encode({**decode_members(kept), name: [Raw(without_nulls(one)) for one in entries]})
+
+
+def _lacks_list(members: dict[str, Raw]) -> bool:
+    """Whether a result without its list is one of the kind that has a list."""
+    kind = members.get("resultType")
+    return (kind is None or bytes(kind) == b'"complete"') and not any(
+        name in members for name in _OF_OTHER_KINDS
+    )
 
 
 def _entries(content: bytes) -> list[bytes] | None:

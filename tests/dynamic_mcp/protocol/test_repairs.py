@@ -128,7 +128,9 @@ def test_nulls_of_the_server_stay() -> None:
             {"content": [{"type": "text", "text": LONG_TEXT}]},
             id="a long text in place of a list",
         ),
-        ('{"structuredContent":{"a":null}}', {"structuredContent": {"a": None}}),
+        ("{}", {"content": []}),
+        ('{"resultType":"complete"}', {"resultType": "complete", "content": []}),
+        ('{"structuredContent":{"a":null}}', {"structuredContent": {"a": None}, "content": []}),
     ],
 )
 def test_results_of_tools_become_valid(result: str, expected: object) -> None:
@@ -139,4 +141,25 @@ def test_valid_results_keep_their_bytes() -> None:
     long = b'{"content":[{"type":"text","text":"%b"}]}' % LONG_TEXT.encode()
     for result in (b'{"content": [ ] }', b'{"content":[{"type":"text","text":"null"}]}', long):
         assert valid_result("tools/call", result) == result
-    assert json.loads(valid_result("resources/read", b'{"contents":null}')) == {"contents": []}
+
+
+@pytest.mark.parametrize(("method", "name"), [("resources/read", "contents"), ("prompts/get", "messages")])
+@pytest.mark.parametrize("result", ['{"%s":null,"x":1}', '{"x":1}'])
+def test_other_results_get_their_list_too(method: str, name: str, result: str) -> None:
+    made = valid_result(method, (result % name if "%" in result else result).encode())
+    assert json.loads(made) == {name: [], "x": 1}
+    kept = f'{{"x":1, "{name}": []}}'.encode()
+    assert valid_result(method, kept) is kept
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        b'{"resultType":"input_required","requestState":"s"}',
+        b'{"resultType": "other"}',
+        b'{"task":{"taskId":"1"}}',
+        b'{"toolResult":1}',
+    ],
+)
+def test_results_of_another_kind_get_no_list(result: bytes) -> None:
+    assert valid_result("tools/call", result) is result
