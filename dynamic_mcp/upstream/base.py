@@ -157,7 +157,7 @@ class Events(Protocol):
         ...
 
     def on_hearing(self) -> None:
-        """Note that ``Upstream.hears`` became true: what the server announced before may be lost."""
+        """Note that ``Upstream.hears`` became true, and that what the server announced before may be lost."""
         ...
 
     def on_oddity(self, what: str) -> None:

@@ -28,9 +28,10 @@ MAX_RETRY_DELAY = 30.0
 MIN_RETRY_DELAY = 0.1
 #: A stream that was open for so many seconds did not fail: a gateway ended it, or the server lets its clients poll.
 STEADY = 0.5
-#: Refusals of the server's own stream that may pass, beside those from 500 on: other tokens, a new session, a stream that a server still
-#: takes for open, or less load. With any other one, such as 405 and 501, the server has no such stream.
-_MAY_PASS = frozenset({401, 403, 404, 408, 409, 425, 429})
+#: Refusals that may pass, beside those from 500 on: other tokens, a stream that a server still takes for open, or less load.
+_MAY_PASS = frozenset({401, 403, 408, 409, 425, 429})
+#: Refusals with which a server says that it has no stream of its own, even if it had one before.
+_NO_STREAM = frozenset({405, 501})
 #: How often in a row the proxy resumes the stream of one answer in vain before the request fails.
 MAX_RESUMPTIONS = 5
 
@@ -90,7 +91,7 @@ class AnswerStream:
             await asyncio.sleep(RETRY_DELAY if requested is None else max(requested, MIN_RETRY_DELAY))
             try:
                 async with client.request("GET", session.stream_headers(last_id)) as reply:
-                    if reply.status >= 500:
+                    if reply.status >= 500 or reply.status in _MAY_PASS - {401, 403}:
                         # The gateway, or a server that is busy.
                         self.lasted, requested = 0.0, None
                     elif reply.status != 200 or reply.content_type != "text/event-stream":
@@ -128,35 +129,45 @@ async def listen(
     session: HttpSession,
     open_stream: Callable[[str], AnswerStream],
     is_lost: Callable[[], bool] = lambda: False,
-    opened: Callable[[], AbstractContextManager[None]] = nullcontext,
+    opened: Callable[[bool], AbstractContextManager[None]] = lambda resumed: nullcontext(),
+    *,
+    was_open: bool = False,
 ) -> None:
     """Read the server's own stream while the server offers one.
 
     MCP 2025-11-25, basic/transports, "Listening for Messages from the Server". ``open_stream`` makes the stream after an event id. A
-    reply 404 is the end if ``is_lost`` then says that the session is lost. ``opened`` lasts as long as an open stream.
+    reply that says that the session is lost is the end if ``is_lost`` agrees. ``opened`` lasts as long as an open stream, and gets
+    whether the stream goes on after the last event. ``was_open`` says that the server has offered the stream before.
 
     A refused token is renewed once. After that, only a call gets another one, because a server that refuses every GET would use up tokens
     that work for calls.
     """
     delay, last_id, may_renew = RETRY_DELAY, "", True
     while True:
-        stream = open_stream(last_id)
+        stream, knows_event = open_stream(last_id), True
         try:
             async with client.request("GET", session.stream_headers(last_id), may_renew=may_renew) as reply:
                 if reply.status == 200 and reply.content_type == "text/event-stream":
-                    may_renew = True
-                    with opened():
+                    may_renew = was_open = True
+                    with opened(bool(last_id)):
                         await stream.read(reply)
-                elif _is_last(reply.status) or (reply.status == 404 and is_lost()):
+                elif _is_last(reply.status, was_open=was_open):
+                    report = log.info if was_open else log.debug
+                    report("the server has no event stream of its own (HTTP %d)", reply.status)
+                    return
+                elif reply.status >= 400 and await reply.is_session_lost() and is_lost():
                     return
                 elif reply.status in (401, 403):
                     may_renew = False
+                else:
+                    knows_event = not _may_concern_event(reply.status)
         except SignInNeeded as error:
             may_renew = False
             log.debug("the server's own stream waits for a sign-in: %s", error)
         except UpstreamFailed as error:
             log.debug("the server's own stream broke: %s", error)
-        last_id = stream.parser.last_id
+        # What the server sent meanwhile is lost if it does not know the last event any more.
+        last_id = stream.parser.last_id if knows_event else ""
         requested = stream.parser.retry
         if requested is not None:
             # A server that names a time ends its streams on purpose.
@@ -169,6 +180,13 @@ async def listen(
             delay = min(delay * 2, MAX_RETRY_DELAY)
 
 
-def _is_last(status: int) -> bool:
-    """Whether this refusal says that the server has no stream of its own."""
+def _is_last(status: int, *, was_open: bool) -> bool:
+    """Whether this refusal says that the server has no stream of its own. After an open stream, most come from a gateway."""
+    if was_open or status == 404:
+        return status in _NO_STREAM
     return status == 501 or (status < 500 and status not in _MAY_PASS)
+
+
+def _may_concern_event(status: int) -> bool:
+    """Whether this refusal of a resumption may say that the server does not know the event. Servers have several statuses for that."""
+    return status == 500 or (400 <= status < 500 and status not in _MAY_PASS)

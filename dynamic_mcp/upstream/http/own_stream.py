@@ -28,7 +28,9 @@ class OwnStream:
         on_open: Callable[[], None],
         renew: Callable[[str], Coroutine[Any, Any, None]],
     ) -> None:
-        """``open_stream`` makes the stream after an event id, and ``start`` begins a task. ``on_open`` is called each time it opens.
+        """``open_stream`` makes the stream after an event id, and ``start`` begins a task.
+
+        ``on_open`` is called each time the stream opens without the messages that the server may have sent before.
 
         ``renew`` begins a new session instead of that with the id, because the server has forgotten it.
         """
@@ -39,7 +41,9 @@ class OwnStream:
         self._start = start
         self._on_open = on_open
         self._renew = renew
+        #: in this session, and in any session of the connection
         self._has_opened = False
+        self._was_open = False
         self._lost_at = float("-inf")
         self._listening: asyncio.Task[None] | None = None
 
@@ -51,21 +55,27 @@ class OwnStream:
         id = self._session.id
         self._listening = self._start(
             lambda: listen(
-                self._client, self._session, self._open_stream, lambda: self._is_lost(id), self._opened
+                self._client,
+                self._session,
+                self._open_stream,
+                lambda: self._is_lost(id),
+                self._opened,
+                was_open=self._was_open,
             )
         )
 
     @contextmanager
-    def _opened(self) -> Iterator[None]:
-        self.is_open = self._has_opened = True
-        self._on_open()
+    def _opened(self, resumed: bool) -> Iterator[None]:
+        self.is_open = self._has_opened = self._was_open = True
+        if not resumed:
+            self._on_open()
         try:
             yield
         finally:
             self.is_open = False
 
     def _is_lost(self, id: str | None) -> bool:
-        """Whether a reply 404 ends the session. Before the stream was open once, the server may just have no such stream.
+        """Whether a reply such as 404 ends the session. Before the stream was open once, the server may just have no such stream.
 
         The bound in time is for a server that opens one stream in each session and answers 404 afterwards.
         """
