@@ -6,8 +6,10 @@ A byte order mark and a charset other than UTF-8 are read too, although RFC 8259
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterable
 
-from dynamic_mcp.protocol.pieces import Line, first_character
+from dynamic_mcp.protocol import large
+from dynamic_mcp.protocol.pieces import Large, Line, first_character
 from dynamic_mcp.upstream.http.reply import HttpReply
 
 #: Types of bodies that may hold JSON. Others are not read. PHP calls everything a page that names no other type.
@@ -22,6 +24,8 @@ _UNSPECIFIC = frozenset(
         "application/octet-stream",
     }
 )
+
+_FAULT = "the server is faulty, or its url is not that of an MCP server"
 
 
 async def json_body(reply: HttpReply, max_size: int) -> Line:
@@ -59,3 +63,26 @@ def _is_utf8(body: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+async def messages_in(body: Line) -> Iterable[Line]:
+    """The messages of a body: one, or in MCP 2025-03-26 an array of them. Raises Malformed."""
+    start = first_character(body)
+    if start == b"[":
+        return await large.elements_of_any(body)
+    return [body] if start or isinstance(body, Large) else []
+
+
+async def no_answer(reply: HttpReply, body: Line, problems: list[str]) -> str:
+    """Why a successful reply to a request is no answer to it, and what to do."""
+    if not body:
+        # A body of another type may not have been read.
+        await reply.words()
+    if problems:
+        return f"its answer cannot be read: {problems[-1]}; {_FAULT}"
+    what = "is not the JSON-RPC answer to the request"
+    if not reply.has_body:
+        what = "has no body, although the request needs an answer"
+    elif not body:
+        what = "is neither JSON nor an event stream"
+    return f"its answer ({reply.outline}) {what}; {_FAULT}"

@@ -9,11 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from dynamic_mcp.upstream.http.answer_stream import MAX_RETRY_DELAY, AnswerStream, listen
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.session import HttpSession
+
+#: Seconds between the attempts to begin a session that no request waits for.
+RENEWAL_PAUSES = (1.0, 2.0, 4.0, 8.0)
+
+
+class Renew(Protocol):
+    """Begins a new session instead of the one with this id. With ``may_fail``, a failure that may pass leaves the old session."""
+
+    async def __call__(self, old_id: str, *, may_fail: bool = False) -> None: ...
 
 
 class OwnStream:
@@ -26,13 +35,13 @@ class OwnStream:
         open_stream: Callable[[str], AnswerStream],
         start: Callable[[Callable[[], Coroutine[Any, Any, None]]], asyncio.Task[None]],
         on_open: Callable[[], None],
-        renew: Callable[[str], Coroutine[Any, Any, None]],
+        renew: Renew,
     ) -> None:
         """``open_stream`` makes the stream after an event id, and ``start`` begins a task.
 
         ``on_open`` is called each time the stream opens without the messages that the server may have sent before.
 
-        ``renew`` begins a new session instead of that with the id, because the server has forgotten it.
+        ``renew`` begins a new session, because the server has forgotten the old one.
         """
         self.is_open = False
         self._client = client
@@ -83,5 +92,14 @@ class OwnStream:
         if id is None or not self._has_opened or now < self._lost_at + MAX_RETRY_DELAY:
             return False
         self._lost_at = now
-        self._start(lambda: self._renew(id))
+        self._start(lambda: self._begin_session(id))
         return True
+
+    async def _begin_session(self, old_id: str) -> None:
+        """Begin a new session. The calls in flight may still get their answers, so a server that is busy for a moment ends none."""
+        for pause in RENEWAL_PAUSES:
+            await self._renew(old_id, may_fail=True)
+            if self._session.id != old_id:
+                return
+            await asyncio.sleep(pause)
+        await self._renew(old_id)

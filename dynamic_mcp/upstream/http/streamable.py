@@ -21,14 +21,14 @@ from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, Upstre
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, era, jsonrpc, large
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
-from dynamic_mcp.protocol.pieces import Large, Line, first_character, is_batch, size_of
+from dynamic_mcp.protocol.pieces import Line, is_batch, size_of
 from dynamic_mcp.tasks import Slices
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.http.answer_stream import AnswerStream
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.connection import HttpUpstream
-from dynamic_mcp.upstream.http.json_body import json_body
+from dynamic_mcp.upstream.http.json_body import json_body, messages_in, no_answer
 from dynamic_mcp.upstream.http.own_stream import OwnStream
 from dynamic_mcp.upstream.http.refusals import is_session_lost_error
 from dynamic_mcp.upstream.http.reply import HttpReply
@@ -36,8 +36,6 @@ from dynamic_mcp.upstream.http.session import SESSION, HttpSession
 
 #: Seconds in which the server has to answer the DELETE of the session.
 END_SESSION_TIMEOUT = 2.0
-
-_FAULT = "the server is faulty, or its url is not that of an MCP server"
 
 _INITIALIZED = Outgoing(jsonrpc.notification(handshake.INITIALIZED), handshake.INITIALIZED)
 
@@ -207,7 +205,7 @@ class StreamableHttpUpstream(HttpUpstream):
             problems.append(problem.reason)
 
         try:
-            elements = await _elements(body)
+            elements = await messages_in(body)
         except Malformed as problem:
             elements = ()
             note(problem)
@@ -219,7 +217,7 @@ class StreamableHttpUpstream(HttpUpstream):
             del self._notes[id]
         if reply.status >= 300:
             raise await self._client.refusal(reply)
-        raise UpstreamFailed(await _no_answer(reply, body, problems))
+        raise UpstreamFailed(await no_answer(reply, body, problems))
 
     def _stream(self, id: int | None, last_id: str = "") -> AnswerStream:
         return AnswerStream(
@@ -291,21 +289,31 @@ class StreamableHttpUpstream(HttpUpstream):
 
     # Sessions of the handshake revisions
 
-    async def _renew(self, old_id: str | None) -> None:
-        """Begin a new session, once for all requests of the old one. Raises UpstreamGone."""
-        if self._renewal is None and self._session.id == old_id:
-            # A separate task, because the cancellation of one request must not end it for the others.
-            self._renewal = self._in_background(self._replace_session)
+    async def _renew(self, old_id: str | None, *, may_fail: bool = False) -> None:
+        """Begin a new session, once for all requests of the old one. Raises UpstreamGone.
+
+        With ``may_fail``, a failure that may pass leaves the old session.
+        """
         if self._renewal is not None:
+            await asyncio.shield(self._renewal)
+        if self._session.id == old_id and not self._end.done():
+            if self._renewal is None:
+                # A separate task, because the cancellation of one request must not end it for the others.
+                self._renewal = self._in_background(lambda: self._replace_session(may_fail=may_fail))
             await asyncio.shield(self._renewal)
         if self._end.done():
             raise self._end.result().copy()
 
-    async def _replace_session(self) -> None:
+    async def _replace_session(self, *, may_fail: bool) -> None:
         log.info("the server has forgotten the session; beginning a new one")
+        before = self._session.id, self._session.version
         try:
             await self._begin_session()
         except UpstreamError as error:
+            if may_fail and _may_pass(error):
+                log.info("no new session began yet: %s", error)
+                self._session.id, self._session.version = before
+                return
             setting = " (timeout.start)" if isinstance(error, UpstreamTimeout) else ""
             self._lose(UpstreamGone(f"no new session could be begun: {error}{setting}"))
             return
@@ -326,24 +334,8 @@ class StreamableHttpUpstream(HttpUpstream):
                 log.debug("the server did not acknowledge the end of the session: %s", error)
 
 
-async def _no_answer(reply: HttpReply, body: Line, problems: list[str]) -> str:
-    """Why a successful reply to a request is no answer to it, and what to do."""
-    if not body:
-        # A body of another type may not have been read.
-        await reply.words()
-    if problems:
-        return f"its answer cannot be read: {problems[-1]}; {_FAULT}"
-    what = "is not the JSON-RPC answer to the request"
-    if not reply.has_body:
-        what = "has no body, although the request needs an answer"
-    elif not body:
-        what = "is neither JSON nor an event stream"
-    return f"its answer ({reply.outline}) {what}; {_FAULT}"
-
-
-async def _elements(body: Line) -> Iterable[Line]:
-    """The messages of a body: one, or in MCP 2025-03-26 an array of them. Raises Malformed."""
-    start = first_character(body)
-    if start == b"[":
-        return await large.elements_of_any(body)
-    return [body] if start or isinstance(body, Large) else []
+def _may_pass(error: UpstreamError) -> bool:
+    """Whether the server may begin a session soon: it has too much to do, or cannot be reached at the moment."""
+    if isinstance(error, HttpStatus):
+        return error.status == 429 or error.status >= 500
+    return isinstance(error, UpstreamGone)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.upstream.http import answer_stream
-from tests.dynamic_mcp.helpers import eventually
+from dynamic_mcp.upstream.http import answer_stream, own_stream
+from tests.dynamic_mcp.helpers import WITHIN, eventually
 from tests.dynamic_mcp.upstream.http.scripted_server import Request
-from tests.dynamic_mcp.upstream.http.test_streamable import SESSION, Server, connected
+from tests.dynamic_mcp.upstream.http.test_streamable import CALL, SESSION, Server, connected
 
 
 @pytest.fixture(autouse=True)
@@ -134,3 +134,86 @@ async def test_refusal_in_a_new_session_does_not_end_a_stream_that_was_open_befo
         server.sessions.append("forgotten")
         assert await upstream.call() == "a"
         await eventually(lambda: streams == ["s0", "s2", "s2"], "the stream of the new session")
+
+
+class Forgetful(Server):
+    """A server that forgets its session once ``forget`` is set, and then answers the next handshakes by ``refuse``."""
+
+    def __init__(self, refuse: Callable[[Request], None], times: int) -> None:
+        super().__init__()
+        self.forget, self.may_answer = asyncio.Event(), asyncio.Event()
+        self.refusals = 0
+        self._refuse = refuse
+        self._times = times
+        self.on |= {"GET": self._listen, "initialize": self._initialize, CALL: self._call}
+
+    async def _listen(self, request: Request) -> None:
+        if request.headers[SESSION] != self.sessions[-1]:
+            request.answer(404)
+            return
+        request.begin()
+        await self.forget.wait()
+
+    async def _initialize(self, request: Request) -> None:
+        if self.forget.is_set() and self.refusals < self._times:
+            self.refusals += 1
+            self._refuse(request)
+        else:
+            self.by_default(request)
+
+    async def _call(self, request: Request) -> None:
+        if request.message["params"]["name"] == "long":
+            await self.may_answer.wait()
+            request.result({"name": "long"})
+        else:
+            self.by_default(request)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 0])
+async def test_calls_in_flight_survive_a_server_that_begins_no_new_session_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(own_stream, "RENEWAL_PAUSES", (0.01, 0.01))
+    # Without a status, the connection ends.
+    server = Forgetful(lambda request: request.answer(status) if status else None, times=2)
+    async with connected(tmp_path, server) as upstream:
+        await eventually(lambda: upstream.upstream.hears, "the stream")
+        call = upstream.begin("long")
+        await upstream.site.arrived(CALL)
+        server.sessions.append("forgotten")
+        server.forget.set()
+        await eventually(lambda: upstream.events.new_sessions == 1, "the new session")
+        server.may_answer.set()
+        assert await call == "long"
+        assert await upstream.call() == "a"
+    assert server.refusals == 2
+
+
+@pytest.mark.parametrize("status", [400, 503])
+async def test_upstream_is_lost_if_no_new_session_begins_for_its_own_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(own_stream, "RENEWAL_PAUSES", (0.01, 0.01))
+    server = Forgetful(lambda request: request.answer(status), times=9)
+    async with connected(tmp_path, server) as upstream:
+        await eventually(lambda: upstream.upstream.hears, "the stream")
+        server.sessions.append("forgotten")
+        server.forget.set()
+        async with asyncio.timeout(WITHIN):
+            end = await upstream.upstream.wait_lost()
+    assert f"no new session could be begun: it answered with HTTP {status}" in str(end)
+    assert server.refusals == (3 if status == 503 else 1)
+
+
+async def test_call_between_two_attempts_begins_the_session_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_stream, "RENEWAL_PAUSES", (3600.0,))
+    server = Forgetful(lambda request: request.answer(503), times=1)
+    async with connected(tmp_path, server) as upstream:
+        await eventually(lambda: upstream.upstream.hears, "the stream")
+        server.sessions.append("forgotten")
+        server.forget.set()
+        await eventually(lambda: server.refusals == 1, "the refusal")
+        assert await upstream.call() == "a"
+        await eventually(lambda: upstream.events.new_sessions == 1, "the new session")
