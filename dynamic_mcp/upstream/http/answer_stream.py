@@ -12,12 +12,13 @@ from contextlib import AbstractContextManager, nullcontext
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import OnOversized
-from dynamic_mcp.protocol.pieces import Line
+from dynamic_mcp.protocol import jsonrpc, large
+from dynamic_mcp.protocol.jsonrpc import Malformed, OnOversized
+from dynamic_mcp.protocol.pieces import Line, Pieces, first_character
 from dynamic_mcp.upstream.flow import EventFlow
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
+from dynamic_mcp.upstream.http.json_body import messages_in
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import HttpSession
 
@@ -34,6 +35,8 @@ _MAY_PASS = frozenset({401, 403, 408, 409, 425, 429})
 _NO_STREAM = frozenset({405, 501})
 #: How often in a row the proxy resumes the stream of one answer in vain before the request fails.
 MAX_RESUMPTIONS = 5
+
+_LOST = "the connection was lost before the answer came"
 
 
 class AnswerStream:
@@ -61,10 +64,17 @@ class AnswerStream:
         self._is_oversized = False
         #: for how many seconds the last connection was open
         self.lasted = 0.0
+        #: why no answer came, if none did
+        self.failure: UpstreamFailed = UpstreamGone(_LOST)
+        #: a body that is JSON instead of events
+        self._json = Pieces()
         self.parser = EventParser(max_size, self._on_oversized, last_id=last_id)
 
     async def read(self, reply: HttpReply) -> bool:
-        """Read until the answer or the end of the stream; true after the answer. A broken connection is an end."""
+        """Read until the answer or the end of the stream; true after the answer. A broken connection is an end.
+
+        Raises UpstreamFailed if the stream cannot be read.
+        """
         before = self.parser
         self.parser = EventParser(
             self._max_size, self._on_oversized, last_id=before.last_id, retry=before.retry
@@ -74,13 +84,17 @@ class AnswerStream:
             async for event in self._events(reply):
                 if event.data and await self._deliver(event.data):
                     return True
+            self.failure = UpstreamFailed("the server ended its event stream without an answer")
+            if await self._take_rest():
+                return True
         except UpstreamGone as error:
             log.debug("a stream broke: %s", error)
+            self.failure = UpstreamGone(_LOST)
         self.lasted = asyncio.get_running_loop().time() - began
         return self._is_oversized
 
     async def resume(self, client: HttpClient, session: HttpSession) -> None:
-        """Resume a stream that ended before the answer, as often as it ends. Raises UpstreamGone if the answer does not come.
+        """Resume a stream that ended before the answer, as often as it ends. Raises UpstreamFailed if the answer does not come.
 
         A resumption is in vain if the stream ends at once without a new event id, and the server named no time for a pause; also if there
         is no reply, or one of a gateway.
@@ -100,28 +114,49 @@ class AnswerStream:
                         return
             except UpstreamGone as error:
                 log.debug("a stream was not resumed: %s", error)
-                self.lasted, requested = 0.0, None
+                self.lasted, requested, self.failure = 0.0, None, UpstreamGone(_LOST)
             is_useful = self.parser.last_id != last_id or self.lasted + (requested or 0.0) >= STEADY
             in_vain = 0 if is_useful else in_vain + 1
-        raise UpstreamGone("the connection was lost before the answer came")
+        raise self.failure
 
     async def _events(self, reply: HttpReply) -> AsyncIterator[ServerSentEvent]:
+        is_json, self._json = None, Pieces()
         async for piece in self._flow.pieces(reply.chunks()):
+            if is_json is None:
+                is_json = first_character(piece) in (b"{", b"[")
+            if is_json and self._json.size <= self._max_size:
+                self._json.add(piece)
             events = self.parser.feed(piece)
             for event in events:
                 yield event
-            if not events and self.parser.is_idle:
+            if not events and self.parser.is_idle and not is_json:
                 self._flow.count_blank(piece)
             if self._is_oversized:
                 return
             if self.parser.is_endless:
                 raise UpstreamFailed("it sends an endless event")
 
+    async def _take_rest(self) -> bool:
+        """Take the answer from a stream that ended without the last line ends, or whose whole body is JSON; true if it is there."""
+        if self._id is not None:
+            for data in (self._json.take_line(), self.parser.take_unfinished()):
+                if data and await _is_whole_answer(data) and await self._deliver(data):
+                    return True
+        return False
+
     def _on_oversized(self, edge: bytes, last: bool) -> None:
         """Report that the answer of this stream is too large. Another oversized message belongs to no request."""
         if self._id is not None and jsonrpc.find_id(edge, last) == b"%d" % self._id:
             self._is_oversized = True
             self._report_oversized(edge, last)
+
+
+async def _is_whole_answer(data: Line) -> bool:
+    """Whether nothing is missing at the end of an answer. The server sends a notification again when the stream resumes."""
+    try:
+        return any([(await large.parse_any(one)).method is None for one in await messages_in(data)])
+    except Malformed:
+        return False
 
 
 async def listen(

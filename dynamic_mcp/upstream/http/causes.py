@@ -20,6 +20,13 @@ def is_unsent(error: Exception) -> bool:
     return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 
+def is_unreadable(error: Exception) -> bool:
+    """Whether the server answered with something that the library cannot read. Another request may work."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return False
+    return isinstance(error, aiohttp.ClientResponseError) or _is_of_coding(error)
+
+
 def cause_of(error: Exception, connect_timeout: float, readable: str) -> str:
     """What happened, and what to do if that is clear.
 
@@ -27,8 +34,7 @@ def cause_of(error: Exception, connect_timeout: float, readable: str) -> str:
     """
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError | TimeoutError):
         return _no_connection(error, connect_timeout)
-    if isinstance(error, aiohttp.ClientError) and "content-encoding" in str(error).lower():
-        # aiohttp has no type of its own for this error.
+    if _is_of_coding(error):
         return f"its answer cannot be decompressed; {readable}"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy of the environment refused to connect (HTTP {error.status})"
@@ -48,6 +54,11 @@ def cause_of(error: Exception, connect_timeout: float, readable: str) -> str:
         return "its url, a header or a token has a character that no HTTP request can carry"
     log.debug("the HTTP library failed: %s", type(error).__name__)
     return "the HTTP library failed for an unknown reason"
+
+
+def _is_of_coding(error: Exception) -> bool:
+    """Whether a body cannot be decompressed. aiohttp has no type of its own for this error."""
+    return isinstance(error, aiohttp.ClientError) and "content-encoding" in str(error).lower()
 
 
 def _no_connection(error: Exception, connect_timeout: float) -> str:

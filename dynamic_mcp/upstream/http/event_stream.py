@@ -71,6 +71,16 @@ class EventParser:
         has_begun = bool(self._line) and not self._line.starts_with(b":")
         return not (has_begun or self._has_fields) and self._edge is None
 
+    def take_unfinished(self) -> Line:
+        """The data of the event that the end of the stream cut off, which may lack only its last line ends; empty without one."""
+        if self._edge is not None:
+            return b""
+        if not self._in_data and self._line:
+            line = self._line.take()
+            if line.startswith(b"data:"):
+                self._begin_data(line)
+        return self._data.take_line()
+
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that ``chunk`` completes."""
         if self._at_start and chunk:

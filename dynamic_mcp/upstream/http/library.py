@@ -95,13 +95,18 @@ def notice_dead_peers(connection: socket.socket) -> None:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turns the library's errors into UpstreamGone and Unreachable. The texts of the library have addresses, which may hold secrets."""
+    """Turns the library's errors into those of upstreams. The texts of the library have addresses, which may hold secrets.
+
+    UpstreamFailed means that the server gave an answer that nothing can read, and UpstreamGone that the connection ended.
+    """
     try:
         yield
     except UpstreamFailed:
         raise
     except Exception as error:
-        from dynamic_mcp.upstream.http.causes import cause_of, is_unsent
+        from dynamic_mcp.upstream.http.causes import cause_of, is_unreadable, is_unsent
 
         text = cause_of(error, CONNECT_TIMEOUT, _PLAIN)
+        if is_unreadable(error):
+            raise UpstreamFailed(text) from None
         raise (Unreachable if is_unsent(error) else UpstreamGone)(text) from None

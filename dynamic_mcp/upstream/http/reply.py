@@ -38,7 +38,7 @@ class HttpReply:
         return self._response.headers.get(name)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body in chunks. Raises UpstreamGone if it breaks off."""
+        """The body in chunks. Raises UpstreamGone if it breaks off, and UpstreamFailed if it cannot be decompressed."""
         for chunk in self._read:
             yield chunk
         with translated_errors():

@@ -186,7 +186,7 @@ class StreamableHttpUpstream(HttpUpstream):
             if await stream.read(reply):
                 return
         if self.modern:
-            raise UpstreamGone("the connection was lost before the answer came")
+            raise stream.failure
         await stream.resume(self._client, self._session)
 
     async def _take_json(self, id: int, reply: HttpReply) -> None:

@@ -105,3 +105,99 @@ async def test_a_compressed_body_that_ends_early_is_named(tmp_path: Path) -> Non
         "the answer is malformed: the message is not valid JSON: it ends too early "
         "(HTTP 200, application/json, compressed with gzip)"
     )
+
+
+# Event streams
+
+
+async def stream(request: Request, body: bytes, *, is_cut: bool = False) -> None:
+    """Answer with an event stream, whose end is missing if ``is_cut``."""
+    body = body.replace(b"ANSWER", b'{"jsonrpc":"2.0","id":%d,"result":{"name":"here"}}' % request.id)
+    request.begin(200, Content_Length=str(len(body) + is_cut))
+    request.write(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"data: ANSWER\n",
+        b"data: ANSWER",
+        b"event: message\ndata: ANSWER\nid: 7",
+        b": first\n\ndata: ANSWER\r",
+        b"data: [ANSWER]",
+        b"ANSWER",
+        b"ANSWER\n",
+        b"[ANSWER]",
+        b"PRETTY",
+        b"ANSWER\n\n",
+    ],
+)
+async def test_answer_without_the_last_line_ends_or_without_events_is_taken(
+    tmp_path: Path, body: bytes
+) -> None:
+    async def reply(request: Request) -> None:
+        pretty = b'{\n"jsonrpc": "2.0",\n\n"id": %d, "result": {"name": "here"}\n}' % request.id
+        await stream(request, body.replace(b"PRETTY", pretty))
+
+    server = Server()
+    async with connected(tmp_path, server) as upstream:
+        server.on[CALL] = reply
+        assert await upstream.call() == "here"
+
+
+@pytest.mark.parametrize("size", [10, 1 << 20])
+async def test_large_answer_without_the_last_line_ends_is_taken(tmp_path: Path, size: int) -> None:
+    async def reply(request: Request) -> None:
+        text = b"x" * size
+        await stream(
+            request,
+            b'data: {"jsonrpc":"2.0","id":%d,"result":{"name":"here","x":"%b"}}' % (request.id, text),
+        )
+
+    server = Server()
+    async with connected(tmp_path, server) as upstream:
+        server.on[CALL] = reply
+        assert await upstream.call() == "here"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b": nothing\n\n",
+        b'data: {"jsonrpc":"2.0","method":"notifications/x"}\n\n',
+        b'data: {"jsonrpc":"2.0","id":1,"result":{"x":{}',
+        b'{"jsonrpc":"2.0","id":1,',
+        b'{"error":"unauthorized"}',
+    ],
+)
+async def test_stream_without_an_answer_is_named(tmp_path: Path, body: bytes) -> None:
+    failed = await failure(tmp_path, lambda request: stream(request, body))
+    assert failed == "the server ended its event stream without an answer"
+
+
+@pytest.mark.parametrize("body", [b"data: ANSWER", b"ANSWER", b"data: x\n\n"])
+async def test_stream_that_breaks_off_is_no_end(tmp_path: Path, body: bytes) -> None:
+    failed = await failure(tmp_path, lambda request: stream(request, body, is_cut=True))
+    assert failed == "the connection was lost before the answer came"
+
+
+async def test_unfinished_notification_comes_once(tmp_path: Path) -> None:
+    note = b'data: {"jsonrpc":"2.0","method":"notifications/x"}'
+
+    async def begin(request: Request) -> None:
+        await stream(request, b"retry: 1\nid: 1\ndata:\n\nid: 2\n" + note)
+
+    async def resume(request: Request) -> None:
+        if "last-event-id" not in request.headers:
+            request.answer(405)
+            return
+        (call,) = upstream.site.of(CALL)
+        request.begin()
+        request.write(note + b'\n\ndata: {"jsonrpc":"2.0","id":%d,"result":{"name":"here"}}\n\n' % call.id)
+
+    server = Server()
+    server.on |= {CALL: begin, "GET": resume}
+    async with connected(tmp_path, server) as upstream:
+        assert await upstream.call() == "here"
+        assert upstream.events.methods == ["notifications/x"]
