@@ -338,6 +338,7 @@ class Group:
 
     def on_hearing(self) -> None:
         self._doubt_lists()
+        self._subscriptions.on_hearing()
 
     async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
         try:

@@ -48,13 +48,17 @@ class _Acknowledgement(msgspec.Struct):
 
 
 class NotificationStream:
-    """A stream of the notifications that ``wanted`` names. ``on_open`` is called each time it opens, with whether it was open before."""
+    """A stream of the notifications that ``wanted`` names. ``on_open`` is called each time it opens."""
 
     def __init__(
-        self, group: str, upstream: Upstream, wanted: Mapping[str, object], on_open: Callable[[bool], None]
+        self, group: str, upstream: Upstream, wanted: Mapping[str, Any], on_open: Callable[[], None]
     ) -> None:
         #: ends the stream
         self.scope = anyio.CancelScope()
+        #: the resources among what it wants
+        self.uris: list[str] = wanted.get("resourceSubscriptions", [])
+        #: whether a request has ended, so that notifications may be lost
+        self.has_gap = False
         self._group = group
         self._upstream = upstream
         self._params = msgspec.json.encode({"notifications": wanted})
@@ -84,8 +88,8 @@ class NotificationStream:
         if self._id is not None and answers.whole_number(bytes(found.meta.subscription)) == self._id:
             is_new, self._honored = not self.is_open, found.notifications
             if is_new:
-                was_open, self._opened = self._opened is not None, anyio.current_time()
-                self._on_open(was_open)
+                self._opened = anyio.current_time()
+                self._on_open()
 
     async def run(self) -> UpstreamRefused | None:
         """Keep the stream open until ``scope`` is cancelled. The refusal, if the upstream refuses such a stream."""
@@ -100,6 +104,7 @@ class NotificationStream:
                     log.debug("group %s: the stream of notifications ended: %s", self._group, error)
                     if isinstance(error, UpstreamRefused) and error.code in _LASTING:
                         return error
+                self.has_gap = True
                 if self._opened is not None and began <= self._opened <= anyio.current_time() - SHORT:
                     backoff = Backoff()
                     await anyio.sleep(PAUSE)

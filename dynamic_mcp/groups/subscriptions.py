@@ -9,25 +9,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import anyio
 import msgspec
 from anyio.abc import TaskGroup
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.groups.listing import Kind
+from dynamic_mcp.groups.missed_updates import MissedUpdates
 from dynamic_mcp.groups.notification_stream import NO_SUCH_RESOURCE, NotificationStream
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.upstream.base import Options, Upstream
 
 _FEATURES = ("tools", "resources", "prompts")
+#: Seconds that the announcement of lost updates waits for the stream of a new session, so that nothing is lost after it.
+HEARING_WAIT = 2.0
 
 
 class ResourceSubscriptions:
     """The subscriptions of one group. ``connected`` waits for its upstream; ``timeout`` gives the seconds for one request.
 
     ``on_hearing`` is called when a modern upstream begins to announce changes of its lists. It told of none before. ``announce`` gets an
-    update of each resource whose stream is open again, because the upstream sent nothing meanwhile.
+    update of each resource whose updates may be lost, once they arrive again.
     """
 
     def __init__(
@@ -44,7 +48,9 @@ class ResourceSubscriptions:
         self._connected = connected
         self._timeout = timeout
         self._on_hearing = on_hearing
-        self._announce = announce
+        self._missed = MissedUpdates(announce, lambda uri: uri in self.holders)
+        #: set when the stream of a legacy upstream opens; None while nothing waits for it
+        self._heard: asyncio.Event | None = None
         #: has taken over the holders, because its group replaced this one
         self._successor: ResourceSubscriptions | None = None
         #: the unsubscriptions that the upstream has not answered yet
@@ -132,6 +138,7 @@ class ResourceSubscriptions:
         holders.discard(holder)
         if not holders:
             self.holders.pop(uri, None)
+            self._missed.forget(uri)
 
     async def _end(self, uri: str) -> None:
         """Tell the upstream that no holder is left."""
@@ -169,15 +176,24 @@ class ResourceSubscriptions:
             features = [name for name in _FEATURES if name in upstream.agreed.capabilities]
             if features:
                 wanted = {f"{name}ListChanged": True for name in features}
-                self._lists = NotificationStream(self._group, upstream, wanted, lambda _: self._on_hearing())
+                self._lists = NotificationStream(self._group, upstream, wanted, self._on_hearing)
                 self._in_background(self._lists.run)
         self.restore(upstream)
 
     def restore(self, upstream: Upstream) -> None:
-        """Subscribe to all resources again."""
+        """Subscribe to all resources again, and announce those whose updates may be lost."""
+        self._missed.note(self.holders)
         self._replace_updates(upstream)
         if self.holders and not upstream.modern:
-            self._in_background(lambda: self._subscribe_all(upstream))
+            self._in_background(lambda: self._restore_all(upstream))
+
+    def on_hearing(self) -> None:
+        """Note that the stream of a legacy upstream is open, and that updates before that may be lost."""
+        if self._heard is not None:
+            self._heard.set()
+        elif self._tasks is not None:
+            self._missed.note(self.holders)
+            self._missed.over(self.holders)
 
     def end(self) -> None:
         """Stop, because the connection and its task group are gone."""
@@ -185,6 +201,7 @@ class ResourceSubscriptions:
         self._updates, self._replaced = [], []
         self._refused.clear()
         self._will_replace_updates = False
+        self._missed.close()
 
     def hear_of(self, kind: Kind) -> bool:
         """Whether a modern upstream announces a change of this list now."""
@@ -194,6 +211,18 @@ class ResourceSubscriptions:
         """Note that a modern upstream has acknowledged one of the streams."""
         for stream in (*self._replaced, *self._updates, *([] if self._lists is None else [self._lists])):
             stream.take_acknowledgement(params)
+
+    async def _restore_all(self, upstream: Upstream) -> None:
+        self._heard = heard = asyncio.Event()
+        try:
+            await self._subscribe_all(upstream)
+            if not upstream.hears:
+                with anyio.move_on_after(HEARING_WAIT):
+                    await heard.wait()
+        finally:
+            if self._heard is heard:
+                self._heard = None
+        self._missed.over(self.holders)
 
     async def _subscribe_all(self, upstream: Upstream) -> None:
         uris, refusals = sorted(self.holders), []
@@ -234,19 +263,17 @@ class ResourceSubscriptions:
             if stream.is_open and wanted:
                 self._replaced.append(stream)
             else:
-                stream.scope.cancel()
+                self._cancel(stream)
         if wanted:
             self._open_updates(upstream, wanted)
 
     def _open_updates(self, upstream: Upstream, uris: list[str]) -> None:
-        wanted = {"resourceSubscriptions": uris}
-
-        def on_open(was_open: bool) -> None:
+        def on_open() -> None:
             self._end_replaced()
-            if was_open:
-                self._announce_all(uris)
+            self._note_gap(stream)
+            self._missed.over(uris)
 
-        stream = NotificationStream(self._group, upstream, wanted, on_open)
+        stream = NotificationStream(self._group, upstream, {"resourceSubscriptions": uris}, on_open)
         self._updates.append(stream)
 
         async def run() -> None:
@@ -272,20 +299,22 @@ class ResourceSubscriptions:
         )
         self._refused.update(uris)
         self._end_replaced()
+        self._missed.over(uris)
 
-    def _announce_all(self, uris: list[str]) -> None:
-        for uri in uris:
-            if uri in self.holders:
-                params = Raw(msgspec.json.encode({"uri": uri}))
-                self._announce(
-                    Message(jsonrpc="2.0", method="notifications/resources/updated", params=params)
-                )
+    def _cancel(self, stream: NotificationStream) -> None:
+        self._note_gap(stream)
+        stream.scope.cancel()
+
+    def _note_gap(self, stream: NotificationStream) -> None:
+        if stream.has_gap:
+            stream.has_gap = False
+            self._missed.note(stream.uris)
 
     def _end_replaced(self) -> None:
         """End the streams of before, once the new ones are open."""
         if self._updates and all(stream.is_open for stream in self._updates):
             for stream in self._replaced:
-                stream.scope.cancel()
+                self._cancel(stream)
             self._replaced.clear()
 
     def _in_background(self, work: Callable[[], Awaitable[object]]) -> None:
