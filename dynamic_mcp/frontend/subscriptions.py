@@ -101,7 +101,7 @@ class Subscriptions:
         return b"{}"
 
     async def unsubscribe(self, call: Call) -> bytes:
-        """Handle ``resources/unsubscribe``. Raises Refusal and UpstreamError."""
+        """Handle ``resources/unsubscribe``. A server that is down is no failure. Raises Refusal and UpstreamRefused."""
         uri, name = call.read("uri", str), call.group_name()
         groups = [
             group for group in self._catalog.subscribed(uri, self._session) if name in (None, group.name)

@@ -107,7 +107,7 @@ class ResourceSubscriptions:
             self._replace_updates(upstream)
 
     async def unsubscribe(self, uri: str, holder: object) -> None:
-        """End ``subscribe``. The upstream hears of it after the last holder. Raises UpstreamError."""
+        """End ``subscribe``. The upstream hears of it after the last holder. Raises UpstreamRefused."""
         self._drop(uri, holder)
         if uri not in self.holders:
             await self._end(uri)
@@ -141,18 +141,22 @@ class ResourceSubscriptions:
             self._missed.forget(uri)
 
     async def _end(self, uri: str) -> None:
-        """Tell the upstream that no holder is left."""
-        upstream = await self._connected()
-        await self._unsubscribed(uri)
-        if uri in self.holders or self._successor is not None:
-            # The upstream of the successor got no such subscription.
-            return
+        """Tell the upstream that no holder is left. Raises UpstreamRefused. One that cannot hear of it matters to no client."""
+        connection = self._tasks
         try:
+            upstream = await self._connected()
+            await self._unsubscribed(uri)
+            if uri in self.holders or self._successor is not None or self._tasks is not connection:
+                # The upstream of the successor, or a new connection, got no such subscription.
+                return
             if not upstream.modern:
                 await self._unsubscribe(upstream, uri)
-        except UpstreamError:
-            if self._successor is None:
+        except UpstreamError as error:
+            if self._successor is None and isinstance(error, UpstreamRefused):
                 raise
+            log.debug(
+                "group %s: the server did not hear of the end of a subscription: %s", self._group, error
+            )
         else:
             self._replace_updates(upstream)
 

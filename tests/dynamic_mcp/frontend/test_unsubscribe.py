@@ -7,11 +7,13 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from dynamic_mcp.config.model import Features
+from dynamic_mcp.errors import UpstreamError, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.subscriptions import UPDATED, Subscriptions
 from dynamic_mcp.groups.listing import RESOURCES
 from dynamic_mcp.protocol.jsonrpc import Message, Refusal
+from dynamic_mcp.upstream.base import Options
 from tests.dynamic_mcp.fakes import FakeUpstream, named
 from tests.dynamic_mcp.frontend.test_owners import Lister, call, catalog_of
 
@@ -102,3 +104,43 @@ async def test_a_resource_without_subscription_that_no_group_lists_is_refused() 
     client.first.lists[RESOURCES] = []
     with pytest.raises(Refusal, match="not found"):
         await client.unsubscribe()
+
+
+async def test_a_subscription_ends_while_its_server_is_down() -> None:
+    client = Subscribed()
+    await client.subscribe()
+    client.first.go_down()
+    await client.unsubscribe()
+    client.first.is_down = False
+    assert not client.hears()
+
+
+@pytest.mark.parametrize(
+    "error", [UpstreamGone("the connection was lost"), UpstreamTimeout("no answer within 10 s")]
+)
+async def test_a_subscription_ends_though_its_server_does_not_answer(error: UpstreamError) -> None:
+    client = Subscribed()
+    await client.subscribe()
+    client.first._fake = Failing(error)
+    await client.unsubscribe()
+    assert not client.hears()
+
+
+async def test_a_refusal_of_the_server_reaches_the_client() -> None:
+    client = Subscribed()
+    await client.subscribe()
+    client.first._fake = Failing(UpstreamRefused(b'{"code":-32602,"message":"no"}'))
+    with pytest.raises(UpstreamRefused):
+        await client.unsubscribe()
+    assert not client.hears()
+
+
+class Failing(FakeUpstream):
+    """An upstream on which each request fails."""
+
+    def __init__(self, error: UpstreamError) -> None:
+        super().__init__()
+        self._error = error
+
+    async def request(self, method: str, params: bytes, options: Options) -> bytes:
+        raise self._error

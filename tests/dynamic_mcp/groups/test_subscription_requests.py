@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 
+from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.upstream.base import Events, Options, Upstream
-from tests.dynamic_mcp.groups.test_subscriptions import Running, Server, running
+from tests.dynamic_mcp.clocks import skip
+from tests.dynamic_mcp.groups.test_subscriptions import LONG, Running, Server, running
 from tests.dynamic_mcp.helpers import eventually
 
 SOON = 5.0
@@ -72,3 +74,18 @@ async def test_subscriptions_that_come_together_make_one_stream() -> None:
         proxy.group.subscriptions.release("one")
         await eventually(updates.end.done, "the end of the stream")
         await proxy.streams(2)
+
+
+async def test_a_subscription_that_ends_while_the_server_is_down_is_no_matter_of_the_next_connection() -> (
+    None
+):
+    async with running(modern=False) as proxy:
+        subscriptions = proxy.group.subscriptions
+        await subscriptions.subscribe("x://1", "one")
+        proxy.server.death.set_result(UpstreamGone("it ended"))
+        await eventually(lambda: proxy.group.upstream is None, "the end of the connection")
+        ending = asyncio.ensure_future(subscriptions.unsubscribe("x://1", "one"))
+        await skip(LONG)
+        await eventually(lambda: len(proxy.servers) == 2, "the next connection")
+        await ending
+        assert proxy.server.requests == []
