@@ -46,11 +46,8 @@ class MissedUpdates:
         self._missed.discard(uri)
         self._due.discard(uri)
 
-    def close(self) -> None:
-        """Announce nothing until the next gap is over."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None
+    def stop(self) -> None:
+        """Announce nothing until the next gap is over. The time since the last announcement still counts."""
         self._due.clear()
 
     def _send(self) -> None:

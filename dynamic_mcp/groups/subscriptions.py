@@ -205,7 +205,7 @@ class ResourceSubscriptions:
         self._updates, self._replaced = [], []
         self._refused.clear()
         self._will_replace_updates = False
-        self._missed.close()
+        self._missed.stop()
 
     def hear_of(self, kind: Kind) -> bool:
         """Whether a modern upstream announces a change of this list now."""

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused
-from dynamic_mcp.groups import subscriptions
+from dynamic_mcp.groups import missed_updates, subscriptions
 from dynamic_mcp.groups.missed_updates import INTERVAL
 from dynamic_mcp.upstream.base import Events, Upstream
 from tests.dynamic_mcp.clocks import skip
@@ -117,6 +117,21 @@ async def test_streams_that_end_again_and_again_are_announced_at_a_bounded_rate(
         await skip(INTERVAL)
         proxy.group.on_hearing()
         await client.hears(URIS[1])
+
+
+async def test_connections_that_end_again_and_again_are_announced_at_a_bounded_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(missed_updates, "INTERVAL", 10 * LONG)
+    async with running(modern=False) as proxy:
+        client = Client(proxy)
+        await client.subscribe()
+        for heard in (URIS, [], []):
+            await restart(proxy)
+            await eventually(lambda: proxy.server.subscribed() == URIS, "the subscriptions")
+            await client.hears(*heard)
+        await skip(10 * LONG)
+        await client.hears(*URIS)
 
 
 async def test_stream_that_opens_during_a_start_announces_nothing() -> None:
