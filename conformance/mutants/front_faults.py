@@ -9,6 +9,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend import catalog
 from dynamic_mcp.frontend.router import Router
 from dynamic_mcp.groups import listing
+from dynamic_mcp.groups.listing import CHANGED
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.origin import is_web_address
 from dynamic_mcp.protocol import nulls
@@ -34,8 +35,15 @@ def takes_null_for_a_broken_list() -> None:
 
 @mutant("FRONT-131")
 def forgets_a_list_at_its_change() -> None:
-    # Private: only here does a list outlive its change.
-    replace(ListingCache._last, lambda self, kind: self._listings.get(kind))
+    right = ListingCache.invalidate
+
+    def wrong(self: ListingCache, method: str) -> None:
+        right(self, method)
+        for kind in CHANGED.get(method, ()):
+            # Private: only here does a list outlive its change.
+            self._kept[kind].listing = None
+
+    replace(right, wrong)
 
 
 @mutant("FRONT-132")

@@ -58,9 +58,11 @@ def makes_a_regular_expression_of_a_template() -> None:
 
 @mutant("FRONT-035")
 def lists_the_tools_for_each_call() -> None:
-    async def wrong(self: ListingCache, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> Listing:
+    async def wrong(
+        self: ListingCache, kind: Kind, make: Callable[[], Awaitable[Listing]], after: int | None = None
+    ) -> Listing:
         # Private: only these keep a listing and hold tools back.
-        listing, _ = await self._make(kind, make)
+        listing, _ = await self._make(kind, self._kept[kind], make)
         return self._shown(kind, listing)
 
     replace(ListingCache.fill, wrong)
@@ -70,10 +72,12 @@ def lists_the_tools_for_each_call() -> None:
 def the_first_cancellation_ends_the_listing_of_all() -> None:
     making: dict[tuple[ListingCache, Kind], asyncio.Future[tuple[Listing, int]]] = {}
 
-    async def wrong(self: ListingCache, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> Listing:
+    async def wrong(
+        self: ListingCache, kind: Kind, make: Callable[[], Awaitable[Listing]], after: int | None = None
+    ) -> Listing:
         # Private: only these keep a listing and hold tools back.
         if (self, kind) not in making:
-            making[self, kind] = asyncio.ensure_future(self._make(kind, make))
+            making[self, kind] = asyncio.ensure_future(self._make(kind, self._kept[kind], make))
             making[self, kind].add_done_callback(lambda _: making.pop((self, kind)))
         listing, _ = await making[self, kind]
         return self._shown(kind, listing)

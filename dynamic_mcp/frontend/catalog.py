@@ -80,7 +80,7 @@ class Catalog:
         groups = [group for group in candidates if group.has(kind)]
 
         async def part(group: Group) -> Listing | None:
-            return await self._patience.listing(group, kind, Doubt.NONE) if group.upstream else None
+            return await self._patience.listing(group, kind, Doubt.COMPARED) if group.upstream else None
 
         listings = await asyncio.gather(*map(part, groups))
         view, _ = await self._view(kind, name, list(zip(groups, listings, strict=True)))

@@ -43,7 +43,7 @@ class Patience:
 
         None if there is none, or the new one fails.
         """
-        if doubt is Doubt.NONE and (certain := group.certain_listing(kind)) is not None:
+        if doubt in (Doubt.NONE, Doubt.COMPARED) and (certain := group.certain_listing(kind)) is not None:
             return certain
         timeout = group.timeout(kind)
         wait = min(group.server.timeouts.lists, timeout if within is None else within)

@@ -21,6 +21,7 @@ from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.notification_stream import ACKNOWLEDGED
 from dynamic_mcp.groups.oddities import Oddities
 from dynamic_mcp.groups.owner import UpstreamOwner
+from dynamic_mcp.groups.renewals import Paced
 from dynamic_mcp.groups.signing_in import WAITS, SigningIn
 from dynamic_mcp.groups.state import GroupState
 from dynamic_mcp.groups.subscriptions import ResourceSubscriptions
@@ -70,15 +71,14 @@ class Group:
             self._listings,
             self._signing_in,
             self._subscriptions,
-            self._now_ready,
+            lambda: listener.on_ready(self),
         )
         self.set_paused = self._owner.set_paused
         #: set once the upstream may start
         self._may_start = asyncio.Event()
         self._may_start.set()
         self._successor: Group | None = None
-        #: whether the upstream began to announce changes while it started, perhaps after a list of before
-        self._has_doubts = False
+        self._suspicions = Paced(lambda: listener.suspect_lists(self))
         self.in_flight = InFlight()
         self.define(server)
 
@@ -130,27 +130,27 @@ class Group:
         return group is self or (self._successor is not None and self._successor.leads_to(group))
 
     def certain_listing(self, kind: Kind) -> Listing | None:
-        """The listing of the connected upstream, if it is cached and the upstream has not announced a change."""
+        """The listing of the connected upstream, if it is cached and the upstream could announce its changes since."""
         return self._listings.get(kind)
 
     async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
-        """All definitions of one kind, from the cache unless there is a doubt. Raises UpstreamError.
+        """All definitions of one kind, from the cache unless this doubt forbids it. Raises UpstreamError.
 
         The pages together may take ``timeout`` seconds, by default the timeout of one request of this kind.
         """
         upstream = await self.connected()
         if self.upstream is None and self._successor is not None:
             return await self._successor.listing(kind, timeout, doubt)
-        if doubt is Doubt.NONE and (cached := self.certain_listing(kind)) is not None:
+        if doubt is Doubt.ASKED and not self._hears_of_changes(upstream, kind):
+            doubt = Doubt.MISSING
+        if doubt is not Doubt.MISSING and (cached := self.certain_listing(kind)) is not None:
             return cached
         try:
             return await self._listings.obtain(
                 kind,
                 lambda: self._tracked(self._list(upstream, kind)),
                 self.timeout(kind) if timeout is None else timeout,
-                anew=doubt is Doubt.MISSING
-                or (doubt is Doubt.ASKED and not self._hears_of_changes(upstream, kind)),
-                last_will_do=doubt is Doubt.NONE,
+                doubt,
             )
         except UpstreamTimeout as error:
             raise self._explained(error, kind) from None
@@ -242,6 +242,7 @@ class Group:
             await self._may_start.wait()
             await self._owner.run(self)
         finally:
+            self._suspicions.stop()
             if self.policy is not None:
                 await self.policy.close()
             await self._signing_in.close()
@@ -298,22 +299,20 @@ class Group:
     async def finish_calls(self) -> None:
         """Wait until no call is in flight, at most as long as a call can take that reports progress."""
         timeouts = self.server.timeouts
+        self._listings.clear()
         with anyio.move_on_after(MAX_TIMES * max(timeouts.tools, timeouts.resources, timeouts.prompts)):
             await self.in_flight.none_left()
         self._state.end("its definition in the configuration was changed")
 
-    def _now_ready(self) -> None:
-        self._listener.on_ready(self)
-        if self._has_doubts:
-            self._doubt_lists()
-
     def _doubt_lists(self) -> None:
-        """Use no list of before, because the upstream announced no change until now."""
-        self._has_doubts = self.upstream is None
-        for method, kinds in CHANGED.items():
-            if self.upstream is not None and announces_changes(self.upstream, kinds[0]):
-                self._listings.invalidate(method)
-        self._listener.suspect_lists(self)
+        """Doubt the lists of before, because the upstream announced no change until now."""
+        upstream = self.upstream
+        for kinds in CHANGED.values():
+            # The owner of a starting upstream does not know yet what it declares.
+            if upstream is None or announces_changes(upstream, kinds[0]):
+                self._listings.doubt(kinds)
+        if upstream is not None:
+            self._suspicions.act()
 
     # Messages that the upstream begins (``upstream.base.Events``)
 

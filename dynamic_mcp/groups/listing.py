@@ -50,8 +50,11 @@ class Listing(dict[str, Raw]):
 class Doubt(enum.Enum):
     """Why a cached listing may be out of date."""
 
+    #: a client uses a name; the last listing is good if it has the name and the upstream has announced no change
     NONE = enum.auto()
-    #: a client asked for the list; a listing is good if its upstream announces changes
+    #: the proxy compares the list with that of a client; the listing is good if the upstream could announce changes since
+    COMPARED = enum.auto()
+    #: a client asked for the list; the listing is good if the upstream could announce changes since, and declares that it does
     ASKED = enum.auto()
     #: the listing lacks a name that a client uses
     MISSING = enum.auto()

@@ -2,6 +2,7 @@
 
 However many callers need a listing, the upstream gets one request for each page. Each caller gets a listing that began after the last
 change before its own request, so no answer is stale. If an upstream does not list again after a change, the last listing stays in use.
+A listing that began goes on without its callers, until the connection is gone. So a slow one delays few calls of a known name.
 The names of the last listing stay, also while the upstream is gone. The cache holds every tool, and shows only those that the
 configuration allows.
 """
@@ -11,26 +12,69 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Collection
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from dynamic_mcp.config.model import ToolRules
 from dynamic_mcp.errors import UpstreamError
-from dynamic_mcp.groups.listing import CHANGED, TOOLS, Kind, Listing, incomplete, report_cut
-from dynamic_mcp.groups.renewals import PATIENCE, Renewals
+from dynamic_mcp.groups.listing import CHANGED, TOOLS, Doubt, Kind, Listing, incomplete, report_cut
+from dynamic_mcp.groups.renewals import PATIENCE, PAUSE, Renewals
 from dynamic_mcp.groups.tool_filter import ToolFilter
-from dynamic_mcp.log import log
+from dynamic_mcp.log import log, report_bug
 
 #: How often to make a listing that changes meanwhile, because it may change all the time.
 _ATTEMPTS = 3
 
 
 class _Making:
-    """A listing that is being made, and the number of its callers. The task returns the number of changes before it too."""
+    """A listing that is being made, and the number of its callers. The task returns the number of the listing too."""
 
     def __init__(self, task: asyncio.Task[tuple[Listing, int]]) -> None:
         self.task = task
         self.callers = 0
+        #: when it began, by the clock of the loop
+        self.began = task.get_loop().time()
+
+
+class _Kept:
+    """What one connection listed of one kind. The listings have numbers from 1 on, in the order in which they begin."""
+
+    def __init__(self, names: Collection[str] | None = None) -> None:
+        self.listing: Listing | None = None
+        #: the names in the last listing of the connections before
+        self.names_before = names
+        #: the numbers of ``listing``, and of the listing that began last
+        self.number = self.begun = 0
+        #: the last listing that began before the last change, and before the last doubt
+        self.changed = self.doubted = 0
+        self.making: _Making | None = None
+        #: when the last one ended, by the clock of the loop, and whether it was in vain
+        self.ended = float("-inf")
+        self.was_in_vain = False
+
+    @property
+    def names(self) -> Collection[str] | None:
+        return self.names_before if self.listing is None else self.listing
+
+    @property
+    def uncertain(self) -> int:
+        """The last listing that may be out of date."""
+        return max(self.changed, self.doubted)
+
+    @property
+    def is_outdated(self) -> bool:
+        return self.number <= self.changed
+
+    @property
+    def is_certain(self) -> bool:
+        return self.number > self.uncertain
+
+    def rests(self) -> bool:
+        """Whether a call of a known name lets the upstream rest after its last listing, because a new one may be in vain too."""
+        if self.making is not None and not self.making.task.done():
+            return False
+        is_soon = asyncio.get_running_loop().time() < self.ended + PAUSE
+        return is_soon and (self.was_in_vain or not self.is_outdated)
 
 
 class ListingCache:
@@ -38,13 +82,7 @@ class ListingCache:
 
     def __init__(self, group: str) -> None:
         self._group = group
-        self._listings: dict[Kind, Listing] = {}
-        #: the last listing of each kind that changed since, while the upstream is connected
-        self._outdated: dict[Kind, Listing] = {}
-        #: the names in the last listing of each kind that is not cached any more
-        self._names: dict[Kind, Collection[str]] = {}
-        self._making: dict[Kind, _Making] = {}
-        self._changes: Counter[Kind] = Counter()
+        self._kept: defaultdict[Kind, _Kept] = defaultdict(_Kept)
         self._renewals: defaultdict[Kind, Renewals] = defaultdict(Renewals)
         #: the kinds whose cut listing was reported, and those of which an outdated listing was
         self._reported: set[Kind] = set()
@@ -54,32 +92,26 @@ class ListingCache:
     def set_tools(self, rules: ToolRules) -> None:
         """Show the tools that these rules allow, from now on."""
         self._tools = self._tools.with_rules(rules)
-        if (listing := self._listings.get(TOOLS)) is not None:
-            self._tools.allowed(listing)
+        self.last(TOOLS)
 
     def switched_off_by(self, tool: str) -> str:
         """The setting that switches a tool off; "" for an allowed tool."""
         return self._tools.switched_off_by(tool)
 
     def get(self, kind: Kind) -> Listing | None:
-        """The cached listing, or None."""
-        listing = self._listings.get(kind)
-        return None if listing is None else self._shown(kind, listing)
+        """The cached listing, or None. There is none after a change or a doubt."""
+        return self.last(kind) if self._kept[kind].is_certain else None
 
     def last(self, kind: Kind) -> Listing | None:
         """The last listing of the connected upstream, also if it has changed since. None if there was none."""
-        listing = self._last(kind)
+        listing = self._kept[kind].listing
         return None if listing is None else self._shown(kind, listing)
-
-    def _last(self, kind: Kind) -> Listing | None:
-        listing = self._listings.get(kind)
-        return self._outdated.get(kind) if listing is None else listing
 
     def names(self, kind: Kind) -> Collection[str] | None:
         """The names in the last listing, also while the upstream is gone. None if there was no listing yet."""
-        if (listing := self.get(kind)) is not None:
+        if (listing := self.last(kind)) is not None:
             return listing
-        names = self._names.get(kind)
+        names = self._kept[kind].names
         return self._tools.allowed_names(names) if kind is TOOLS and names is not None else names
 
     def _shown(self, kind: Kind, listing: Listing) -> Listing:
@@ -87,101 +119,136 @@ class ListingCache:
 
     def inherit(self, other: ListingCache) -> None:
         """Take over the names of a predecessor, for each kind that has no listing yet."""
-        for kind, names in (other._names | other._listings).items():
-            self._names.setdefault(kind, frozenset(names))
+        for kind, kept in other._kept.items():
+            own = self._kept[kind]
+            if own.names_before is None and kept.names is not None:
+                own.names_before = frozenset(kept.names)
 
     async def obtain(
-        self,
-        kind: Kind,
-        make: Callable[[], Awaitable[Listing]],
-        seconds: float,
-        *,
-        anew: bool,
-        last_will_do: bool = False,
+        self, kind: Kind, make: Callable[[], Awaitable[Listing]], seconds: float, doubt: Doubt
     ) -> Listing:
-        """The listing, made within ``seconds`` if it is not cached. Raises UpstreamError.
+        """The listing, made within ``seconds`` if it is not cached. If this fails, the last one is the result. Raises UpstreamError.
 
-        With ``anew`` a cached one is made again, as far as that is allowed. If this fails, the last one is the result. With
-        ``last_will_do`` an outdated one is the result after a shorter time too.
+        With ``Doubt.MISSING`` a cached one is made again, as far as that is allowed. With ``Doubt.NONE`` the last one is the result soon:
+        at once after a doubt, and after a change once the new one takes too long.
         """
-        cached, known = self._listings.get(kind), self._last(kind)
-        renewals = self._renewals[kind]
-        if cached is not None:
+        kept = self._kept[kind]
+        known, after = kept.listing, kept.uncertain
+        is_renewal = known is not None and not kept.is_outdated and doubt is Doubt.MISSING
+        if is_renewal:
             # Another caller's new listing may have begun before the change that this caller looks for.
-            if not anew or not renewals.take():
-                return self._shown(kind, cached)
-            self._changes[kind] += 1
-        if cached is not None or (known is not None and last_will_do):
-            seconds = min(seconds, PATIENCE)
+            after = kept.begun
+            seconds = min(seconds, PATIENCE) if self._renewals[kind].take() else 0.0
+        elif kept.is_certain:
+            seconds = 0.0
+        elif known is not None and doubt is Doubt.NONE:
+            seconds = 0.0 if kept.rests() else self._patience(kind, kept, make, seconds)
+        if known is not None and seconds <= 0.0:
+            return self._shown(kind, known)
         try:
             async with asyncio.timeout(seconds):
-                return await self.fill(kind, make)
+                return await self.fill(kind, make, after)
         except TimeoutError:
-            failure: UpstreamError = incomplete(kind, seconds)
+            failure: UpstreamError = incomplete(kind, round(seconds, 1))
         except UpstreamError as error:
             failure = error
         if known is None:
             raise failure
-        if cached is not None:
-            renewals.pause()
-        is_new = cached is None and kind not in self._reported_outdated
+        if is_renewal:
+            self._renewals[kind].pause()
+        self._report_outdated(kind, kept, failure)
+        return self._shown(kind, known)
+
+    def _patience(
+        self, kind: Kind, kept: _Kept, make: Callable[[], Awaitable[Listing]], seconds: float
+    ) -> float:
+        """The seconds that a call of a known name waits for the new listing, which it begins if necessary.
+
+        All calls together wait once. Half of the time of a call stays for the call itself.
+        """
+        making = self._begin(kind, kept, make)
+        waited = asyncio.get_running_loop().time() - making.began
+        return min(seconds / 2, PATIENCE - waited) if kept.is_outdated else 0.0
+
+    def _report_outdated(self, kind: Kind, kept: _Kept, failure: UpstreamError) -> None:
+        is_new = kept.is_outdated and kind not in self._reported_outdated
         if is_new:
             self._reported_outdated.add(kind)
         text = "group %s: the last %s stays in use: %s"
         log.log(logging.WARNING if is_new else logging.DEBUG, text, self._group, kind.method, failure)
-        return self._shown(kind, known)
 
     def tool_called(self) -> None:
         """Note that a call has its result, and may have changed every list."""
         for renewals in self._renewals.values():
             renewals.earn()
 
-    async def fill(self, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> Listing:
+    async def fill(
+        self, kind: Kind, make: Callable[[], Awaitable[Listing]], after: int | None = None
+    ) -> Listing:
         """Make a listing and cache it, together with all other callers. Raises what ``make`` raises.
 
-        It is made again if the upstream announces a change meanwhile. The cancellation of the last caller cancels it.
+        Its number is above ``after``: by default, it began after the last change and the last doubt.
         """
-        wanted = self._changes[kind]
+        kept = self._kept[kind]
+        after = kept.uncertain if after is None else after
         while True:
-            listing, changes = await self._join(kind, make)
-            if changes >= wanted:
+            listing, number = await self._join(kind, kept, make)
+            if number > after:
                 return self._shown(kind, listing)
 
-    async def _join(self, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> tuple[Listing, int]:
-        making = self._making.get(kind)
-        if making is None or making.task.done():
-            task = asyncio.get_running_loop().create_task(self._make(kind, make))
-            making = self._making[kind] = _Making(task)
+    async def _join(
+        self, kind: Kind, kept: _Kept, make: Callable[[], Awaitable[Listing]]
+    ) -> tuple[Listing, int]:
+        making = self._begin(kind, kept, make)
         making.callers += 1
         try:
             await asyncio.wait([making.task])
         finally:
             making.callers -= 1
-            if not making.callers:
+            if not making.callers and self._kept[kind] is not kept:
                 making.task.cancel()
-                if self._making.get(kind) is making:
-                    del self._making[kind]
         if (error := making.task.exception()) is not None:
             # Each caller raises its own object, because one object would collect the frames of all tracebacks.
             raise copy.copy(error)
         return making.task.result()
 
-    async def _make(self, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> tuple[Listing, int]:
-        for _ in range(_ATTEMPTS):
-            changes = self._changes[kind]
-            listing = await make()
-            if changes == self._changes[kind]:
-                self._listings[kind] = listing
-                self._names.pop(kind, None)
-                self._outdated.pop(kind, None)
-                break
+    def _begin(self, kind: Kind, kept: _Kept, make: Callable[[], Awaitable[Listing]]) -> _Making:
+        """The listing that is being made, or a new one."""
+        if kept.making is None or kept.making.task.done():
+            task = asyncio.get_running_loop().create_task(self._make(kind, kept, make))
+            kept.making = making = _Making(task)
+            task.add_done_callback(lambda _: self._take_error(kind, making))
+        return kept.making
+
+    def _take_error(self, kind: Kind, making: _Making) -> None:
+        """Log the error of a listing whose callers have left."""
+        if making.task.cancelled() or (error := making.task.exception()) is None or making.callers:
+            return
+        if isinstance(error, UpstreamError):
+            log.debug("group %s: no new %s: %s", self._group, kind.method, error)
         else:
-            self._listings.pop(kind, None)
-            self._outdate(kind, listing)
+            report_bug(f"group {self._group}", error)
+
+    async def _make(
+        self, kind: Kind, kept: _Kept, make: Callable[[], Awaitable[Listing]]
+    ) -> tuple[Listing, int]:
+        """A listing and its number. It is made again if the upstream announces a change meanwhile, but not after a doubt."""
+        kept.was_in_vain = True
+        try:
+            for _ in range(_ATTEMPTS):
+                kept.begun += 1
+                number = kept.begun
+                listing = await make()
+                if number > kept.changed:
+                    kept.was_in_vain = False
+                    break
+        finally:
+            kept.ended = asyncio.get_running_loop().time()
+        kept.listing, kept.number = listing, number
         self._report_cut(kind, listing)
         if kind is TOOLS:
             await self._tools.prepare(listing)
-        return listing, changes
+        return listing, number
 
     def _report_cut(self, kind: Kind, listing: Listing) -> None:
         if listing.cut and kind not in self._reported:
@@ -190,19 +257,19 @@ class ListingCache:
             report_cut(self._group, kind, listing)
 
     def invalidate(self, method: str) -> None:
-        """Drop the lists that changed according to this notification."""
+        """Make the lists that changed according to this notification again, before a caller gets one."""
         for kind in CHANGED.get(method, ()):
-            self._changes[kind] += 1
-            if (listing := self._listings.pop(kind, None)) is not None:
-                self._outdate(kind, listing)
+            self._kept[kind].changed = self._kept[kind].begun
 
-    def _outdate(self, kind: Kind, listing: Listing) -> None:
-        self._names[kind] = frozenset(listing)
-        self._outdated[kind] = listing
+    def doubt(self, kinds: Iterable[Kind]) -> None:
+        """Note that these lists may have changed. A call of a known name still uses the last one."""
+        for kind in kinds:
+            self._kept[kind].doubted = self._kept[kind].begun
 
     def clear(self) -> None:
-        """Drop everything but the names, also what is being made, because the connection is gone."""
-        for method in CHANGED:
-            self.invalidate(method)
-        self._outdated.clear()
-        self._making.clear()
+        """Drop everything but the names, because the connection ends. Listings without a caller end too."""
+        for kind, kept in self._kept.items():
+            kept.changed = kept.begun
+            if kept.making is not None and not kept.making.callers:
+                kept.making.task.cancel()
+            self._kept[kind] = _Kept(None if kept.names is None else frozenset(kept.names))

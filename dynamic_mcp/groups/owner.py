@@ -93,6 +93,7 @@ class UpstreamOwner:
             return need
         finally:
             self._state.lost()
+            self._listings.clear()
             self._subscriptions.end()
             connection, self._connection = self._connection, None
             if connection is not None:

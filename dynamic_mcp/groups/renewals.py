@@ -1,12 +1,15 @@
-"""Decides when the proxy asks an upstream for a list again although the upstream announced no change.
+"""Decide when the proxy asks an upstream for a list again although the upstream announced no change.
 
 Many servers change their lists without a word, for example after a sign-in by a tool. So a list that a client asks for, or that lacks a
-name, is made anew. The rate is bounded, because a model may repeat a wrong name.
+name, is made anew. The proxy also looks for changes after an upstream could announce none for a while. The rate is bounded, because a model
+may repeat a wrong name, and a server may end its stream of notifications again and again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 
 from dynamic_mcp.clock import Clock
 
@@ -44,3 +47,32 @@ class Renewals:
     def pause(self) -> None:
         """Allow none for a while, because the last one failed."""
         self._left, self._at = 1.0 - PAUSE / INTERVAL, self._clock()
+
+
+class Paced:
+    """Does something at the rate of an allowance. What it cannot do now, it does once, later."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+        self._allowance = Renewals()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def act(self) -> None:
+        """Act now, or within ``INTERVAL`` seconds."""
+        if self._timer is not None:
+            return
+        if self._allowance.take():
+            self._action()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._act_late)
+
+    def _act_late(self) -> None:
+        self._timer = None
+        self._allowance.take()
+        self._action()
+
+    def stop(self) -> None:
+        """Do not act later."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
+import pytest
+from msgspec import Raw
+
+from dynamic_mcp.frontend.patience import Patience
+from dynamic_mcp.frontend.relay import Relay
+from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.listing import TOOLS, Doubt
+from dynamic_mcp.groups.renewals import BURST, INTERVAL
 from dynamic_mcp.upstream.base import Events, Options, Upstream
+from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.groups.test_subscriptions import Running, running
 
 
@@ -28,6 +38,41 @@ async def test_no_list_of_before_is_used_once_the_server_can_announce_its_change
         before = proxy.server.listings
         assert await proxy.tools() == ["v2"]
         assert proxy.server.listings == before
+
+
+async def test_call_uses_a_doubted_list_at_once() -> None:
+    async with running(modern=False) as proxy:
+        before = proxy.server.listings
+        proxy.group.on_hearing()
+        assert list(await proxy.group.listing(TOOLS)) == ["v1"]
+        assert proxy.server.listings == before
+
+
+@pytest.mark.parametrize("announces", [True, False])
+async def test_client_hears_of_a_change_that_the_server_could_not_announce(announces: bool) -> None:
+    async with running(modern=False) as proxy:
+        if not announces:
+            proxy.server.agreed.capabilities["tools"] = Raw(b"{}")
+        patience = Patience(lambda kind: None)
+        compared = partial(patience.listing, proxy.group, TOOLS, Doubt.COMPARED)
+        proxy.server.version = 2
+        assert list(await compared() or ()) == ["v1"]
+        proxy.group.on_hearing()
+        assert list(await compared() or ()) == (["v2"] if announces else ["v1"])
+
+
+async def test_streams_that_end_again_and_again_cause_few_comparisons(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    suspected: list[Group] = []
+    monkeypatch.setattr(Relay, "suspect_lists", lambda self, group: suspected.append(group))
+    async with running(modern=False) as proxy:
+        suspected.clear()
+        for _ in range(20):
+            proxy.group.on_hearing()
+        assert len(suspected) == BURST
+        await skip(INTERVAL)
+        assert len(suspected) == BURST + 1
 
 
 async def test_list_of_the_start_is_made_anew_if_the_server_could_not_announce_its_changes_yet() -> None:

@@ -251,7 +251,8 @@ async def test_a_cancelled_caller_leaves_the_listing_to_the_others() -> None:
     assert first.cancelled()
 
 
-async def test_the_last_cancelled_caller_cancels_the_listing() -> None:
+@pytest.mark.parametrize("connection_ends", ["before its callers leave", "after its callers left"])
+async def test_a_listing_without_callers_goes_on_until_its_connection_ends(connection_ends: str) -> None:
     cache, ended = ListingCache("a"), asyncio.Event()
 
     async def make() -> Listing:
@@ -263,11 +264,25 @@ async def test_the_last_cancelled_caller_cancels_the_listing() -> None:
 
     callers = [asyncio.create_task(cache.fill(TOOLS, make)) for _ in range(2)]
     await asyncio.sleep(0.01)
+    if connection_ends == "before its callers leave":
+        cache.clear()
     for caller in callers:
         caller.cancel()
+    await asyncio.wait(callers)
+    if connection_ends == "after its callers left":
+        assert not ended.is_set()
+        cache.clear()
     async with asyncio.timeout(5):
         await ended.wait()
     assert list(await cache.fill(TOOLS, maker(["new"]))) == ["new"]
+
+
+async def test_a_listing_that_lost_its_callers_serves_the_next_one() -> None:
+    cache, make = ListingCache("a"), maker(["one"], 0.05)
+    first = asyncio.create_task(cache.fill(TOOLS, make))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    assert list(await cache.fill(TOOLS, make)) == ["one"]
 
 
 async def test_a_caller_after_the_change_gets_a_listing_from_after_it() -> None:

@@ -165,7 +165,7 @@ async def test_stream_that_ended_is_opened_again_and_no_stale_list_is_left(
         _, second = await proxy.streams(2)
         assert second.wanted == first.wanted == {"toolsListChanged": True, "resourcesListChanged": True}
         proxy.server.acknowledge()
-        assert list(await proxy.group.listing(TOOLS)) == ["v2"]
+        assert await proxy.tools() == ["v2"]
 
 
 async def test_change_before_the_first_stream_is_seen() -> None:
@@ -173,7 +173,7 @@ async def test_change_before_the_first_stream_is_seen() -> None:
         await proxy.streams(1)
         proxy.server.version = 2
         proxy.server.acknowledge()
-        assert list(await proxy.group.listing(TOOLS)) == ["v2"]
+        assert await proxy.tools() == ["v2"]
 
 
 async def test_change_without_an_open_stream_is_seen() -> None:
