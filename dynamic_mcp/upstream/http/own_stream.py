@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import anyio
+
 from dynamic_mcp.upstream.http.answer_stream import MAX_RETRY_DELAY, AnswerStream, listen
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.session import HttpSession
@@ -53,6 +55,7 @@ class OwnStream:
         #: in this session, and in any session of the connection
         self._has_opened = False
         self._was_open = False
+        self._replied = asyncio.Event()
         self._lost_at = float("-inf")
         self._listening: asyncio.Task[None] | None = None
 
@@ -61,6 +64,7 @@ class OwnStream:
         if self._listening is not None:
             self._listening.cancel()
         self._has_opened = False
+        self._replied = replied = asyncio.Event()
         id = self._session.id
         self._listening = self._start(
             lambda: listen(
@@ -72,10 +76,17 @@ class OwnStream:
                 was_open=self._was_open,
             )
         )
+        self._listening.add_done_callback(lambda _: replied.set())
+
+    async def replied(self, seconds: float) -> None:
+        """Wait until the stream is open or refused, ``seconds`` at most. A list that began before is in doubt."""
+        with anyio.move_on_after(seconds):
+            await self._replied.wait()
 
     @contextmanager
     def _opened(self, resumed: bool) -> Iterator[None]:
         self.is_open = self._has_opened = self._was_open = True
+        self._replied.set()
         if not resumed:
             self._on_open()
         try:
@@ -88,6 +99,7 @@ class OwnStream:
 
         The bound in time is for a server that opens one stream in each session and answers 404 afterwards.
         """
+        self._replied.set()
         now = asyncio.get_running_loop().time()
         if id is None or not self._has_opened or now < self._lost_at + MAX_RETRY_DELAY:
             return False

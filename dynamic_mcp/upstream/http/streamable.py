@@ -36,6 +36,8 @@ from dynamic_mcp.upstream.http.session import SESSION, HttpSession
 
 #: Seconds in which the server has to answer the DELETE of the session.
 END_SESSION_TIMEOUT = 2.0
+#: Seconds that a start waits for the server's own stream, so that the first list is certain. Some servers open it with their first event.
+OWN_STREAM_WAIT = 0.5
 
 _INITIALIZED = Outgoing(jsonrpc.notification(handshake.INITIALIZED), handshake.INITIALIZED)
 
@@ -89,6 +91,7 @@ class StreamableHttpUpstream(HttpUpstream):
             try:
                 await self._begin_session()
                 self._own_stream.restart()
+                await self._own_stream.replied(OWN_STREAM_WAIT)
             except handshake.SpeaksModern:
                 if not await self._is_modern():
                     raise

@@ -845,10 +845,16 @@ async def test_token_that_cannot_be_renewed_now_does_not_end_the_server_s_own_st
     monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.01)
     server = Server()
     failures = 0
+    has_begun = False
+
+    async def begin(request: Request) -> None:
+        nonlocal has_begun
+        has_begun = True
+        server.by_default(request)
 
     async def bearer(self: Authorization) -> str | None:
         nonlocal failures
-        if failures < 3:
+        if has_begun and failures < 3:
             failures += 1
             raise TransientFailure("its token endpoint cannot be reached")
         return None
@@ -858,10 +864,9 @@ async def test_token_that_cannot_be_renewed_now_does_not_end_the_server_s_own_st
         request.event({"method": "notifications/at-last"})
         await request.gone()
 
-    server.on["GET"] = listen
+    server.on |= {"GET": listen, "notifications/initialized": begin}
+    monkeypatch.setattr(Authorization, "bearer", bearer)
     async with connected(tmp_path, server) as upstream:
-        # The task that listens has not begun yet.
-        monkeypatch.setattr(Authorization, "bearer", bearer)
         await eventually(lambda: upstream.events.methods == ["notifications/at-last"], "the stream")
 
     assert failures == 3
