@@ -9,9 +9,8 @@ import msgspec
 from conformance.mutants import mutant, replace
 from dynamic_mcp.config import oauth as oauth_table
 from dynamic_mcp.config.model import OAuthSettings
-from dynamic_mcp.oauth import assertion, configured, metadata, own_headers, scopes, signin
+from dynamic_mcp.oauth import assertion, configured, metadata, own_headers, renewal, scopes, signin
 from dynamic_mcp.oauth import request as requests
-from dynamic_mcp.oauth.fresh_tokens import FreshTokens
 
 if TYPE_CHECKING:
     import httpx
@@ -88,11 +87,13 @@ def always_names_the_resource() -> None:
 
 @mutant("OAUTH-072")
 def the_refresh_names_the_resource() -> None:
-    right = FreshTokens._refreshed  # Private: only here a refresh differs from an exchange
+    right = renewal.renewed
 
-    async def wrong(self: FreshTokens, old: Tokens) -> Tokens | None:
+    async def wrong(
+        transport: HttpTransport | SseTransport, reach: NetworkReach, old: Tokens
+    ) -> Tokens | None:
         replace(configured.named_resource, lambda settings, resource: {"resource": resource})
-        return await right(self, old)
+        return await right(transport, reach, old)
 
     replace(right, wrong)
 

@@ -117,10 +117,12 @@ class UpstreamOwner:
             backoff.after_failure()
             pause = backoff.pause(error)
             # Callers learn of the failure before the clean-up, which may take seconds.
-            tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
+            tail, remedy = (
+                (error.stderr_tail, error.remedy) if isinstance(error, UpstreamFailed) else ("", "")
+            )
             if not tail and self._connection is not None:
                 tail = self._connection.stderr_tail()
-            self._fail(str(error), tail, pause=pause)
+            self._fail(str(error), tail, remedy, pause=pause)
         except Exception as error:
             # Before the clean-up, so that callers do not wait for it.
             record.failed("internal error")

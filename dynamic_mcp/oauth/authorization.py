@@ -26,7 +26,6 @@ from dynamic_mcp.oauth.fresh_tokens import FreshTokens
 from dynamic_mcp.oauth.reach import AddressLevel, NetworkReach, TooInward
 from dynamic_mcp.oauth.sign_in_limit import SignInLimit
 from dynamic_mcp.oauth.store import FileStore, TokenStore
-from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.oauth.waiting import Declined, SignInWait
 from dynamic_mcp.sign_in_page import SignInPage
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
 #: Seconds before a machine asks again for a token that was refused.
 REFUSED_PAUSE = 10.0
+_NOT_YET = "it refuses the token, which cannot be renewed yet"
 
 
 class Authorization:
@@ -71,6 +71,7 @@ class Authorization:
         self._wait = SignInWait(
             server, store, self._adopt_newer, show_address, config, takes_turns=takes_turns
         )
+        self.tokens.way_out = f"If this does not pass, sign in again. Run: {self._wait.anew}"
         self._signing_in: asyncio.Task[None] | None = None
         #: the token of a renewal after a refusal, until the server takes it; if the server refuses it too, another renewal does not help
         self._replacement: str | None = None
@@ -109,10 +110,9 @@ class Authorization:
         elif self._stepped_up is not None and _scopes(parsed) <= self._stepped_up:
             if await self._adopt_newer():
                 return True
-            logout = self._wait.login.replace("login", "logout", 1)
             raise UpstreamFailed(
                 "it still refuses the call after you have allowed what it asked for"
-            ).to_mend(f"To be asked again, run: {logout}\nand then: {self._wait.login}")
+            ).to_mend(f"To be asked again, run: {self._wait.anew}")
         await self._authorize("it needs you to allow more", parsed)
         return True
 
@@ -199,23 +199,34 @@ class Authorization:
                 raise UpstreamFailed("it refuses the token that its authorization server has just issued")
             self.tokens.forget()
         elif tokens is not None and tokens.refresh_token is not None and used is not None:
-            changed = await self._issuer_changed(tokens, challenge)
+            from dynamic_mcp.oauth.moves import has_other_issuer
+
+            changed = await has_other_issuer(self._transport, self.reach, tokens.issuer, challenge)
             if self._has_other_than(used):
                 # Another call, which was refused at the same time, was faster.
                 return
             if changed:
                 self.tokens.forget()
                 raise SignInNeeded("it has another authorization server now", challenge=challenge)
-            await self.tokens.renew(force=True)
+            await self._renew_refused()
             now = self.tokens.current
             if now is not None and now.access_token != used:
                 self._replacement = now.access_token
                 return
             if now is tokens:
                 # The renewal failed for now; a sign-in would not help.
-                raise UpstreamFailed("it refuses the token, which cannot be renewed yet")
+                raise UpstreamFailed(_NOT_YET)
         if not await self._adopt_newer() and not self._has_other_than(used):
             await self._authorize("it needs you to sign in", challenge)
+
+    async def _renew_refused(self) -> None:
+        """Renew tokens that the server refuses. Raises UpstreamFailed if that fails for now; a sign-in would not help."""
+        from dynamic_mcp.oauth.request import TransientFailure
+
+        try:
+            await self.tokens.renew(force=True)
+        except TransientFailure as failure:
+            raise UpstreamFailed(f"{_NOT_YET}: {failure}").to_mend(failure.remedy) from None
 
     def _has_other_than(self, used: str | None) -> bool:
         """Whether there is a valid token that is not the refused one."""
@@ -245,21 +256,6 @@ class Authorization:
             return False
         self._declined = self._stepped_up = None
         return True
-
-    async def _issuer_changed(self, tokens: Tokens, challenge: Challenge) -> bool:
-        """Whether the server now names another authorization server, which must not see these tokens."""
-        from dynamic_mcp.oauth.issuer import is_same_issuer
-        from dynamic_mcp.oauth.metadata import discover
-        from dynamic_mcp.oauth.own_headers import client_for
-
-        if tokens.issuer is None:
-            return False
-        try:
-            async with client_for(self._transport, self.reach) as http:
-                found = await discover(http, self._url, challenge, self._transport.oauth)
-        except UpstreamFailed:
-            return False
-        return found.published and not is_same_issuer(found.server.issuer, tokens.issuer)
 
     # The user
 

@@ -69,11 +69,14 @@ class FreshTokens:
         #: the task of the last renewal, whose result is why it failed for now, and the time of the loop at which it began
         self._renewing: asyncio.Task[UpstreamFailed | None] | None = None
         self._renewal_began = 0.0
-        #: the number of failed renewals since the last success, and the time of the clock of the last one
+        #: the number of failed renewals since the last success, the time of the clock of the last one, and its reason
         self._failures = 0
         self._failed_at = 0.0
+        self._failure: UpstreamFailed | None = None
         #: access tokens that this process has replaced or dropped, the last seen ones at the end; after a failed save the store has one
         self._former: dict[str, None] = {}
+        #: what the user can do if no token endpoint answers, in lines of their own
+        self.way_out = ""
         #: whether the user knows that the store has tokens of another entry
         self._has_warned = False
 
@@ -255,13 +258,17 @@ class FreshTokens:
         return min(RENEWAL_RETRY_DELAY * growth, MAX_RENEWAL_DELAY)
 
     async def _renew(self, force: bool) -> UpstreamFailed | None:
-        """Renew the tokens. Returns a failure that may pass."""
-        from dynamic_mcp.oauth.token_endpoint import GrantRefused
+        """Renew the tokens. Returns a failure that may pass, also that of the last attempt if the next one has to wait."""
+        from dynamic_mcp.oauth.moves import IssuerReplaced
+        from dynamic_mcp.oauth.renewal import renewed
+        from dynamic_mcp.oauth.token_endpoint import GrantRefused, NoTokenEndpoint
 
         old, began = self._tokens, time.monotonic()
         waits = self._clock() < self._failed_at + self._retry_delay(force)
-        if old is None or (waits and not old.is_expired(time.time())):
+        if old is None:
             return None
+        if waits and not old.is_expired(time.time()):
+            return self._failure
         try:
             async with self._store.lock():
                 found = await self.stored()
@@ -271,7 +278,7 @@ class FreshTokens:
                     old = found
                     if not found.is_due(time.time(), fresh=True):
                         return None
-                new = await self._refreshed(old)
+                new = await renewed(self._transport, self._reach, old)
                 if new is None:
                     if force or old.is_expired(time.time()):
                         self.forget()
@@ -290,44 +297,17 @@ class FreshTokens:
             self._record(
                 "token_renewal", server=self._server, outcome="failed", began=began, reason=str(failure)
             )
-            self._failures, self._failed_at = self._failures + 1, self._clock()
+            no_endpoint = isinstance(failure, NoTokenEndpoint)
+            is_lost = isinstance(failure, IssuerReplaced) or (no_endpoint and old.machine)
+            if is_lost and (force or old.is_expired(time.time())):
+                # The next request without a token leads to the authorization server that the MCP server names now.
+                log.warning("server %s: the tokens cannot be renewed: %s", self._server, failure)
+                self.forget()
+                return None
+            if no_endpoint:
+                failure.to_mend(self.way_out)
+            self._failures, self._failed_at, self._failure = self._failures + 1, self._clock(), failure
             if not force and not old.is_expired(time.time()):
                 log.warning("server %s: the tokens cannot be renewed now: %s", self._server, failure)
             return failure
         return None
-
-    async def _refreshed(self, old: Tokens) -> Tokens | None:
-        """New tokens from where the old ones came; None if the old ones do not name that place, or need the user.
-
-        Without a new refresh token, the old one stays (RFC 6749, section 6).
-        """
-        from dynamic_mcp.oauth.configured import completed, named_resource
-        from dynamic_mcp.oauth.own_headers import client_for
-        from dynamic_mcp.oauth.token_endpoint import request_tokens
-
-        endpoint, resource, client = old.token_endpoint, old.resource, old.client
-        if endpoint is None or resource is None or client is None:
-            return None
-        form = named_resource(self._transport.oauth, resource)
-        if old.refresh_token is not None:
-            form |= {"grant_type": "refresh_token", "refresh_token": old.refresh_token}
-        elif old.machine:
-            # The granted scopes can have names that no request may have, as after ``.default``.
-            form |= {
-                "grant_type": "client_credentials",
-                **({"scope": old.requested} if old.requested else {}),
-            }
-        else:
-            return None
-        client = completed(client, self._transport.oauth)
-        async with client_for(self._transport, self._reach) as http:
-            new = await request_tokens(http, endpoint, client, form)
-        return msgspec.structs.replace(
-            old,
-            access_token=new.access_token,
-            refresh_token=None if old.machine else new.refresh_token or old.refresh_token,
-            expires_at=new.expires_at,
-            lifetime=new.lifetime,
-            scope=new.scope or old.scope,
-            client=new.client or client,
-        )

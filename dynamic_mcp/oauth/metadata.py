@@ -111,7 +111,7 @@ async def discover(
         return Discovered(server, canonical(url), None, published and not search.failures)
     if not resource.authorization_servers:
         raise UpstreamFailed("its protected resource metadata names no authorization server")
-    server = await _first_server(http, resource.authorization_servers[:MAX_SERVERS], settings)
+    server = await usable_server(http, resource.authorization_servers[:MAX_SERVERS], settings)
     return Discovered(server, resource.resource, resource.scopes_supported)
 
 
@@ -122,13 +122,13 @@ async def _at_configured_issuer(
     resource = None
     with contextlib.suppress(UpstreamFailed):
         resource = await resource_metadata(http, url, challenge, Search())
-    server = await _first_server(http, [issuer], settings)
+    server = await usable_server(http, [issuer], settings)
     if resource is None:
         return Discovered(server, canonical(url), None)
     return Discovered(server, resource.resource, resource.scopes_supported)
 
 
-async def _first_server(
+async def usable_server(
     http: httpx.AsyncClient, issuers: list[str], settings: OAuthSettings
 ) -> ServerMetadata:
     """The first metadata of these authorization servers that can be used. Raises UpstreamFailed."""

@@ -45,6 +45,10 @@ class TransientFailure(UpstreamFailed):
     """The authorization server could not answer now. The same request may succeed later."""
 
 
+class NoConnection(TransientFailure):
+    """No connection came about, so the authorization server got nothing."""
+
+
 class Unreadable(Exception):
     """The answer is not the expected JSON object."""
 
@@ -90,7 +94,8 @@ async def _exchange(
         raise UpstreamFailed(f"{what} {refusal}") from None
     # The resolver of the operating system raises ValueError for a name that is invalid in DNS.
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
-        raise TransientFailure(f"{what} gave no answer: {cause_of(error)}") from None
+        kind = NoConnection if isinstance(error, httpx.ConnectError) else TransientFailure
+        raise kind(f"{what} gave no answer: {cause_of(error)}") from None
     if status >= 500 or status in (408, 429):
         raise TransientFailure(f"{what} answered with HTTP {status}")
     return status, body, location

@@ -18,6 +18,8 @@ from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens, expiry
 _WHAT = "its token endpoint"
 #: The statuses that are verdicts whatever the body is: many servers refuse a refresh token with an empty one.
 _VERDICTS = (400, 401)
+#: The statuses that a server without such an endpoint gives.
+_ABSENT = (404, 405, 410)
 #: The error codes of servers that take HTTP Basic and a client id in the form for two authentications.
 _ABOUT_THE_CLIENT = frozenset({"", "invalid_request", "invalid_client"})
 
@@ -30,10 +32,18 @@ class GrantRefused(UpstreamFailed):
         self.code = code
 
 
+class PlaceRefused(GrantRefused):
+    """A refusal without an error code, with a status that says that the endpoint is not there."""
+
+
+class NoTokenEndpoint(TransientFailure):
+    """What answered is no token endpoint: it is something in between, or the endpoint has moved."""
+
+
 async def request_tokens(
     http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: dict[str, str]
 ) -> Tokens:
-    """Send one token request. Raises TransientFailure, GrantRefused.
+    """Send one token request. Raises TransientFailure, also NoTokenEndpoint, and GrantRefused, also PlaceRefused.
 
     The tokens have no members that only the caller knows. Their client is set if the endpoint wants another form of authentication.
     """
@@ -80,24 +90,23 @@ async def _request_once(
     status, body = await send_request(http, _WHAT, "POST", endpoint, form=form, basic=basic)
     what = f"{_WHAT} ({shown(endpoint)})"
     if 300 <= status < 400:
-        raise TransientFailure(f"{what} answered with a redirect (HTTP {status})")
+        raise NoTokenEndpoint(f"{what} answered with a redirect (HTTP {status})")
     is_success = 200 <= status < 300
     try:
         answer = read_answer(body)
     except Unreadable:
         if is_success:
-            raise TransientFailure(f"the answer of {what} cannot be read") from None
+            raise NoTokenEndpoint(f"the answer of {what} cannot be read") from None
         if status not in _VERDICTS and form["grant_type"] != "authorization_code":
             # It may be the page of a firewall or of a proxy. A code is used up either way; tokens would be lost.
-            raise TransientFailure(f"{what} answered with HTTP {status} and no OAuth error") from None
+            raise NoTokenEndpoint(f"{what} answered with HTTP {status} and no OAuth error") from None
         answer = TokenAnswer()
     if answer.may_pass:
         raise TransientFailure(f"{what} cannot answer now ({answer.code})")
     if answer.is_error or not is_success:
         reason = answer.code or f"HTTP {status}"
-        raise GrantRefused(
-            f"{what} refuses the request ({reason}){_advice(client, answer)}", code=answer.code
-        )
+        kind = PlaceRefused if status in _ABSENT and not answer.code else GrantRefused
+        raise kind(f"{what} refuses the request ({reason}){_advice(client, answer)}", code=answer.code)
     if answer.access_token is None:
         raise TransientFailure(f"the answer of {what} cannot be read")
     if not answer.access_token or answer.token_type.lower() not in ("", "bearer"):

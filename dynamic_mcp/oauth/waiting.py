@@ -71,6 +71,11 @@ class SignInWait:
             return f"To sign in, run: {self.login}"
         return f"Sign in with a browser on this machine: {address}\nOr run: {self.login}"
 
+    @property
+    def anew(self) -> str:
+        """The commands for a sign-in that begins without the stored tokens, in two lines."""
+        return f"{self.login.replace('login', 'logout', 1)}\nand then: {self.login}"
+
     async def elsewhere(self) -> None:
         """Return once the user has signed in with another process. Raises StoreFailed."""
         while not await self._has_newer():  # noqa: ASYNC110  # another process gives no event
