@@ -11,8 +11,16 @@ from dynamic_mcp.oauth.request import Unreadable, decode_object
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
+class Incomplete(Unreadable):
+    """It is a document of this kind, but the member ``name`` is missing, or has a wrong type."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
 def decode_known(body: bytes, kind: type[_T]) -> _T:
-    """Decode a JSON object; an optional member of a wrong type counts as missing. Raises Unreadable.
+    """Decode a JSON object; an optional member of a wrong type counts as missing. Raises Unreadable, also Incomplete.
 
     A text in place of a list stands for its words, and the other values of a list of texts are left out.
     """
@@ -27,12 +35,11 @@ def decode_known(body: bytes, kind: type[_T]) -> _T:
         try:
             known[field.name] = msgspec.convert(value, field.type)
         except msgspec.ValidationError:
-            if field.required:
-                raise Unreadable from None
-    try:
-        return msgspec.convert(known, kind)
-    except msgspec.ValidationError:
-        raise Unreadable from None
+            continue
+    missing = [one.name for one in msgspec.structs.fields(kind) if one.required and one.name not in known]
+    if missing:
+        raise Incomplete(missing[0]) if known else Unreadable
+    return kind(**known)
 
 
 def _texts(value: Any) -> Any:

@@ -23,7 +23,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.issuer import is_same_issuer
-from dynamic_mcp.oauth.lenient import decode_known
+from dynamic_mcp.oauth.lenient import Incomplete, decode_known
 from dynamic_mcp.oauth.request import TransientFailure, Unreadable, fetch
 from dynamic_mcp.origin import identifier_of, is_loopback, without_user
 
@@ -70,6 +70,8 @@ class Search(msgspec.Struct):
 
     #: what kept a request from an answer, and why a document cannot be used
     failures: list[UpstreamFailed] = []
+    #: which members documents lack
+    flaws: list[UpstreamFailed] = []
     #: the other answers, for a message
     answers: list[str] = []
 
@@ -80,6 +82,7 @@ class Search(msgspec.Struct):
         return [
             *passing,
             *self.failures,
+            *self.flaws,
             UpstreamFailed(f"its authorization server publishes no metadata: {said}"),
         ][0]
 
@@ -107,6 +110,9 @@ async def discover(
         server, published = await server_of_origin(http, url, settings)
         if search.failures and not published:
             raise search.failure()
+        if search.flaws and not published:
+            # A server with such a document is newer than the default endpoints.
+            raise NoSignIn(str(search.flaws[0]))
         # After a failure it is not certain that the resource has no metadata.
         return Discovered(server, canonical(url), None, published and not search.failures)
     if not resource.authorization_servers:
@@ -188,9 +194,22 @@ async def resource_metadata(
     if found is not None and not is_resource(found.resource, url, address):
         raise UpstreamFailed(
             f"its protected resource metadata is about another resource, {shown(found.resource)}, "
-            f"and not about {shown(canonical(url))} (RFC 9728, section 3.3)"
+            f"and not about {shown(canonical(url))} (RFC 9728, section 3.3){_remedy(found.resource, url)}"
         )
     return found
+
+
+def _remedy(resource: str, url: str) -> str:
+    """What the user can do if the metadata of the MCP server at ``url`` name this resource."""
+    try:
+        secure(resource, "resource")
+        (origin, path, query), (own_origin, own_path, _) = identifier_of(resource), identifier_of(url)
+    except (UpstreamFailed, ValueError):
+        return ""
+    is_parent = origin == own_origin and own_path.rstrip("/").startswith(f"{path.rstrip('/')}/")
+    if is_parent or query or urlsplit(resource).fragment or "@" in urlsplit(resource).netloc:
+        return ""
+    return "; if that is the address of this server, write it as its url in the configuration"
 
 
 def resource_addresses(url: str, challenge: Challenge) -> list[str]:
@@ -298,8 +317,17 @@ async def _first(
             if status == 200:
                 return address, decode_known(body, kind)
             search.answers.append(f"{shown(address)} answered with HTTP {status}")
+        except Incomplete as flaw:
+            search.flaws.append(_incomplete(kind, address, flaw.name))
         except Unreadable:
             search.answers.append(f"{shown(address)} has no such document")
         except UpstreamFailed as failure:
             search.failures.append(failure)
     return "", None
+
+
+def _incomplete(kind: type[msgspec.Struct], address: str, member: str) -> UpstreamFailed:
+    whose, rule = "its authorization server's metadata", "RFC 8414, section 2"
+    if kind is ResourceMetadata:
+        whose, rule = "its protected resource metadata", "RFC 9728, section 3.3"
+    return UpstreamFailed(f"{whose} at {shown(address)} cannot be used without a valid {member!r} ({rule})")

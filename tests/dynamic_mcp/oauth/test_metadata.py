@@ -9,7 +9,7 @@ import respx
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import request
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.metadata import canonical, discover, secure
+from dynamic_mcp.oauth.metadata import NoSignIn, canonical, discover, secure
 from dynamic_mcp.oauth.request import TransientFailure
 from tests.dynamic_mcp.oauth.kit import (
     ISSUER,
@@ -221,6 +221,60 @@ async def test_metadata_of_another_resource_is_refused(
     with pytest.raises(UpstreamFailed, match="about another resource"):
         await discover(http, URL, NO_CHALLENGE)
     assert SERVER_METADATA not in requested
+
+
+@pytest.mark.parametrize(
+    ("resource", "is_remedy"),
+    [
+        (f"{URL}/", True),
+        ("https://public.test/mcp", True),
+        ("https://mcp.test/public", False),
+        ("https://mcp.test", False),
+        ("http://public.test/mcp", False),
+        ("https://mcp.test@evil.test/mcp", False),
+        ("https://public.test/mcp?tenant=2", False),
+        ("", False),
+    ],
+)
+async def test_address_of_another_resource_may_be_the_right_one(
+    http: httpx.AsyncClient, resource: str, is_remedy: bool
+) -> None:
+    publish(resource_metadata(resource=resource))
+
+    with pytest.raises(UpstreamFailed, match="about another resource") as raised:
+        await discover(http, URL, NO_CHALLENGE)
+    assert ("write it as its url in the configuration" in str(raised.value)) is is_remedy
+
+
+@pytest.mark.parametrize("resource", [{}, {"resource": None}, {"resource": 7}])
+async def test_metadata_without_a_resource_are_named(
+    http: httpx.AsyncClient, requested: list[str], resource: dict[str, object]
+) -> None:
+    document = f"{RESOURCE_METADATA}/public/mcp"
+    respx.get(document).respond(json={**resource, "authorization_servers": [ISSUER]})
+    respx.get(SERVER_METADATA).respond(json=server_metadata())
+
+    with pytest.raises(
+        NoSignIn, match=rf"^its protected resource metadata at {document} .*'resource' .RFC 9728"
+    ):
+        await discover(http, URL, NO_CHALLENGE)
+    assert SERVER_METADATA not in requested
+
+    # Another document, and the metadata of the origin, still count.
+    respx.get("https://mcp.test/.well-known/oauth-authorization-server").respond(
+        json=server_metadata(issuer="https://mcp.test")
+    )
+    assert (await discover(http, URL, NO_CHALLENGE)).published
+    respx.get(RESOURCE_METADATA).respond(json=resource_metadata())
+    assert (await discover(http, URL, NO_CHALLENGE)).server.issuer == ISSUER
+
+
+@pytest.mark.parametrize("member", ["issuer", "authorization_endpoint", "token_endpoint"])
+async def test_member_that_server_metadata_lack_is_named(http: httpx.AsyncClient, member: str) -> None:
+    publish(server=server_metadata(**{member: None}))
+
+    with pytest.raises(UpstreamFailed, match=rf"metadata at {SERVER_METADATA} .* valid '{member}' .RFC 8414"):
+        await discover(http, URL, NO_CHALLENGE)
 
 
 async def test_metadata_without_an_authorization_server_is_an_error(http: httpx.AsyncClient) -> None:
