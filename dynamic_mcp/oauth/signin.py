@@ -33,7 +33,11 @@ from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 SIGN_IN_TIMEOUT = 300.0
 #: Entra ID refuses the parameter ``resource``.
 _RESOURCE_REFUSED = ("AADSTS901002", "AADSTS9010010")
-
+#: what the user can do if the server has forgotten a registration
+_OLD_CLIENT = (
+    "; if its page refused the client, which an earlier sign-in registered, "
+    "dynamic-mcp logout makes the next sign-in register another one"
+)
 
 #: Shows the address to the user. The callback is for an answer that comes without the browser.
 ShowAddress = Callable[[str, str, Callback], Awaitable[None]]
@@ -110,7 +114,10 @@ async def _finish(
         with anyio.fail_after(SIGN_IN_TIMEOUT):
             answer = await callback.wait()
     except TimeoutError:
-        raise UpstreamFailed(f"the user did not sign in within {SIGN_IN_TIMEOUT / 60:g} minutes") from None
+        hint = _OLD_CLIENT if client is request.client else ""
+        raise UpstreamFailed(
+            f"the user did not sign in within {SIGN_IN_TIMEOUT / 60:g} minutes{hint}"
+        ) from None
     return await _exchange(http, request, found, client, callback.redirect_uri, answer, pkce)
 
 
@@ -138,7 +145,8 @@ async def _exchange(
         if any(code in said for code in _RESOURCE_REFUSED):
             said += '; write "resource": false in its oauth table'
         endpoint = address.shown(found.server.authorization_endpoint)
-        raise UpstreamFailed(f"the sign-in was refused by its authorization endpoint {endpoint} ({said})")
+        text = f"the sign-in was refused by its authorization endpoint {endpoint} ({said})"
+        raise GrantRefused(text, code=answer.error or "")
     form = {
         "grant_type": "authorization_code",
         "code": answer.code,

@@ -112,7 +112,9 @@ async def test_failed_renewal_of_a_refused_token_does_not_need_the_user(make: Ma
 
     # The second time sends no request, because the renewal failed a moment ago.
     for _ in range(2):
-        with pytest.raises(UpstreamFailed, match=r"cannot be renewed yet: its token endpoint .* HTTP 503$") as raised:
+        with pytest.raises(
+            UpstreamFailed, match=r"cannot be renewed yet: its token endpoint .* HTTP 503$"
+        ) as raised:
             await refuse(authorization, used, Challenge())
         assert not isinstance(raised.value, SignInNeeded)
 
@@ -419,7 +421,7 @@ async def test_failure_before_the_browser_is_not_a_decline(make: Make) -> None:
     assert await authorization.bearer() == f"{ACCESS}-1"
 
 
-@pytest.mark.parametrize("met_by", ["the renewal", "the sign-in"])
+@pytest.mark.parametrize("met_by", ["the renewal", "the page", "the sign-in"])
 async def test_forgotten_registration_is_replaced(make: Make, store: FileStore, met_by: str) -> None:
     """The next sign-in registers, in this process or with ``dynamic-mcp login``."""
     client = ClientRegistration("old", None, "none", "http://127.0.0.1:1/oauth/callback", registered=True)
@@ -428,15 +430,15 @@ async def test_forgotten_registration_is_replaced(make: Make, store: FileStore, 
     store.save(stored(-1.0 if met_by == "the renewal" else None, client=client))
     publish()
     register = respx.post(REGISTER).respond(201, json={"client_id": "new"})
-    renewals(httpx.Response(401, json={"error": "invalid_client"}), grant(1))
+    refusal = httpx.Response(401, json={"error": "invalid_client"})
+    renewals(*([refusal] if met_by != "the page" else []), grant(1))
     settings = transport(client_id=None)
     user = User()
     if met_by == "the renewal":
         assert await make(None, settings).bearer() is None
     else:
         with pytest.raises(UpstreamFailed, match="invalid_client"):
-            await make(user, settings).sign_in(NEED)
-        assert query_of(user.addresses[0])["client_id"] == "old"
+            await make(User("error=invalid_client") if met_by == "the page" else user, settings).sign_in(NEED)
     assert not register.called
 
     authorization = make(user, settings)

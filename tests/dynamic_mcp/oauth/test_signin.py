@@ -474,6 +474,23 @@ async def test_registration_is_stored_and_used_again(http: httpx.AsyncClient) ->
     assert len(register.calls) == 1
 
 
+async def test_page_that_may_refuse_an_old_registration_is_named(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish()
+    respx.post(REGISTER).respond(201, json={"client_id": "made"})
+    respx.post(TOKEN).respond(json=granted())
+    tokens = await attempt(http, User(), UNREGISTERED)
+    monkeypatch.setattr(signin, "SIGN_IN_TIMEOUT", 0.1)
+
+    with pytest.raises(UpstreamFailed, match=r"minutes; if its page refused the client.* dynamic-mcp logout"):
+        await attempt(
+            http,
+            User(None),
+            msgspec.structs.replace(UNREGISTERED, client=tokens.client, issuer=tokens.issuer),
+        )
+
+
 @pytest.mark.parametrize("reason", ["another issuer", "the port is taken"])
 async def test_registration_that_does_not_fit_is_replaced(http: httpx.AsyncClient, reason: str) -> None:
     publish()
