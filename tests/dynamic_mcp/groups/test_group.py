@@ -1,12 +1,14 @@
-"""A group: a list that changes during the start of its upstream is listed again."""
+"""A group: a list that changes during the start of its upstream is listed again, and a failed start keeps its remedy."""
 
 from __future__ import annotations
 
 import asyncio
 
 import anyio
+import pytest
 from msgspec import Raw
 
+from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
@@ -44,4 +46,19 @@ async def test_change_during_the_first_listing_is_seen() -> None:
     async with asyncio.timeout(5), anyio.create_task_group() as tasks:
         tasks.start_soon(group.run)
         assert list(await group.listing(TOOLS)) == ["one", "two"]
+        tasks.cancel_scope.cancel()
+
+
+class Locked(NoConnector):
+    def connect(self, events: Events) -> Upstream:
+        raise UpstreamFailed("its tokens have ended").to_mend("Run: x")
+
+
+async def test_failed_start_keeps_what_the_user_can_do() -> None:
+    group = Group(server("a"), Locked(), Relay(ClientSession(lambda line: None), {}), Hooks())
+    async with asyncio.timeout(5), anyio.create_task_group() as tasks:
+        tasks.start_soon(group.run)
+        with pytest.raises(UpstreamFailed, match="its tokens have ended") as raised:
+            await group.listing(TOOLS)
+        assert raised.value.remedy == "Run: x"
         tasks.cancel_scope.cancel()
