@@ -74,9 +74,11 @@ def reply_in_chunks(sizes: list[int], pause: float = 0.0, result: dict[str, Any]
     return {"do": "reply_in_chunks", "sizes": sizes, "pause": pause, "result": result}
 
 
-def hold(name: str) -> Action:
-    """Wait until another request plays `release(name)`; an earlier release counts too."""
-    return {"do": "hold", "name": name}
+def hold(name: str, most: float | None = None) -> Action:
+    """Wait until another request to the same process plays `release(name)`, or for `most` seconds; an earlier release counts
+    too.
+    """
+    return {"do": "hold", "name": name, "most": most}
 
 
 def release(name: str) -> Action:

@@ -256,8 +256,8 @@ class Player:
     def sleep(self, seconds: float) -> None:
         self._wait(threading.Event(), seconds)
 
-    def hold(self, name: str) -> None:
-        self._wait(self._state.released[name], None)
+    def hold(self, name: str, most: float | None) -> None:
+        self._wait(self._state.released[name], most)
 
     def release(self, name: str) -> None:
         self._state.released[name].set()

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from conformance.checks import check
 from conformance.checks.front_modern import modern
-from conformance.errors import NotApplicable
-from conformance.workbench.client import MODERN
+from conformance.errors import NotApplicable, Violation
+from conformance.workbench import polling
+from conformance.workbench.client import MODERN, NEWEST_LEGACY
 from conformance.workbench.exposed import declares, exposed_uri
 from conformance.workbench.transcript import part
 from mock_servers.hostile.owners import (
@@ -131,29 +134,34 @@ def _names(prompts: list[Any], description: str) -> list[str]:
     return [str(part(prompt, "name")) for prompt in prompts if part(prompt, "description") == description]
 
 
-@check("FRONT-037", timeout=40)
+@check("FRONT-037", timeout=60)
 async def a_notification_counts_only_for_what_its_sender_has(workbench: Workbench) -> None:
+    """A server whose revision has no elicitation in URL mode neither begins nor ends one."""
     url = {"mode": "url", "message": "Sign in", "url": "https://bank.invalid/", "elicitationId": ELICITATION}
-    own = [
-        notify("notifications/resources/updated", {"uri": URI}),
-        notify("notifications/elicitation/complete", {"elicitationId": ELICITATION}),
-    ]
+    works = [hold("end", most=_MOST_HELD), progress(7)]
+    updates = notify("notifications/resources/updated", {"uri": URI})
+    ends = notify("notifications/elicitation/complete", {"elicitationId": ELICITATION})
+    tools = ("slow", "finish", "slow-with-url", "finish-with-url")
     bank = workbench.stdio(
         "bank",
         claims(
             "the bank",
-            tools=[*TOOLS, tool("slow"), tool("finish")],
+            tools=[*TOOLS, *map(tool, tools)],
             on=[
-                on_call("slow", request("elicitation/create", url, id=1), hold("end"), progress(7)),
-                on_call("finish", *own, release("end")),
+                on_call("slow", *works),
+                on_call("finish", updates, release("end")),
+                on_call("slow-with-url", request("elicitation/create", url, id=1), *works),
+                on_call("finish-with-url", updates, ends, release("end")),
             ],
         ),
     )
     wrong = workbench.stdio("wrong", announces_for_others())
     async with workbench.proxy(bank, wrong) as proxy, proxy.answering(_ANSWERS):
         proxy.capabilities = {"elicitation": {"form": {}, "url": {}}}
-        await proxy.handshake()
+        greeting = await proxy.handshake()
         await proxy.ready(bank, wrong)
+        has_url = greeting.member("protocolVersion") == NEWEST_LEGACY and _was_asked(bank, NEWEST_LEGACY)
+        slow, finish = ("slow-with-url", "finish-with-url") if has_url else ("slow", "finish")
         subscribes = declares(proxy, "resources", "subscribe")
         if subscribes:
             with workbench.precondition("the bank accepts a subscription"):
@@ -161,35 +169,55 @@ async def a_notification_counts_only_for_what_its_sender_has(workbench: Workbenc
                 answer = await proxy.request("resources/subscribe", {"uri": shown})
                 workbench.expect("result" in answer.message, "a result", answer.raw)
         with workbench.precondition("the bank works on a call"):
-            params = {**proxy.call_params("bank", "slow"), "_meta": {"progressToken": "token-of-the-client"}}
+            params = {**proxy.call_params("bank", slow), "_meta": {"progressToken": "token-of-the-client"}}
             await proxy.begin("tools/call", params, id="slow")
             await workbench.eventually(
                 lambda: bank.requests("tools/call"), within=5.0, what="the bank has the call"
             )
         # Each connection keeps its order, so an answer comes after everything that was relayed before.
-        await proxy.call("bank", "echo")
+        if not await _answers_meanwhile(proxy, "before"):
+            workbench.note("bank: one call after the other (HTTP-018), so no other call shows the order")
         await proxy.call("wrong", "attack")
-        await proxy.call("bank", "echo")
+        await _answers_meanwhile(proxy, "after")
         for method in _COUNTED:
             heard = [one.params for one in proxy.transcript.heard(method)]
             workbench.expect(not heard, f"no {method} before its owner sends it", heard)
-        await proxy.call("bank", "finish")
-
-        def is_answered() -> bool:
-            return any(message.get("id") == "slow" for message in proxy.received if "method" not in message)
-
-        calls = [one for one in bank.requests("tools/call") if one.param("name") in ("slow", "finish")]
-        # With a process for each call, the second one cannot end the first.
-        if len({one.pid for one in calls}) == 1:
-            await workbench.eventually(is_answered, within=5.0, what="the call of the bank has its answer")
-        updates = [one.params for one in proxy.transcript.heard(_COUNTED[0])]
-        workbench.expect(len(updates) <= int(subscribes), "one update at most, that of its owner", updates)
-        ends = [one.params for one in proxy.transcript.heard(_COUNTED[1])]
-        workbench.expect(len(ends) <= 1, "the end of the elicitation at most once", ends)
+        await proxy.call("bank", finish, within=10.0 + _MOST_HELD)
+        await workbench.eventually(
+            partial(_is_answered, proxy, "slow"),
+            within=5.0 + _MOST_HELD,
+            what="the call of the bank has its answer",
+        )
+        updates_heard = [one.params for one in proxy.transcript.heard(_COUNTED[0])]
+        what = "one update at most, that of its owner"
+        workbench.expect(len(updates_heard) <= int(subscribes), what, updates_heard)
+        ends_heard = [one.params for one in proxy.transcript.heard(_COUNTED[1])]
+        workbench.expect(len(ends_heard) <= 1, "the end of the elicitation at most once", ends_heard)
         values = [one.param("progress") for one in proxy.transcript.heard("notifications/progress")]
         workbench.expect(99 not in values, "no progress of a request of another server", values)
-        if not (subscribes or ends or values):
+        if not (subscribes or ends_heard or values):
             raise NotApplicable("it relays none of these notifications")
+
+
+#: seconds that the call of the bank takes at most, if no other call can reach its process
+_MOST_HELD = 6.0
+
+
+def _was_asked(upstream: StdioMockUpstream, version: str) -> bool:
+    """Whether the proxy asked for this revision; the mock agrees to each."""
+    return any(one.param("protocolVersion") == version for one in upstream.requests("initialize"))
+
+
+async def _answers_meanwhile(proxy: Proxy, id: str) -> bool:
+    """Whether the bank answers a call during the slow one. No source demands it: HTTP-018 is a SHOULD."""
+    await proxy.begin("tools/call", proxy.call_params("bank", "echo"), id=id)
+    with suppress(Violation):
+        await polling.eventually(partial(_is_answered, proxy, id), within=1.5, what="an answer")
+    return _is_answered(proxy, id)
+
+
+def _is_answered(proxy: Proxy, id: str) -> bool:
+    return any(message.get("id") == id for message in proxy.received if "method" not in message)
 
 
 _COUNTED = (

@@ -47,8 +47,11 @@ async def a_sign_in_uses_the_configured_client_id(workbench: Workbench) -> None:
     upstream = await workbench.oauth("a")
     browser = workbench.browser()
     await sign_in(workbench, upstream)
+    registered = [one.issued.get("client_id") for one in upstream.registrations]
+    clients = registered if workbench.sut.profile.registers else [CLIENT]
+    which = " or ".join(f"client_id={client}" for client in clients)
     for page in workbench.some(browser.openings, "the proxy opens a page"):
-        workbench.expect(page.params.get("client_id") == CLIENT, f"client_id={CLIENT}", page)
+        workbench.expect(page.params.get("client_id") in clients, which or "a registered client_id", page)
         workbench.expect(page.params.get("response_type") == "code", "response_type=code", page)
     first, authorized = upstream.token_requests[0], upstream.authorizations[0]
     workbench.expect(first.t > authorized.t, "no token request before the authorization", first)

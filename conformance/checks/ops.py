@@ -106,13 +106,19 @@ async def a_second_signal_ends_the_proxy_at_once(workbench: Workbench) -> None:
 
 async def _in_use(workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream) -> None:
     """The upstreams run, even where the proxy delays something until the first call."""
+    await _work(workbench, proxy, *upstreams)
+    with workbench.precondition("a child outlives its call"):
+        for upstream in upstreams:
+            workbench.expect(upstream.alive, f"{upstream.name} lives after the call", "it has ended")
+
+
+async def _work(workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream) -> None:
     await proxy.handshake()
     await proxy.ready(*upstreams)
     for upstream in upstreams:
         with workbench.precondition("a call works"):
             answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
             workbench.expect(not answer.is_error, f"{upstream.name} adds two numbers", answer.raw)
-            workbench.expect(upstream.alive, f"{upstream.name} lives after the call", "it has ended")
 
 
 @check("OPS-003", timeout=50, slow=True)
@@ -225,7 +231,7 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workben
     async def run(env: dict[str, str]) -> str:
         config = workbench.config(good, broken, name="watched.json")
         async with workbench.proxy(config=config, env=env) as proxy:
-            await _in_use(workbench, proxy, good)
+            await _work(workbench, proxy, good)
             await proxy.tools_of("unreachable")
             for name in ("NOPE_X", "unreachable"):
                 what = f"stderr names {name} (environment {env})"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.checks.rld import POLL, is_usable, works
+from conformance.checks.rld import POLL, is_usable, keeps_its_processes, works
 from conformance.workbench import save_styles
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ async def _slow_writer(workbench: Workbench) -> None:
     old, new = workbench.stdio("a"), workbench.stdio("b")
     config, complete = workbench.config(old), workbench.config(old, new).read_bytes()
     async with workbench.serving(old, config=config) as proxy:
+        numbers = await _processes_of_each(workbench, proxy, old)
         async with anyio.create_task_group() as writing:
 
             async def write() -> None:
@@ -42,13 +43,14 @@ async def _slow_writer(workbench: Workbench) -> None:
         save_styles.in_place(config, complete)
         with workbench.case("a slow writer"):
             await is_usable(workbench, proxy, new)
-            await _holds_exactly(workbench, proxy, old, new)
+            await _holds_exactly(workbench, proxy, numbers, old, new)
 
 
 async def _bursty_writer(workbench: Workbench) -> None:
     old, between, last = workbench.stdio("c"), workbench.stdio("d"), workbench.stdio("e")
     config = workbench.config(old)
     async with workbench.serving(old, config=config) as proxy:
+        numbers = await _processes_of_each(workbench, proxy, old)
         contents = [workbench.config(old).read_bytes(), workbench.config(old, between).read_bytes()]
         for number in range(20):
             data = contents[number % 2] if number < 19 else workbench.config(old, last).read_bytes()
@@ -56,21 +58,32 @@ async def _bursty_writer(workbench: Workbench) -> None:
             await save_styles.in_pieces(config, data, 2, pause=0.05)
         with workbench.case("twenty saves"):
             await is_usable(workbench, proxy, last)
-            await _holds_exactly(workbench, proxy, old, last, gone=between)
+            await _holds_exactly(workbench, proxy, numbers, old, last, gone=between)
+
+
+async def _processes_of_each(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> range:
+    """The possible numbers of processes of an upstream between two calls: one, those of a pool, or none."""
+    least = int(await keeps_its_processes(workbench, proxy, upstream))
+    return range(least, max(1, len(upstream.alive)) + 1)
 
 
 async def _holds_exactly(
-    workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream, gone: StdioMockUpstream | None = None
+    workbench: Workbench,
+    proxy: Proxy,
+    numbers: range,
+    *upstreams: StdioMockUpstream,
+    gone: StdioMockUpstream | None = None,
 ) -> None:
-    """Each of these upstreams has exactly one process, and the one that is gone has none, also for a second afterwards."""
+    """Each of these upstreams has one of these numbers of processes, and the one that is gone none, also for a second afterwards."""
 
     def is_so() -> bool:
-        return all(len(one.alive) == 1 for one in upstreams) and not (gone and gone.alive)
+        return all(len(one.alive) in numbers for one in upstreams) and not (gone and gone.alive)
 
     def seen() -> dict[str, list[int]]:
         return {one.name: one.alive for one in (*upstreams, *([gone] if gone else []))}
 
-    expected = f"one process for each of {', '.join(one.name for one in upstreams)}, and no other"
+    number = "one process" if [*numbers] == [1] else f"{numbers[0]} to {numbers[-1]} processes"
+    expected = f"{number} for each of {', '.join(one.name for one in upstreams)}, and no other"
     with anyio.move_on_after(10.0):
         while not is_so():  # noqa: ASYNC110 - no event announces another process's children
             await anyio.sleep(POLL)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 #: the name of the listener in other spellings; none of them is loopback for a proxy that compares texts
 SPELLINGS = ("2130706433", "0x7f.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "localhost.")
-#: what is no character of a URL (RFC 3986, section 2), and the characters that a shell expands between double quotes
-_FOREIGN = re.compile(r"[^!-~]|[\"<>\\^`{|}]|\$\(")
+#: what is no character of a URL (RFC 3986, section 2)
+_FOREIGN = re.compile(r"[^!-~]|[\"<>\\^`{|}]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -113,8 +113,13 @@ def _is_read(upstream: ProtectedMockUpstream, before: int) -> bool:
 def _is_plain(workbench: Workbench, browser: Browser, proxy: Proxy, marker: Path) -> None:
     workbench.expect(not marker.exists(), "no part of the address runs as a command", marker)
     for page in browser.openings:
-        workbench.expect(not _FOREIGN.search(page.url), "an address in plain ASCII", page.argv)
+        _has_only_url_characters(workbench, page.url, f"the opened address, in {page.argv}")
     found = _CONTROLS.search(proxy.stderr)
     workbench.expect(not found, "no control or bidirectional characters on stderr", repr(proxy.stderr))
     for address in re.findall(r"https?://\S+/authorize\S*", proxy.stderr):
-        workbench.expect(not _FOREIGN.search(address), "an address in plain ASCII on stderr", address)
+        _has_only_url_characters(workbench, address, f"the address {address} on stderr")
+
+
+def _has_only_url_characters(workbench: Workbench, address: str, where: str) -> None:
+    others = sorted(set(_FOREIGN.findall(address)))
+    workbench.expect(not others, "only characters of a URL (RFC 3986, section 2)", f"{others} in {where}")

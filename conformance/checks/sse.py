@@ -211,19 +211,27 @@ async def a_lost_stream_fails_calls_and_is_opened_anew(workbench: Workbench) -> 
             await proxy.ready(upstream)
         answer = await proxy.call("a", "add", {"a": 1, "b": 2}, within=20.0)
         workbench.expect(answer.is_error, "the pending call is an error", answer.raw)
-        lost = upstream.streams[0].ended
+        with workbench.precondition("the call has ended its stream"):
+            call = workbench.at(upstream.posts("tools/call"), 0, "the call at the upstream")
+            cut = [one for one in upstream.streams if one.ended_by == "cut"]
+            lost = workbench.at([one.ended for one in cut], 0, "a stream that the server ended")
         assert lost is not None
         workbench.expect(answer.t - lost <= 5.0, "within 5 s of the loss", f"{answer.t - lost:.2f} s")
+        others = [one for one in upstream.streams if one.t < lost and one not in cut and one.ended is None]
+        if others:
+            workbench.note("another stream stayed open, so the proxy need not reconnect at once")
 
         await is_usable(workbench, proxy, upstream, what="the group works again within 60 s", within=60.0)
         begun = upstream.posts("initialize")
-        workbench.expect(len(begun) >= 2, "a fresh handshake", begun)
+        fresh = [request for request in begun if request.t > lost]
+        workbench.expect(fresh or others, "a fresh handshake", begun)
         targets = {request.target for request in begun}
         workbench.expect(
             len(targets) == len(begun), "each handshake at the endpoint of its own stream", begun
         )
         last = upstream.posts("tools/call")[-1]
-        workbench.expect(last.target == begun[-1].target, "the call at the newest endpoint", last)
+        living = (targets if others else {begun[-1].target}) - {call.target}
+        workbench.expect(last.target in living, "the call at the newest endpoint", last)
 
         proxy.signal(signal.SIGTERM)
         what = "the proxy closes its GET within 5 s of SIGTERM"

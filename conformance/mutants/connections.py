@@ -36,20 +36,19 @@ _ANEW_OVER_HTTP = {
     "STD-060",
     also={
         "STD-008": "the child of each call ends too",
-        "STD-009": "each child gets one of the two calls that write to stderr",
         "OPS-050": "each of the children gets one call",
     },
 )
 def starts_a_child_for_each_call() -> None:
     """FastMCP 2 does so for a proxy with a client that is not connected."""
-    _connect_anew(StdioConnector, lambda group: True)
+    connect_anew(StdioConnector, lambda group: True)
 
 
 @mutant("STD-060")
 def starts_a_child_for_each_further_call_at_a_time() -> None:
     """Calls one after the other share a child."""
     running: dict[str, int] = {}
-    _connect_anew(StdioConnector, lambda group: running.get(group.name, 0) > 1)
+    connect_anew(StdioConnector, lambda group: running.get(group.name, 0) > 1)
     right = Group.request
 
     async def counted(self: Group, method: str, params: bytes, options: Options, kind: Kind = TOOLS) -> bytes:
@@ -68,12 +67,12 @@ def starts_a_child_for_each_further_call_at_a_time() -> None:
 )
 def begins_a_session_for_each_call() -> None:
     """ContextForge did so before it kept a pool of sessions."""
-    _connect_anew(HttpConnector, lambda group: True)
+    connect_anew(HttpConnector, lambda group: True)
 
 
 @mutant("SSE-014", also={**_ANEW_OVER_HTTP, "HTTP-070": "a server with sessions gets one for each call too"})
 def opens_a_stream_for_each_call() -> None:
-    _connect_anew(HttpConnector, lambda group: True)
+    connect_anew(HttpConnector, lambda group: True)
 
 
 @mutant("OPS-050")
@@ -85,10 +84,10 @@ def calls_another_server_over_a_new_connection() -> None:
         before, last[:] = list(last), [group.name]
         return before not in ([], last)
 
-    _connect_anew(StdioConnector, is_another)
+    connect_anew(StdioConnector, is_another)
 
 
-def _connect_anew(kind: type[StdioConnector | HttpConnector], when: Callable[[Group], bool]) -> None:
+def connect_anew(kind: type[StdioConnector | HttpConnector], when: Callable[[Group], bool]) -> None:
     """Make a tool call over a connection of its own, which ends with the call, when `when` says so."""
     connections: dict[Events, Callable[[], Upstream]] = {}
     connect: Callable[[Connector, Events], Upstream] = getattr(kind, "connect")  # noqa: B009 - of either class

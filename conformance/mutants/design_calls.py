@@ -1,16 +1,23 @@
-"""Legitimate designs: calls one after the other, and questions to a modern client without a state."""
+"""Legitimate designs: the order and the connections of calls, and questions to a modern client without a state."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from conformance.mutants import legitimate, replace, wire
+from conformance.mutants.connections import connect_anew
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.upstream.http.connector import HttpConnector
+from dynamic_mcp.upstream.stdio_connector import StdioConnector
+
+if TYPE_CHECKING:
+    from dynamic_mcp.groups.group import Group
 
 
-@legitimate("FRONT-013", "FRONT-020", "FRONT-125", "FRONT-168", "OPS-002")
+@legitimate("FRONT-013", "FRONT-020", "FRONT-037", "FRONT-125", "FRONT-168", "OPS-002", "OPS-016", "STD-015")
 def makes_one_call_of_a_server_at_a_time() -> None:
     """A call waits for the answer to the call before."""
     right = Peer.request
@@ -23,6 +30,31 @@ def makes_one_call_of_a_server_at_a_time() -> None:
             return await right(self, method, *arguments, **options)
 
     replace(right, one_by_one)
+
+
+#: the checks in which several calls meet at one upstream, or that look at its processes and sessions
+_CONNECTIONS = ("FRONT-037", "HTTP-006", "OPS-009", "OPS-016", "RLD-005", "RLD-008", "SEC-011")
+_PROCESSES = ("STD-004", "STD-009", "STD-015")
+
+
+@legitimate(*_CONNECTIONS, *_PROCESSES, "SSE-007")
+def connects_anew_for_each_call() -> None:
+    """One child, session or stream for each call, and one for the lists. STD-060, HTTP-070 and SSE-014 are no MUST."""
+    connect_anew(StdioConnector, lambda group: True)
+    connect_anew(HttpConnector, lambda group: True)
+
+
+@legitimate(*_CONNECTIONS, *_PROCESSES)
+def calls_over_two_connections_in_turn() -> None:
+    """Every second call has a child, session or stream of its own."""
+    calls: Counter[str] = Counter()
+
+    def is_second(group: Group) -> bool:
+        calls[group.name] += 1
+        return calls[group.name] % 2 == 0
+
+    connect_anew(StdioConnector, is_second)
+    connect_anew(HttpConnector, is_second)
 
 
 @legitimate("FRONT-031", "FRONT-125", "FRONT-152", "FRONT-168")

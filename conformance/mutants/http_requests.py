@@ -109,6 +109,7 @@ def says_initialized_twice() -> None:
 
 #: the other requirements whose checks have a server with sessions
 _WANT_A_SESSION = (
+    "HTTP-006",
     "HTTP-009",
     "HTTP-010",
     "HTTP-020",

@@ -58,7 +58,7 @@ def falls_back_only_when_the_method_is_unknown() -> None:
     wire.from_stdio_upstreams(wire.errors(wrong, PROBE))
 
 
-@mutant("STD-022", also=dict.fromkeys(("STD-008", "STD-009"), "its journal has two lives"))
+@mutant("STD-022", also={"STD-008": "its journal has two lives"})
 def restarts_an_upstream_that_refuses_the_probe() -> None:
     def wrong(error: Message) -> Message:
         raise wire.HangUp
