@@ -18,6 +18,7 @@ from conformance.checks.rld import is_usable
 from conformance.checks.sec_secrets import CONFIGURED, issued_by
 from conformance.errors import Violation
 from conformance.workbench.leak_scan import leaked
+from conformance.workbench.regular_files import content_of, text_of
 from mock_servers.hostile.texts import EVIL_TEXT
 from mock_servers.oauth_script import OAuth
 from mock_servers.remote_actions import revoke_tokens
@@ -83,7 +84,7 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
             what="the end of a removed upstream is in the file",
         )
     workbench.expect(
-        rotated.read_text().startswith(BEFORE), "the file is only appended to", rotated.read_text()[:200]
+        text_of(rotated).startswith(BEFORE), "the file is only appended to", text_of(rotated)[:200]
     )
     lines = _lines(workbench, rotated, skip=1) + _lines(workbench, file)
     for path in (rotated, file):
@@ -98,7 +99,7 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
         ("a refused request", "stdio"),
     ):
         workbench.expect(_happened(lines, what, server), f"{what} in the file", lines)
-    text = rotated.read_text() + file.read_text()
+    text = text_of(rotated) + text_of(file)
     found = leaked(
         text, {**issued_by(signed), "a header": header, "an environment": child, "an argument": MARKER}
     )
@@ -116,19 +117,19 @@ async def a_line_of_the_audit_log_is_bounded_and_printable(workbench: Workbench)
         with workbench.precondition("the file has a line for a call"):
             what = "a line with the name of the tool"
             await workbench.eventually(
-                lambda: file.exists() and "echo" in file.read_text(), within=_PROMPT, what=what
+                lambda: file.exists() and "echo" in text_of(file), within=_PROMPT, what=what
             )
-        before = file.read_bytes()
+        before = content_of(file)
         for group, tool in (("g" * LONG, "echo"), ("a", "t" * LONG), (EVIL_TEXT, EVIL_TEXT)):
             await proxy.call(group, tool)
         with workbench.precondition("the file has a line for each of three refused calls"):
             what = "three more lines"
             await workbench.eventually(
-                lambda: file.read_bytes().count(b"\n") >= before.count(b"\n") + 3, within=_PROMPT, what=what
+                lambda: content_of(file).count(b"\n") >= before.count(b"\n") + 3, within=_PROMPT, what=what
             )
     grown = file.stat().st_size - len(before)
     workbench.expect(grown < MAX_GROWTH, f"less than {MAX_GROWTH} bytes for three calls", grown)
-    text = file.read_text()
+    text = text_of(file)
     raw = sorted({letter for letter in text if not letter.isprintable() and letter not in "\n"})
     workbench.expect(not raw, "no raw control or bidirectional character", [ascii(letter) for letter in raw])
     _lines(workbench, file)
@@ -154,7 +155,7 @@ def _lines(workbench: Workbench, file: Path, skip: int = 0) -> list[dict[str, An
     if not file.exists():
         return []
     found = []
-    for text in file.read_text().splitlines()[skip:]:
+    for text in text_of(file).splitlines()[skip:]:
         try:
             line = json.loads(text)
         except ValueError:
@@ -193,7 +194,7 @@ async def _has_arguments_when_that_is_asked_for(workbench: Workbench, file: Path
     async with workbench.serving(upstream, config=workbench.config(upstream, extra=settings)) as proxy:
         await proxy.call("a", "echo", {"x": MARKER})
         await workbench.eventually(
-            lambda: file.exists() and MARKER in file.read_text(),
+            lambda: file.exists() and MARKER in text_of(file),
             within=_PROMPT,
             what="arguments are in the file when the configuration requests them",
         )

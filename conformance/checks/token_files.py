@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.errors import NotApplicable, Violation
 from conformance.model.profile_tables import DEFAULT_TOKEN_FILE
+from conformance.workbench.regular_files import text_of
 
 if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
@@ -50,10 +51,10 @@ def needs_the_documented_place(workbench: Workbench) -> None:
 
 
 def stored(workbench: Workbench, name: str) -> str:
-    """The content of a server's token file. Raises `Violation` when there is no such file."""
+    """The content of a server's token file. Raises `Violation` if there is no such file, or something else in its place."""
     file = token_file(workbench, name)
     try:
-        return file.read_text(encoding="utf-8", errors="replace")
+        return text_of(file)
     except FileNotFoundError:
         raise Violation(f"{file} exists", "no such file") from None
 
@@ -63,7 +64,7 @@ def stored_json(workbench: Workbench, name: str) -> Any:
     content = stored(workbench, name)
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Violation(f"{token_file(workbench, name)} is JSON", repr(content[:200])) from None
 
 

@@ -76,8 +76,8 @@ class DynamicFace:
 
     async def listing_tool(self, ask: Ask, within: float) -> Json:
         answer = await ask("tools/list", {}, within)
-        for tool in answer.result.get("tools", []) if isinstance(answer.result, dict) else []:
-            if isinstance(tool, dict) and tool.get("name") == self._list_tool:
+        for tool in _tools_on(answer):
+            if tool.get("name") == self._list_tool:
                 return tool
         raise Untestable(f"tools/list shows no tool {self._list_tool}: {shorten(answer.raw)}")
 
@@ -160,8 +160,7 @@ class FlatFace:
         for _ in range(MAX_PAGES):
             answer = await ask("tools/list", params, within)
             pages.append(answer.raw)
-            page = answer.result.get("tools") if isinstance(answer.result, dict) else None
-            found += [tool for tool in page if isinstance(tool, dict)] if isinstance(page, list) else []
+            found += _tools_on(answer)
             cursor = answer.member("nextCursor")
             if answer.is_error or cursor is None:
                 break
@@ -206,6 +205,12 @@ class FlatFace:
         """What the pattern of the profile puts before and after; nothing without a pattern."""
         before, _, after = formatted(self._pattern or "{tool}", server=group, tool="\0").partition("\0")
         return before, after
+
+
+def _tools_on(page: Answer) -> list[Json]:
+    """The definitions in an answer to `tools/list`; none if the answer has another shape."""
+    tools = page.member("tools")
+    return [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
 
 
 def affixes(

@@ -95,14 +95,17 @@ def _values(answer: Answer) -> Iterator[Any]:
 def _json_of(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested too deeply for Python
         return None
 
 
 def tools_in(value: Any) -> Iterator[Json]:
     """The tool definitions anywhere in a JSON value."""
-    if isinstance(value, dict) and "name" in value and "inputSchema" in value:
-        yield value
-    elif isinstance(value, dict | list):
-        for member in value.values() if isinstance(value, dict) else value:
-            yield from tools_in(member)
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict) and "name" in one and "inputSchema" in one:
+            yield one
+        elif isinstance(one, dict | list):
+            members = list(one.values()) if isinstance(one, dict) else one
+            left.extend(reversed(members))

@@ -1,4 +1,4 @@
-"""A wrong shape in a check is the proxy's, the same exception anywhere else is the runner's."""
+"""A wrong shape in a check is the proxy's. Elsewhere the same exception is the runner's, unless a value is nested too deeply."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def unpacked(found): one, other = found
 def held(found): assert found is not None
 def found_next(found): return next(iter(found))
 def read(found): return pathlib.Path(found).read_text()
+def counted(found): return len(os.listdir(found))
+def copied(found): return json.loads("[" * found + "]" * found)
 def ended(found): os.kill(found, 0)
 def asked(found): return psutil.Process(found)
 """
@@ -51,6 +53,7 @@ WRONG: dict[str, Any] = {
     "held": None,
     "found_next": [],
     "read": "/no-such-file",
+    "counted": __file__,
     "ended": NO_PID,
     "asked": NO_PID,
 }
@@ -69,6 +72,21 @@ def test_a_wrong_shape_in_a_check_makes_it_untestable(name: str, value: Any) -> 
 def test_the_same_in_the_workbench_is_a_fault_of_the_runner(name: str, value: Any) -> None:
     error = raised(name, value, CHECKS.parent / "workbench" / "made_up.py")
     assert blamed(error) is error
+
+
+def test_a_folder_or_a_loop_of_links_in_place_of_a_file_makes_a_check_untestable(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for place in (tmp_path, loop):
+        error = raised("read", str(place), CHECKS / "made_up.py")
+        assert isinstance(blamed(error), Untestable)
+
+
+def test_a_value_nested_too_deeply_is_not_the_runners() -> None:
+    for folder in ("checks", "workbench"):
+        error = raised("copied", 100_000, CHECKS.parent / folder / "made_up.py")
+        assert isinstance(error, RecursionError)
+        assert isinstance(blamed(error), Untestable)
 
 
 def test_a_group_is_judged_by_its_members() -> None:

@@ -1,4 +1,4 @@
-"""What a flat face learns from a list of tools."""
+"""What the faces read from a list of tools."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
-from conformance.errors import NotApplicable
+from conformance.errors import NotApplicable, Untestable
 from conformance.model.profile import Profile
-from conformance.workbench.faces import FlatFace, affixes
+from conformance.workbench.faces import DynamicFace, FlatFace, affixes
 from conformance.workbench.inbox import Answer
 from conformance.workbench.listing_forms import definitions
 
@@ -87,3 +87,14 @@ def test_two_groups_can_mean_the_same_name() -> None:
     params = face.call_params("a", "echo", {})
     face.call_params("b", "echo", {})
     assert face.called(params) == [("a", "echo", {}), ("b", "echo", {})]
+
+
+@pytest.mark.parametrize("tools", [None, 5, {"get": {}}, [None, 5]])
+def test_a_list_of_tools_in_another_shape_has_no_tool_that_lists(tools: Any) -> None:
+    face = DynamicFace({"list": "get", "call": "call"})
+
+    async def ask(method: str, params: dict[str, Any], within: float) -> Answer:
+        return Answer({"id": 1, "result": {"tools": tools}}, "", 0.0)
+
+    with pytest.raises(Untestable, match="no tool get"):
+        anyio.run(face.listing_tool, ask, 1.0)

@@ -47,6 +47,17 @@ def test_a_text_without_definitions_has_none() -> None:
     assert definitions(answer("```\nnot JSON\n```"), "echo") == []
 
 
+def nested(value: Any, levels: int) -> Any:
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_a_listing_can_be_nested_deeply() -> None:
+    assert definitions(answer("2 tools", structuredContent=nested([ECHO, ADD], 900)), "echo") == [ECHO]
+    assert definitions(answer("[" * 100_000 + "]" * 100_000), "echo") == []
+
+
 def test_names_without_schemas_are_no_definitions() -> None:
     names = json.dumps({"note": "names", "tools": [{"name": "echo", "description": "Echoes"}]})
     assert definitions(answer(names), "echo") == []
