@@ -12,7 +12,7 @@ import anyio
 from conformance.checks import check
 from conformance.workbench.exposed import requests_of_each_kind
 from conformance.workbench.transcript import part
-from mock_servers.script import Rule, Script, crash, error, on_call, silence
+from mock_servers.script import Rule, Script, crash, error, on_call, silence, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
@@ -63,7 +63,8 @@ async def upstream_errors_keep_their_message(workbench: Workbench) -> None:
 
 @check("FRONT-015")
 async def bad_addressing_is_an_error_before_any_upstream_call(workbench: Workbench) -> None:
-    upstream = workbench.stdio("a")
+    """A name that is almost right is an unknown name. Spaces around a name are not judged."""
+    upstream, other = workbench.stdio("alpha"), workbench.stdio("beta", Script(tools=[tool("of_beta")]))
     call, get = (workbench.sut.profile.tools[name] for name in ("call", "list"))
     echo = {"name": "echo", "args": {}}
     no_group: dict[str, tuple[str, dict[str, Any]]] = {
@@ -71,30 +72,32 @@ async def bad_addressing_is_an_error_before_any_upstream_call(workbench: Workben
         "the tools of an unknown group": (get, {"group": "nobody"}),
         "no group": (call, echo),
         "a group that is a number": (call, {"group": 7, **echo}),
-        "an unknown tool of the proxy": ("no_such_tool", {"group": "a", **echo}),
+        "an unknown tool of the proxy": ("no_such_tool", {"group": "alpha", **echo}),
+        **{f"the group {name!r}": (call, {"group": name, **echo}) for name in ("ALPHA", "al")},
     }
+    unknown = ("no_such_tool", "Echo", "ech", "of_beta")
     no_tool: dict[str, tuple[str, dict[str, Any]]] = {
-        "an unknown tool of a group": (call, {"group": "a", "name": "no_such_tool", "args": {}}),
-        "no name": (call, {"group": "a", "args": {}}),
-        "a name that is a list": (call, {"group": "a", "name": ["echo"], "args": {}}),
+        "no name": (call, {"group": "alpha", "args": {}}),
+        "a name that is a list": (call, {"group": "alpha", "name": ["echo"], "args": {}}),
+        **{f"the tool {name!r}": (call, {"group": "alpha", "name": name, "args": {}}) for name in unknown},
     }
-    async with workbench.proxy(upstream) as proxy:
-        await proxy.handshake()
-        await proxy.ready(upstream)
+    async with workbench.serving(upstream, other) as proxy:
         await workbench.run_cases(
             *(partial(_is_refused, workbench, proxy, what, *case) for what, case in no_group.items())
         )
-        called = upstream.requests("tools/call")
+        called = [*upstream.requests("tools/call"), *other.requests("tools/call")]
         workbench.expect(not called, "a call without a right group reaches no upstream", called)
         await workbench.run_cases(
             *(partial(_is_refused, workbench, proxy, what, *case) for what, case in no_tool.items())
         )
         # A proxy need not know the tools of its upstreams, but it knows whether a call has a name.
-        named = [call.param("name") for call in upstream.requests("tools/call")]
-        others = [name for name in named if name != "no_such_tool"]
-        workbench.expect(not others, "a call without a right name reaches no upstream", others)
+        named = [request.param("name") for request in upstream.requests("tools/call")]
+        wrong = [name for name in named if name not in unknown] + other.requests("tools/call")
+        workbench.expect(
+            not wrong, "a call without a right name reaches no upstream under another one", wrong
+        )
         with workbench.precondition("the right address works"):
-            answer = await proxy.call("a", "echo", {"x": 1})
+            answer = await proxy.call("alpha", "echo", {"x": 1})
             workbench.expect(not answer.is_error, "a result", answer.raw)
 
 

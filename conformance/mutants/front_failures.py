@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
@@ -21,10 +21,12 @@ from conformance.mutants.wire import (
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config, StdioTransport
 from dynamic_mcp.frontend.tool_surface import CALL
+from dynamic_mcp.frontend.tools import Toolbox
 from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.listing import TOOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from conformance.mutants.wire import Message
@@ -137,6 +139,42 @@ def passes_a_call_without_a_name_on() -> None:
 
     wire.to_stdio_upstreams.watch()
     wire.from_client(wrong)
+
+
+@mutant("FRONT-015")
+def takes_the_beginning_of_a_group_for_the_group() -> None:
+    _guess(lambda group, name, tools: (next((one for one in tools if one.startswith(group)), group), name))
+
+
+@mutant("FRONT-015")
+def calls_a_tool_of_any_group_if_its_own_has_none() -> None:
+    def wrong(group: str, name: str, tools: Mapping[str, set[str]]) -> tuple[str, str]:
+        owners = [other for other, names in tools.items() if name in names]
+        return (owners[0], name) if owners and group in tools and group not in owners else (group, name)
+
+    _guess(wrong)
+
+
+@mutant("FRONT-015")
+def finds_tools_by_their_names_in_any_letters() -> None:
+    def wrong(group: str, name: str, tools: Mapping[str, set[str]]) -> tuple[str, str]:
+        alike = (one for one in tools.get(group, ()) if one.lower() == name.lower())
+        return group, next(alike, name)
+
+    _guess(wrong)
+
+
+def _guess(change: Callable[[str, str, Mapping[str, set[str]]], tuple[str, str]]) -> None:
+    """Change the address of each call of a tool; `change` gets the group, the name, and the tools that each group has listed."""
+    # Private, because nothing public knows the address of a call before the tool is found.
+    right = Toolbox._call
+
+    async def wrong(self: Toolbox, parsed: Any, call: Any) -> bytes:
+        tools = {name: {*(group.last_names(TOOLS) or ())} for name, group in self._groups.items()}
+        parsed.group, parsed.name = change(parsed.group, parsed.name, tools)
+        return await right(self, parsed, call)
+
+    replace(right, wrong)
 
 
 @mutant("FRONT-016", also={"FRONT-060": "one of its groups is hidden"})
