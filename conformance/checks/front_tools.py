@@ -1,28 +1,23 @@
-"""FRONT: the two tools of the proxy, and what passes through them unchanged."""
+"""FRONT: the two tools of the proxy, and the definitions and lists that the client gets."""
 
 from __future__ import annotations
 
 import json
-import re
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.front_content import is_equal_json
 from conformance.checks.http_requests import can_call
 from conformance.checks.modern_servers import for_modern_servers
-from conformance.errors import Violation
-from conformance.workbench.differences import Number, first_difference
 from conformance.workbench.exposed import declared_methods, find_exposed
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.schemas import inlined
 from conformance.workbench.transcript import part
-from mock_servers.jsontext import slice_of
-from mock_servers.script import Script, any_arguments, on_call, raw, tool
+from mock_servers.script import Script, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
     from conformance.workbench.mocks import StdioMockUpstream
-    from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
 
@@ -138,7 +133,7 @@ async def _shows(workbench: Workbench, *members: str, without: tuple[str, ...] =
                 )
                 for one in (FULL_TOOL, definition)
             )
-            _is_equal(workbench, expected, seen)
+            is_equal_json(workbench, expected, seen)
 
 
 def _comparable(definition: dict[str, Any], without: tuple[str, ...]) -> dict[str, Any]:
@@ -203,104 +198,3 @@ async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
             found = {find_exposed(shown, upstream.name, own) for own in wanted}
             workbench.expect(found == set(shown), f"{method} holds all three pages: {wanted}", shown)
             workbench.expect(len(shown) == len(wanted), f"{method} holds each of {wanted} once", shown)
-
-
-#: arguments as text, since encoding would hide how a number is written; all numbers are exact in I-JSON
-ARGUMENTS = r"""{"null": null, "nested": {"null": [null, {"null": null}], "empty": {}, "none": []}, "big": 9007199254740991,
-"decimal": 3.141592653589793, "tiny": 1.50e-7, "true": true,
-"text": "\u0000 \" \\ \u2028 \ud83d\ude00 <&>", "": "", "unknown": {"$ref": "#", "_meta": {"a": 1}}}""".replace(
-    "\n", " "
-)
-
-CONTENT = r"""[{"type": "text", "text": "a\u0000\u2028", "annotations": {"audience": ["user"], "priority": 0.1}, "_meta": {"k": null}},
-{"type": "image", "data": "AA==", "mimeType": "image/png"}, {"type": "audio", "data": "AA==", "mimeType": "audio/wav"},
-{"type": "resource", "resource": {"uri": "mock://x", "mimeType": "text/plain", "text": "x", "_meta": {"n": -9007199254740991}}},
-{"type": "resource_link", "uri": "mock://y", "name": "y", "size": 1, "annotations": {"lastModified": "2025-01-01T00:00:00Z"}}]"""
-RESULT = (
-    f'{{"content": {CONTENT}, "structuredContent": {ARGUMENTS}, "isError": false,'
-    ' "_meta": {"example.invalid/a": {"b": [null, 1]}}}'
-).replace("\n", " ")
-FAILED = RESULT.replace('"isError": false', '"isError": true')
-
-
-def _answer_with(result: str) -> Any:
-    return raw('{"jsonrpc":"2.0","id":"$id","result":' + result + "}\n")
-
-
-@check("FRONT-012")
-async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> None:
-    """Missing arguments must not become null."""
-    unknown = ', "x-unknown": [null]' if workbench.promises("unknown-members") else ""
-    names = {"full.name-with/all_1": RESULT, "failing": FAILED}
-    names = {name: f"{result[:-1]}{unknown}}}" for name, result in names.items()}
-    upstream = workbench.stdio(
-        "a",
-        Script(
-            tools=[tool(name, properties=any_arguments(*json.loads(ARGUMENTS))) for name in names],
-            on=[on_call(name, _answer_with(result)) for name, result in names.items()],
-        ),
-    )
-    async with workbench.serving(upstream) as proxy:
-        for name, result in names.items():
-            answer = await _call_with(proxy, name, ARGUMENTS)
-            with workbench.case(f"the result of {name}"):
-                _is_equal(workbench, result, slice_of(answer.raw, "result"))
-        await _call_with(proxy, "failing", None)
-        lines = [request.text for request in upstream.requests("tools/call")]
-        workbench.expect(len(lines) == 3, "each of three calls reaches the upstream once", lines)
-        *full, empty = lines
-        for line, name in zip(full, names, strict=True):
-            with workbench.case(f"the arguments of {name}"):
-                _is_equal(workbench, json.dumps(name), slice_of(line, "params", "name"))
-                _is_equal(workbench, ARGUMENTS, slice_of(line, "params", "arguments"))
-        arguments = slice_of(empty, "params", "arguments")
-        workbench.expect(arguments in (None, "{}"), "missing arguments do not become null", arguments)
-
-
-#: numbers beyond I-JSON
-NUMBERS = """{"big": 9007199254740993, "bigger": -123456789012345678901234567890, "huge": [18446744073709551617],
-"decimal": 3.14159265358979323846264338327950288}""".replace("\n", " ")
-
-
-@check("FRONT-049")
-async def numbers_keep_every_digit(workbench: Workbench) -> None:
-    result = f'{{"content": [], "structuredContent": {NUMBERS}}}'
-    echo = tool("echo", properties=any_arguments(*json.loads(NUMBERS)))
-    upstream = workbench.stdio("a", Script(tools=[echo], on=[on_call("echo", _answer_with(result))]))
-    async with workbench.serving(upstream) as proxy:
-        answer = await _call_with(proxy, "echo", NUMBERS)
-        with workbench.precondition("the call works"):
-            workbench.expect(not answer.is_error, "a result", answer.raw)
-        with workbench.case("the arguments"):
-            line = upstream.requests("tools/call")[0].text
-            _is_equal(workbench, NUMBERS, slice_of(line, "params", "arguments"), number=Decimal)
-        with workbench.case("the result"):
-            seen = slice_of(answer.raw, "result", "structuredContent")
-            _is_equal(workbench, NUMBERS, seen, number=Decimal)
-
-
-async def _call_with(proxy: Proxy, name: str, arguments: str | None) -> Answer:
-    params = json.dumps(proxy.call_params("a", name))
-    # The arguments are the last member, and empty so far.
-    before, member, after = re.split(r'(, "\w+": )\{\}(?=\}+$)', params)
-    params = f"{before}{after}" if arguments is None else f"{before}{member}{arguments}{after}"
-    what = f"a call of {name} {'without' if arguments is None else 'with'} arguments"
-    line = f'{{"jsonrpc": "2.0", "id": "{what}", "method": "tools/call", "params": {params}}}'
-    return await proxy.exchange(line, what, what)
-
-
-def _is_equal(workbench: Workbench, expected: str, seen: str | None, number: type = float) -> None:
-    """Two texts are the same JSON value, with their numbers compared as values of the type `number`."""
-    workbench.expect(seen is not None, "there is a value", seen)
-    difference = first_difference(_value(expected, number), _value(seen or "", number))
-    if difference is not None:
-        raise Violation(*difference)
-
-
-def _value(text: str, number: type) -> Any:
-    """The JSON value; 1.0 and 1 are equal, 1 and true are not."""
-
-    def read(digits: str) -> Number:
-        return Number(digits, number(digits))
-
-    return json.loads(text, parse_int=read, parse_float=read)

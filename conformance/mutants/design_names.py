@@ -34,6 +34,7 @@ _USERS = (
     "FRONT-020",
     "FRONT-021",
     "FRONT-025",
+    "FRONT-177",
 )
 
 

@@ -1,12 +1,10 @@
-"""Mistakes in the two tools, and in what passes through them."""
+"""Mistakes in the two tools, and in definitions and lists."""
 
 from __future__ import annotations
 
 import random
 from itertools import count
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, wire
 from conformance.mutants.wire import LISTS, params_of, results_of
@@ -124,57 +122,5 @@ def ignores_cursors_of_the_client() -> None:
     wire.from_client(*(params_of(method, _without("cursor")) for method in LISTS))
 
 
-@mutant("FRONT-012")
-def drops_meta_of_results() -> None:
-    wire.to_client(results_of("tools/call", _without("_meta")))
-
-
-@mutant("FRONT-012")
-def drops_structured_content() -> None:
-    wire.to_client(results_of("tools/call", _without("structuredContent")))
-
-
 def _without(member: str) -> Callable[[Message], Message]:
     return lambda whole: {name: value for name, value in whole.items() if name != member}
-
-
-@mutant("FRONT-012")
-def drops_unknown_members_of_results() -> None:
-    """The reference promises to pass them on."""
-    known = {"content", "structuredContent", "isError", "_meta", "resultType"}
-    wire.to_client(
-        results_of(
-            "tools/call", lambda result: {name: value for name, value in result.items() if name in known}
-        )
-    )
-
-
-@mutant("FRONT-012")
-def removes_null_arguments() -> None:
-    _change_arguments(
-        lambda arguments: {name: value for name, value in arguments.items() if value is not None}
-    )
-
-
-@mutant("FRONT-012")
-def sends_missing_arguments_as_null() -> None:
-    mark = {"left out": True}
-
-    def marked(params: Message) -> Message:
-        arguments = params.get("arguments") or {}
-        is_call = isinstance(arguments, dict) and "name" in arguments
-        return {**params, "arguments": {"args": mark, **arguments}} if is_call else params
-
-    wire.from_client(params_of("tools/call", marked))
-    _change_arguments(lambda arguments: None if arguments == mark else arguments)
-
-
-@mutant("FRONT-049")
-def reads_numbers_as_floats() -> None:
-    _change_arguments(lambda arguments: msgspec.json.decode(msgspec.json.encode(arguments)))
-
-
-def _change_arguments(change: Callable[[Message], Any]) -> None:
-    wire.to_stdio_upstreams(
-        params_of("tools/call", lambda params: {**params, "arguments": change(params.get("arguments") or {})})
-    )

@@ -31,7 +31,7 @@ RELAYS = {
     ),
     **_because(
         "the relay passes definitions, arguments and results on as equal JSON",
-        "FRONT-010 FRONT-012 FRONT-048 FRONT-167",
+        "FRONT-010 FRONT-012 FRONT-048 FRONT-167 FRONT-177",
     ),
     **_because(
         "the relay passes the error of a server on, and has one for a server that it does not reach",
