@@ -16,7 +16,7 @@ from conformance.checks.http_requests import SESSIONS, can_call
 from conformance.checks.oauth_bearer import can_use
 from conformance.checks.oauth_flow import sign_in
 from conformance.checks.tok_expiry import until
-from conformance.workbench.leak_scan import leaked
+from conformance.workbench.leak_scan import leaked, leaked_into_files
 from mock_servers.oauth_script import Fault, OAuth
 from mock_servers.remote_actions import respond, revoke_tokens
 from mock_servers.script import Script, any_arguments, on_call, tool
@@ -192,6 +192,31 @@ def _environments_of_children(proxy: Proxy) -> str:
         except psutil.Error:
             continue  # has exited since
     return "\n".join(found)
+
+
+@check("SEC-026", timeout=30)
+async def configured_secrets_reach_no_other_child_and_no_open_file(workbench: Workbench) -> None:
+    header, _, variable = CONFIGURED.values()
+    remote = await workbench.http("remote", headers={"X-Key": header})
+    own = workbench.stdio("own", env={"SECRET": variable})
+    other = workbench.stdio("other")
+    upstreams = (remote, own, other)
+    async with workbench.proxy(*upstreams, umask=0o022) as proxy:
+        await proxy.handshake()
+        await proxy.ready(*upstreams)
+        for upstream in upstreams:
+            await can_call(workbench, proxy, upstream)
+        box = workbench.sandbox
+        secrets = {"a header": header, "a variable": variable}
+        files = leaked_into_files([box.home, box.tmp, box.cwd], secrets, readable_by_others=True)
+    with workbench.precondition("the secrets are in use"):
+        workbench.expect(remote.posts("tools/call")[0].header("X-Key") == header, "the header", remote.http)
+        workbench.expect(own.starts[0].env.get("SECRET") == variable, "the variable", own.starts[0].args)
+    for child, foreign in ((own, {"a header": header}), (other, secrets)):
+        start = child.starts[0]
+        found = leaked(json.dumps([start.args, start.env]), foreign)
+        workbench.expect(not found, f"{child.name} sees no secret of another server", found)
+    workbench.expect(not files, "no secret in a file that other users can read", files)
 
 
 @check("SEC-011", timeout=60, slow=True)

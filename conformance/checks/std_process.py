@@ -7,6 +7,7 @@ exit status of the proxy.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
 from conformance.checks.std_messages import is_echoed
+from conformance.workbench.leak_scan import leaked
 from mock_servers.script import Grandchild, Script, on_call, silence, stderr
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import Start
 
+#: a variable of one server; no other text of the check contains it
+_FOR_ONE = "for-one-4711"
 #: seconds from the request to stop until every process is gone
 GONE_WITHIN = 10.0
 
@@ -52,14 +56,18 @@ async def the_child_gets_exactly_the_configured_argument_list(workbench: Workben
 
 @check("STD-002")
 async def the_configured_environment_reaches_its_own_child_and_wins(workbench: Workbench) -> None:
-    first = workbench.stdio("first", env={"X": "1", "K": "for-one"})
+    first = workbench.stdio("first", env={"X": "1", "K": _FOR_ONE})
     second = workbench.stdio("second")
-    async with workbench.serving(first, second, env={"X": "9"}):
+    async with workbench.serving(first, second, env={"X": "9"}) as proxy:
+        for upstream in (first, second):
+            await can_call(workbench, proxy, upstream)
         own, other = first.starts[-1].env, second.starts[-1].env
     workbench.expect(own.get("X") == "1", "its own X=1 beats the inherited X=9", own.get("X"))
-    workbench.expect(own.get("K") == "for-one", "its own K=for-one", own.get("K"))
+    workbench.expect(own.get("K") == _FOR_ONE, f"its own K={_FOR_ONE}", own.get("K"))
     workbench.expect(other.get("X") == "9", "the other child keeps the inherited X=9", other.get("X"))
     workbench.expect("K" not in other, "the other child has no K", other.get("K"))
+    foreign = leaked(json.dumps(other), {"the value of K": _FOR_ONE})
+    workbench.expect(not foreign, "no variable of the other child contains the value of K", foreign)
 
 
 @check("STD-003")

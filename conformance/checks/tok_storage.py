@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from conformance.checks import check
 from conformance.checks.oauth_flow import sign_in, signs_in
+from conformance.checks.sec_secrets import tokens_of
 from conformance.checks.token_files import (
     needs_the_documented_place,
     own_folder,
@@ -26,6 +27,7 @@ from conformance.checks.token_files import (
     values_in,
 )
 from conformance.errors import Violation
+from conformance.workbench.leak_scan import leaked_into_files
 from conformance.workbench.regular_files import content_of
 from mock_servers.actions import silence
 from mock_servers.hostile.sign_ins import takes_refresh_tokens
@@ -65,6 +67,8 @@ async def tokens_lie_in_the_documented_place(workbench: Workbench) -> None:
     workbench.expect(seen == wanted, f"{wanted} under HOME, nothing else", seen)
     left = sorted(map(str, workbench.sandbox.cwd.rglob("*")))
     workbench.expect(not left, "nothing in the working directory", left)
+    copies = leaked_into_files([workbench.sandbox.tmp], tokens_of(upstream))
+    workbench.expect(not copies, "no token in a file below TMPDIR", copies)
 
 
 @check("TOK-002", timeout=30)
@@ -139,6 +143,10 @@ async def _are_private(workbench: Workbench, what: str, *, umask: int, before: b
                 if mode & 0o077
             ]
         workbench.expect(not wide, "0600 for files, 0700 for folders, at any time", wide)
+        elsewhere = leaked_into_files(
+            [workbench.sandbox.tmp, workbench.sandbox.cwd], tokens_of(upstream), readable_by_others=True
+        )
+        workbench.expect(not elsewhere, "no token in a file that other users can read", elsewhere)
         with workbench.precondition("the second process refreshes the tokens"):
             workbench.expect(upstream.refreshes, "a refresh", upstream.token_requests)
 

@@ -7,7 +7,9 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -92,6 +94,17 @@ def logs_headers_in_base64() -> None:
 
 
 @mutant("SEC-001")
+def logs_new_tokens_with_each_byte_percent_encoded() -> None:
+    right = FreshTokens.keep
+
+    async def wrong(self: FreshTokens, tokens: Tokens) -> None:
+        log.debug("a token: %s", "".join(f"%{byte:02x}" for byte in tokens.access_token.encode()))
+        await right(self, tokens)
+
+    replace(right, wrong)
+
+
+@mutant("SEC-001")
 def logs_the_environment_of_children() -> None:
     right = server.connector
 
@@ -112,6 +125,34 @@ def quotes_a_configuration_that_it_cannot_read() -> None:
             return right(data, *more)
         except ConfigError as error:
             raise ConfigError(f"{error}: {data.decode(errors='replace')}") from None
+
+    replace(right, wrong)
+
+
+@mutant("STD-002", also={"SEC-026": "the variable has the headers of all servers too"})
+def gives_every_child_the_configuration_in_a_variable() -> None:
+    _on_reading(lambda data: os.environ.update(MCP_CONFIGURATION=data.decode(errors="replace")))
+
+
+@mutant("SEC-026")
+def copies_the_configuration_into_an_open_file() -> None:
+    """In TMPDIR, with mode 0666."""
+
+    def copy(data: bytes) -> None:
+        file = Path(tempfile.gettempdir(), "configuration.json")
+        file.write_bytes(data)
+        file.chmod(0o666)
+
+    _on_reading(copy)
+
+
+def _on_reading(do: Callable[[bytes], object]) -> None:
+    """Call ``do`` with each configuration that the proxy reads."""
+    right = parse
+
+    def wrong(data: bytes, *more: Any) -> Any:
+        do(data)
+        return right(data, *more)
 
     replace(right, wrong)
 

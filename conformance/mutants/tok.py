@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -77,6 +78,20 @@ def a_renewal_loses_the_modes() -> None:
         new = self.path.with_suffix(".new")
         new.write_bytes(msgspec.json.encode(kept))
         new.replace(self.path)
+
+    replace(right, wrong)
+
+
+@mutant("TOK-003", also={"TOK-001": "the copy is another file with the tokens"})
+def copies_new_tokens_into_an_open_file() -> None:
+    """In TMPDIR, with mode 0644."""
+    right = FileStore.save
+
+    def wrong(self: FileStore, kept: Tokens) -> None:
+        right(self, kept)
+        copy = Path(tempfile.gettempdir(), "last-tokens.json")
+        copy.write_bytes(msgspec.json.encode(kept))
+        copy.chmod(0o644)
 
     replace(right, wrong)
 

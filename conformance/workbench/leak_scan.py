@@ -1,46 +1,104 @@
-"""Searches the output of a program for secrets, in plain text and in common encodings.
+"""Searches the output and the files of a program for secrets, in plain text and in common encodings.
 
     leaked(proxy.stderr, {"the refresh token": token})
+    leaked_into_files([sandbox.tmp], {"the refresh token": token})
 
-The scan finds a secret in plain text, percent-encoded, escaped as in JSON or HTML, and at any position in base64 of both alphabets.
-Limits: it does not find encrypted, compressed or hexadecimal secrets, nor parts of a secret.
+The scan finds a secret in plain text, in base64 of both alphabets at any position, and both of these with any of their characters
+percent-encoded or escaped as in JSON or HTML. Limits: it does not find encrypted, compressed or hexadecimal secrets, nor parts of a secret.
 """
 
 from __future__ import annotations
 
 import base64
 import html
-import json
+import os
+import re
+import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, quote_plus
+from urllib.parse import unquote, unquote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+#: permissions that let other users read a file
+_READABLE_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
+#: permissions that let other users enter a folder
+_ENTERED_BY_OTHERS = stat.S_IXGRP | stat.S_IXOTH
+#: bytes of a file that the scan reads
+_MAX_FILE = 16 << 20
+_JSON_ESCAPE = re.compile(r'\\(?:u([0-9A-Fa-f]{4})|([bfnrt"\\/]))')
+_SHORT_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 def leaked(text: str, secrets: Mapping[str, str]) -> list[str]:
     """A line for each secret in the text: its name, its form and the text around it."""
-    found = []
-    for name, secret in secrets.items():
-        for form, shape in _forms(secret):
+    texts = _decoded(text)
+    return [line for name, secret in secrets.items() for line in _first_place(name, secret, texts)]
+
+
+def _first_place(name: str, secret: str, texts: list[tuple[str, str]]) -> list[str]:
+    shapes = [("", secret), *(("in base64", shape) for shape in _base64(secret.encode()))]
+    for form, shape in shapes:
+        for way, text in texts:
             place = text.find(shape)
             if place >= 0:
-                found.append(f"{name}, {form}: {text[max(0, place - 80) : place + len(shape) + 20]!r}")
-                break
+                how = ", ".join(filter(None, (way, form))) or "in plain text"
+                return [f"{name}, {how}: {text[max(0, place - 80) : place + len(shape) + 20]!r}"]
+    return []
+
+
+def leaked_into_files(
+    folders: Iterable[Path], secrets: Mapping[str, str], *, readable_by_others: bool = False
+) -> list[str]:
+    """A line for each regular file at any depth that contains a secret: its mode, its path and what `leaked` finds first.
+
+    With `readable_by_others`, a file does not count if its mode, or that of a folder below these folders, keeps other users away.
+    """
+    found = []
+    for path in _files(folders, _ENTERED_BY_OTHERS if readable_by_others else 0):
+        try:
+            mode = path.lstat().st_mode
+            if not stat.S_ISREG(mode) or (readable_by_others and not mode & _READABLE_BY_OTHERS):
+                continue
+            # A pipe that has just replaced the file must not block the scan.
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                content = file.read(_MAX_FILE).decode(errors="replace")
+        except OSError:
+            continue  # gone since the listing
+        seen = leaked(content, secrets)
+        if seen:
+            found.append(f"{stat.S_IMODE(mode):04o} {path}: {seen[0]}")
     return found
 
 
-def _forms(secret: str) -> list[tuple[str, str]]:
-    return [
-        ("in plain text", secret),
-        ("percent-encoded", quote(secret, safe="")),
-        ("percent-encoded", quote_plus(secret)),
-        ("percent-encoded", quote(secret)),
-        ("in JSON", json.dumps(secret)[1:-1]),
-        ("in JSON", json.dumps(secret)[1:-1].replace("/", "\\/")),
-        ("in HTML", html.escape(secret)),
-        *(("in base64", shape) for shape in _base64(secret.encode())),
+def _files(folders: Iterable[Path], entered: int) -> Iterator[Path]:
+    """Every file at any depth, without the folders below these whose mode has none of the bits `entered`, unless that is 0."""
+    for folder in folders:
+        for place, inner, names in os.walk(folder):
+            if entered and place != str(folder) and not os.lstat(place).st_mode & entered:
+                inner.clear()
+                continue
+            yield from (Path(place, name) for name in sorted(names))
+
+
+def _decoded(text: str) -> list[tuple[str, str]]:
+    """The text as it is, and after each decoding that changes it."""
+    ways = [
+        ("percent-encoded", unquote(text)),
+        ("percent-encoded", unquote_plus(text)),
+        ("in JSON", _without_json_escapes(text)),
+        ("in HTML", html.unescape(text)),
     ]
+    return [("", text), *(way for way in ways if way[1] != text)]
+
+
+def _without_json_escapes(text: str) -> str:
+    def character(escape: re.Match[str]) -> str:
+        return chr(int(escape[1], 16)) if escape[1] else _SHORT_ESCAPES.get(escape[2], escape[2])
+
+    # Two escapes can be the halves of one character.
+    return _JSON_ESCAPE.sub(character, text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _base64(secret: bytes) -> list[str]:

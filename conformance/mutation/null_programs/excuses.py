@@ -17,8 +17,8 @@ RELAYS = {
     **_because("the relay ends with the error of its JSON parser", "CFG-005"),
     **_because("the relay waits for its client and its servers", "OPS-060"),
     **_because(
-        "the relay passes the words and the environment of an entry on as they are",
-        "CFG-010 STD-001 STD-002 STD-003",
+        "the relay passes the words, the environment and the headers of an entry on as they are, and to its server alone",
+        "CFG-010 STD-001 STD-002 STD-003 SEC-026",
     ),
     **_because("the relay speaks one revision and answers with it", "FRONT-001 FRONT-002 FRONT-173"),
     **_because(
