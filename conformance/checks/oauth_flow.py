@@ -5,10 +5,14 @@ Discovery by challenge needs a request without a token, so requests before the s
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from itertools import combinations, takewhile
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from conformance.checks import check
+from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import CLIENT, OAuth
 from mock_servers.remote.oauth.token_registry import CHALLENGE, VERIFIER, challenge_of
 from mock_servers.script import Http, Script
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import OAuthRequest
+
+
+#: what remains of two random values without their common beginning and end; chance takes less than 7 of 22 characters
+OWN_PART = 16
 
 
 async def signs_in(workbench: Workbench, proxy: Proxy, *upstreams: ProtectedMockUpstream) -> None:
@@ -89,16 +97,54 @@ async def state_and_verifier_are_fresh_and_long(workbench: Workbench) -> None:
     flows = [flow_of(workbench, upstream) for upstream in upstreams]
     states = [authorized.params.get("state", "") for authorized, _ in flows]
     verifiers = [exchanged.params.get("code_verifier", "") for _, exchanged in flows]
-    workbench.expect(len(set(verifiers)) == len(flows), "a verifier of its own in each flow", verifiers)
+    _are_fresh(workbench, "verifier", verifiers)
     # Without a state, PKCE protects the flow alone.
     if any(states):
-        workbench.expect(len(set(states)) == len(flows), "a state of its own in each flow", states)
+        _are_fresh(workbench, "state", states)
         workbench.expect(
             all(len(state) >= 22 for state in states), "at least 22 characters in each state", states
         )
-    urls = [unquote(opening.url) for opening in browser.openings]
-    seen = [url for url in urls if any(verifier in url for verifier in verifiers)]
-    workbench.expect(not seen, "no verifier in a URL", seen)
+    for state, verifier in zip(states, verifiers, strict=True):
+        followed = _derived(state) if state else {}
+        seen = [how for how, value in followed.items() if value == verifier.rstrip("=")]
+        workbench.expect(not seen, "no verifier that follows from the state", seen)
+    secrets = {"the verifier": verifiers, "the verifier in reverse": [one[::-1] for one in verifiers]}
+    for opening in browser.openings:
+        shown = [
+            found
+            for name, values in secrets.items()
+            for one in values
+            for found in leaked(opening.url, {name: one})
+        ]
+        workbench.expect(not shown, "no verifier in a URL", shown)
+
+
+def _are_fresh(workbench: Workbench, what: str, values: list[str]) -> None:
+    workbench.expect(len(set(values)) == len(values), f"a {what} of its own in each flow", values)
+    for one, other in combinations(values, 2):
+        start = _common(one, other)
+        end = _common(one[start:][::-1], other[start:][::-1])
+        own = max(len(one), len(other)) - start - end
+        workbench.expect(
+            own >= OWN_PART, f"{OWN_PART} characters of two values of {what} differ", [one, other]
+        )
+
+
+def _common(one: str, other: str) -> int:
+    """The length of their common beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _derived(state: str) -> dict[str, str]:
+    """What an observer of the URL can compute from the state, by how; base64 without its padding."""
+    digest = sha256(state.encode()).digest()
+    return {
+        "the state itself": state,
+        "the state in reverse": state[::-1],
+        "base64url of the state": urlsafe_b64encode(state.encode()).decode().rstrip("="),
+        "SHA-256 of the state in base64url": urlsafe_b64encode(digest).decode().rstrip("="),
+        "SHA-256 of the state in hexadecimal": digest.hex(),
+    }
 
 
 @check("OAUTH-014", timeout=30)

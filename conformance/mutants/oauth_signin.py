@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -134,6 +138,30 @@ def sends_the_verifier_as_the_challenge() -> None:
 )
 def has_one_state_for_ever() -> None:
     replace(pkce.new_state, lambda: "A" * 43)
+
+
+@mutant("OAUTH-009")
+def counts_its_states() -> None:
+    numbers = count(time.time_ns())
+    replace(pkce.new_state, lambda: f"{next(numbers)}".ljust(43, "0"))
+
+
+@mutant("OAUTH-009")
+def makes_the_verifier_from_the_state() -> None:
+    """It is the SHA-256 of the state, so the authorization URL tells it."""
+    right = pkce.new_state
+    states: list[str] = []
+
+    def new_state() -> str:
+        states.append(right())
+        return states[-1]
+
+    def new_pkce() -> Pkce:
+        digest = sha256(states[-1].encode()).digest()
+        return Pkce(urlsafe_b64encode(digest).decode().rstrip("="))
+
+    replace(right, new_state)
+    replace(pkce.new_pkce, new_pkce)
 
 
 @mutant("OAUTH-014", also=nobody_signs_in("OAUTH-014") | {"OAUTH-047": "the value is another one"})
