@@ -39,44 +39,83 @@ async def upstreams_are_offered_only_what_the_client_can_do(workbench: Workbench
 @check("FRONT-026", timeout=60)
 async def requests_of_upstreams_reach_a_client_that_can_answer_them(workbench: Workbench) -> None:
     """Two upstreams send their requests under the same ids, and each gets the answer to its own."""
-    for capabilities in _CLIENTS:
+    for capabilities in _ANSWERING_CLIENTS:
         upstreams = [workbench.stdio(name, _asking(name)) for name in ("a", "b")]
-        async with workbench.proxy(*upstreams) as proxy, proxy.answering(_ANSWERS):
+        async with workbench.proxy(*upstreams) as proxy:
             proxy.capabilities = capabilities
             await proxy.handshake()
             await proxy.ready(*upstreams)
-            await workbench.run_cases(*(partial(_calls, proxy, upstream.name) for upstream in upstreams))
+            async with proxy.answering(_ANSWERS):
+                await workbench.run_cases(*(partial(_calls, proxy, one.name, "echo") for one in upstreams))
+            async with proxy.answering({"elicitation/create": _DECLINED}):
+                await _calls(proxy, "a", "add")
+            asked: list[Heard] = proxy.transcript.asked()
             for upstream in upstreams:
                 with workbench.case(f"client capabilities {list(capabilities)}, upstream {upstream.name}"):
-                    _got_answers(workbench, upstream, set(capabilities))
-            asked: list[Heard] = proxy.transcript.asked()
+                    _got_answers(workbench, upstream, set(capabilities), asked)
             ids = [heard.message["id"] for heard in asked]
             workbench.expect(
                 len(set(map(json.dumps, ids))) == len(ids), "each request has an id of its own", asked
             )
-            can_answer = ["ping", *(f"{name}/create" for name in capabilities)]
+            can_answer = ["ping", *(_METHODS[name] for name in capabilities)]
             others = [heard for heard in asked if heard.message.get("method") not in can_answer]
             workbench.expect(not others, "the client gets only requests that it can answer", others)
 
 
-_ANSWERS = {"elicitation/create": {"action": "accept", "content": {"name": "$message"}}}
-_FORM = {"type": "object", "properties": {"name": {"type": "string"}}}
-_SAMPLING = {"messages": [], "maxTokens": 1}
-#: the capability that each request of a server needs, by its id
-_ASKS = {1: "elicitation", 2: "sampling", 3: "roots"}
+_ANSWERING_CLIENTS: tuple[dict[str, Any], ...] = ({"sampling": {}, "roots": {}}, {"elicitation": {}})
+_METHODS = {"elicitation": "elicitation/create", "sampling": "sampling/createMessage", "roots": "roots/list"}
+#: the capability that each request of a server needs, by its id; a server asks with the last id in a call of its own
+_ASKS = {1: "elicitation", 2: "sampling", 3: "roots", 4: "elicitation"}
+_ANSWERS: dict[str, dict[str, Any]] = {
+    "elicitation/create": {"action": "accept", "content": {"name": "$message", "age": 7}},
+    "sampling/createMessage": {
+        "role": "assistant",
+        "content": {"type": "text", "text": "yes"},
+        "model": "model-of-the-client",
+        "stopReason": "maxTokens",
+    },
+    "roots/list": {"roots": [{"uri": "file:///project", "name": "The project"}]},
+}
+_DECLINED = {"action": "decline"}
+_FORM = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "title": "Name", "description": "In full", "maxLength": 300},
+        "age": {"type": "integer", "minimum": 0},
+    },
+    "required": ["name"],
+}
+
+
+def _questions(name: str) -> dict[str, dict[str, Any]]:
+    """The parameters of the requests of an upstream, by method."""
+    return {
+        "elicitation/create": {"message": f"for {name}", "requestedSchema": _FORM},
+        "sampling/createMessage": {
+            "messages": [{"role": "user", "content": {"type": "text", "text": f"yes or no, for {name}"}}],
+            "maxTokens": 7,
+            "systemPrompt": f"for {name}",
+            "modelPreferences": {"hints": [{"name": "small"}], "speedPriority": 0.5},
+            "temperature": 0.25,
+            "stopSequences": ["."],
+        },
+    }
 
 
 def _asking(name: str) -> Script:
     """A server that sends all three requests when it is called, under the ids that every upstream begins
     with.
     """
-    ask = request("elicitation/create", {"message": f"for {name}", "requestedSchema": _FORM}, id=1, wait=5.0)
-    sample = request("sampling/createMessage", _SAMPLING, id=2, wait=5.0)
-    return Script(on=[on_call("echo", ask, sample, request("roots/list", id=3, wait=5.0))])
+    questions = _questions(name)
+    first = [
+        request(_METHODS[_ASKS[id]], questions.get(_METHODS[_ASKS[id]]), id=id, wait=5.0) for id in (1, 2, 3)
+    ]
+    again = request("elicitation/create", questions["elicitation/create"], id=4, wait=5.0)
+    return Script(on=[on_call("echo", *first), on_call("add", again)])
 
 
-async def _calls(proxy: Proxy, group: str) -> None:
-    await proxy.call(group, "echo", within=20.0)
+async def _calls(proxy: Proxy, group: str, name: str) -> None:
+    await proxy.call(group, name, {"a": 1, "b": 2} if name == "add" else None, within=20.0)
 
 
 def _offered(upstream: StdioMockUpstream) -> set[str]:
@@ -84,21 +123,53 @@ def _offered(upstream: StdioMockUpstream) -> set[str]:
     return set(upstream.requests("initialize")[-1].param("capabilities") or ()) & set(CLIENT_CAPABILITIES)
 
 
-def _got_answers(workbench: Workbench, upstream: StdioMockUpstream, possible: set[str]) -> None:
+def _got_answers(
+    workbench: Workbench, upstream: StdioMockUpstream, possible: set[str], asked: list[Heard]
+) -> None:
     answers = {entry.data["id"]: json.loads(entry.text) for entry in upstream.events("answer")}
+    wanted = {1, 2, 3, 4} if upstream.name == "a" else {1, 2, 3}
     workbench.expect(
-        set(answers) == {1, 2, 3}, "each request of the upstream gets an answer within 5 s", answers
+        set(answers) == wanted, "each request of the upstream gets an answer within 5 s", answers
     )
     offered = _offered(upstream)
     if "elicitation" in offered & possible:
         # The client repeats the message that it got, to which the proxy may have added a name (FRONT-038).
         given = answers.pop(1).get("result") or {}
         message = (given.get("content") or {}).pop("name", None)
-        expected = {"action": "accept", "content": {}}
+        expected = {"action": "accept", "content": {"age": 7}}
         workbench.expect(given == expected, "the client's own answer", given)
-        asked = f"for {upstream.name}"
-        workbench.expect(isinstance(message, str) and asked in message, f"the answer to {asked!r}", message)
+        words = f"for {upstream.name}"
+        workbench.expect(isinstance(message, str) and words in message, f"the answer to {words!r}", message)
+        if upstream.name == "a":
+            declined = answers.pop(4).get("result") or {}
+            workbench.expect(declined.get("action") == "decline", "the client's own answer", declined)
     for id, answer in answers.items():
         # A proxy that offers more than its client can do (FRONT-171) answers these requests itself.
         if _ASKS[id] not in offered:
             workbench.expect("error" in answer, "an error for what the proxy did not offer", answer)
+    for method, sent in _questions(upstream.name).items():
+        got = [heard.message.get("params") for heard in asked if heard.message.get("method") == method]
+        own = [params for params in got if f"for {upstream.name}" in json.dumps(params)]
+        workbench.expect(
+            all(_carries(one, sent) for one in own), f"{method} as the upstream sent it: {sent}", own
+        )
+    for id in {2, 3} & answers.keys():
+        method = _METHODS[_ASKS[id]]
+        # The proxy may answer by itself what it offered.
+        if any(heard.message.get("method") == method for heard in asked):
+            told = answers[id].get("result")
+            workbench.expect(_carries(told, _ANSWERS[method]), "the client's own answer", answers[id])
+
+
+def _carries(relayed: Any, sent: Any) -> bool:
+    """Whether nothing of what one side sent is lost on the way. The proxy may add members, entries and words (FRONT-038)."""
+    if isinstance(sent, dict):
+        return isinstance(relayed, dict) and all(
+            name in relayed and _carries(relayed[name], one) for name, one in sent.items()
+        )
+    if isinstance(sent, list):
+        rest = iter(relayed if isinstance(relayed, list) else ())
+        return all(any(_carries(other, one) for other in rest) for one in sent)
+    if isinstance(sent, str):
+        return isinstance(relayed, str) and sent in relayed
+    return bool(relayed == sent)

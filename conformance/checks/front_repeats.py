@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: equal calls in flight at a time
 TOGETHER = 3
+#: equal calls, each of which begins after the result of the one before
+IN_A_ROW = 3
 
 
 @check("FRONT-164", timeout=60)
@@ -84,11 +86,12 @@ async def each_of_several_equal_calls_reaches_its_server(workbench: Workbench) -
         for own, what in zip(tools, rules, strict=True):
             call = partial(_is_answered, proxy, own["name"])
             if what == "three at once":
-                await workbench.run_cases(*[call] * TOGETHER)
+                sent = TOGETHER
+                await workbench.run_cases(*[call] * sent)
             else:
-                await call()
-                await call()
-            sent = TOGETHER if what == "three at once" else 2
+                sent = IN_A_ROW if what == "after a result" else 2
+                for _ in range(sent):
+                    await call()
             _reached(workbench, upstream, sent, f"equal calls, {what}", own["name"])
 
 

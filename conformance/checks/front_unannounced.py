@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from conformance.checks import check
 from conformance.workbench.exposed import declares, exposed_prompt, exposed_template, exposed_uri, needs
@@ -20,7 +23,7 @@ from mock_servers.script import (
 )
 
 if TYPE_CHECKING:
-    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -75,6 +78,26 @@ async def a_tool_that_appears_without_a_notification_is_usable(workbench: Workbe
                     workbench.expect(definitions(listing, "new"), "the listing has the new tool", listing.raw)
                 answer = await proxy.call(upstream.name, "new", {"number": 1})
                 workbench.expect(not answer.is_error, "the call of the new tool works", answer.raw)
+    await _has_the_tools_of_this_run(workbench, upstreams["is listed"])
+
+
+async def _has_the_tools_of_this_run(workbench: Workbench, upstream: StdioMockUpstream) -> None:
+    """The server starts again, without its new tool. The proxy may show a list of its last run until the server answers."""
+    async with workbench.serving(upstream) as proxy:
+        with workbench.case("a tool that is gone when the proxy starts again"):
+            before = len(upstream.requests("tools/call"))
+            await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
+            with workbench.precondition("the call reaches the server"):
+                called = upstream.requests("tools/call")[before:]
+                workbench.expect(called, "a call in the journal", called)
+            listing = await proxy.tools_of(upstream.name)
+            deadline = time.monotonic() + 2.0
+            while definitions(listing, "new"):
+                workbench.expect(
+                    time.monotonic() < deadline, "the listing is that of the server", listing.raw
+                )
+                await anyio.sleep(0.05)
+                listing = await proxy.tools_of(upstream.name)
 
 
 @check("FRONT-071", timeout=40)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from conformance.mutants import mutant, wire
 from conformance.mutants.wire import INVALID_PARAMS, LISTS, answer, params_of, refusal, results_of, without
@@ -154,6 +158,45 @@ def offers_sampling_and_leaves_the_request_unanswered() -> None:
 def asks_the_client_what_it_cannot_answer() -> None:
     everything: Message = {"sampling": {}, "elicitation": {}, "roots": {}}
     wire.from_client(params_of("initialize", lambda params: {**params, "capabilities": everything}))
+
+
+@mutant("FRONT-070")
+def shows_the_tools_of_its_last_run() -> None:
+    """A server is known by its first listing. The last one stays in a file for ever."""
+    folder = Path.home() / ".cache" / "lists"
+    kept = {path.name: path.read_bytes() for path in folder.glob("*")}
+    names: dict[Way, str] = {}
+
+    def wrong(message: Message, way: Way) -> Changed:
+        if way.method_of(message) != "tools/list" or "result" not in message:
+            return message
+        listing = msgspec.json.encode(message["result"])
+        name = names.setdefault(way, sha256(listing).hexdigest())
+        if name in kept:
+            return {**message, "result": msgspec.Raw(kept[name])}
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(listing)
+        return message
+
+    wire.from_stdio_upstreams(wrong)
+
+
+@mutant("FRONT-026")
+def relays_the_messages_of_a_sampling_request_alone() -> None:
+    def bare(params: Message) -> Message:
+        return {name: params[name] for name in ("messages", "maxTokens") if name in params}
+
+    wire.from_stdio_upstreams(params_of("sampling/createMessage", bare))
+
+
+@mutant("FRONT-026")
+def a_declined_form_becomes_a_cancelled_one() -> None:
+    wire.to_stdio_upstreams(
+        results_of(
+            "elicitation/create",
+            lambda result: {"action": "cancel"} if result.get("action") == "decline" else result,
+        )
+    )
 
 
 def _relay_unchanged(method: str) -> None:

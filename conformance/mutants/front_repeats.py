@@ -66,6 +66,26 @@ def keeps_errors_in_a_cache() -> None:
     wire.to_client(answered)
 
 
+@mutant("FRONT-165")
+def answers_the_third_of_equal_calls_from_a_cache() -> None:
+    kept: dict[bytes, list[Message]] = {}
+
+    def asked(message: Message, way: Way) -> Changed:
+        earlier = kept.get(_call(message), [])
+        if message.get("method") != "tools/call" or len(earlier) < 2:
+            return message
+        way.back.send({**earlier[-1], "id": message["id"]})
+        return None
+
+    def answered(message: Message, way: Way) -> Changed:
+        if "result" in message and way.method_of(message) == "tools/call":
+            kept.setdefault(_call(way.request_of(message)), []).append(message)
+        return message
+
+    wire.from_client(asked)
+    wire.to_client(answered)
+
+
 def _call(request: Message) -> bytes:
     """What two equal calls have in common."""
     params = request.get("params") or {}
