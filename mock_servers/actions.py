@@ -212,9 +212,9 @@ def read_again() -> Action:
     return {"do": "read_again"}
 
 
-def progress(value: float) -> Action:
-    """Report progress with the request's progress token; without a token, send nothing."""
-    return {"do": "progress", "value": value}
+def progress(value: float, **more: Any) -> Action:
+    """Report progress with the request's progress token and these further members; without a token, send nothing."""
+    return {"do": "progress", "value": value, "more": more}
 
 
 def set_tools(tools: list[dict[str, Any]]) -> Action:

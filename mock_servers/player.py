@@ -280,10 +280,10 @@ class Player:
     def wait_for_answer(self, id: Any, within: float) -> None:
         self._wait(self._state.answered[id], within)
 
-    def progress(self, value: float) -> None:
+    def progress(self, value: float, more: Json | None = None) -> None:
         token = meta_of(self._received.message).get("progressToken")
         if token is not None:
-            self.notify("notifications/progress", {"progressToken": token, "progress": value})
+            self.notify("notifications/progress", {"progressToken": token, "progress": value, **(more or {})})
 
     def set_tools(self, tools: list[Json]) -> None:
         self._state.answers.tools = tools

@@ -40,9 +40,12 @@ async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(workbench: Wo
         await workbench.run_cases(*(partial(fails, upstream) for upstream in (silent, dying)))
 
 
+_BOOM = f"boom: {'no more room on the device, ' * 10}and nothing else"
+
+
 @check("FRONT-014")
 async def upstream_errors_keep_their_message(workbench: Workbench) -> None:
-    boom = error(-32050, "boom", {"k": 1})
+    boom = error(-32050, _BOOM, {"k": 1})
     rules = [on_call("echo", boom), Rule("resources/read", [boom]), Rule("prompts/get", [boom])]
     resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
     upstream = workbench.stdio("a", Script(resources=[resource], prompts=[prompt], on=rules))
@@ -52,7 +55,7 @@ async def upstream_errors_keep_their_message(workbench: Workbench) -> None:
             with workbench.case(method):
                 workbench.expect(upstream.requests(method), "it reaches the upstream", answer.raw)
                 workbench.expect(
-                    answer.is_error and "boom" in answer.text, "an error that says boom", answer.raw
+                    answer.is_error and _BOOM in answer.text, f"an error that says {_BOOM}", answer.raw
                 )
                 if answer.error is not None and workbench.promises("upstream-error-codes"):
                     code, data = answer.code, part(answer.error, "data")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
+from conformance.checks.front_offers import carries
 from conformance.checks.http_requests import can_call
 from conformance.errors import NotApplicable
 from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri, needs
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import Request
 
 LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 
@@ -89,11 +91,16 @@ async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Wor
         await _was_told(workbench, upstream, "resources/subscribe", one)
         await proxy.call("a", "echo")
         await workbench.eventually(heard, within=2.0, what="an update of the resource comes within 2 s")
+        await proxy.call("a", "echo")
+        await workbench.eventually(lambda: heard()[1:], within=2.0, what="the next update comes within 2 s")
         await succeeds(workbench, proxy, "resources/unsubscribe", shown)
         await _was_told(workbench, upstream, "resources/unsubscribe", one)
         await proxy.call("a", "echo")
         await workbench.holds_for(
-            1.0, lambda: workbench.expect(heard() in ([one], [shown]), "only the subscribed update", heard())
+            1.0,
+            lambda: workbench.expect(
+                heard() in ([one] * 2, [shown] * 2), "only the subscribed updates", heard()
+            ),
         )
 
 
@@ -137,17 +144,43 @@ async def progress_is_relayed_under_the_clients_token(workbench: Workbench) -> N
     neither.
     """
     stray = notify("notifications/progress", {"progressToken": "nobody", "progress": 1})
-    work = [stray, progress(1), sleep(0.2), progress(2), sleep(0.2), progress(3), reply(), progress(4)]
-    upstream = workbench.stdio("a", Script(on=[on_call("echo", *work)]))
+    one, two, three = (progress(value, **more) for value, more in _PROGRESS)
+    work = [stray, one, sleep(0.2), two, sleep(0.2), three, reply(), progress(4)]
+    script = Script(
+        resources=[{"uri": "x://one", "name": "one"}],
+        on=[on_call("echo", *work), Rule("resources/read", [progress(1), reply()])],
+    )
+    upstream = workbench.stdio("a", script)
     async with workbench.serving(upstream) as proxy:
         for token in ("abc", 0):
             with workbench.case(f"token {json.dumps(token)}"):
                 await _reports_progress(workbench, proxy, upstream, token)
+        if declares(proxy, "resources"):
+            await _reports_progress_of_a_read(workbench, proxy, upstream)
         before = len(proxy.transcript.heard("notifications/progress"))
         await proxy.call("a", "echo")
         await anyio.sleep(0.5)
         more = proxy.transcript.heard("notifications/progress")[before:]
         workbench.expect(not more, "no progress for a call without a token", more)
+
+
+#: the value and the further members of the three reports
+_PROGRESS: list[tuple[float, dict[str, Any]]] = [
+    (0.5, {"total": 4, "message": "half of a part"}),
+    (2, {"total": 4, "message": "two parts"}),
+    (3, {}),
+]
+
+
+async def _reports_progress_of_a_read(
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream
+) -> None:
+    uri = await exposed_uri(proxy, upstream.name, "x://one")
+    before = len(proxy.transcript.heard("notifications/progress"))
+    answer = await proxy.request("resources/read", {"uri": uri, "_meta": {"progressToken": "of-a-read"}})
+    heard = proxy.transcript.heard("notifications/progress")[before:]
+    tokens = [report.param("progressToken") for report in heard if report.t <= answer.t]
+    workbench.expect(tokens == ["of-a-read"], "a report of a read precedes its answer", heard)
 
 
 async def _reports_progress(
@@ -168,6 +201,12 @@ async def _reports_progress(
     tokens = [json.dumps(report.param("progressToken")) for report in heard]
     workbench.expect(tokens == [json.dumps(token)] * 3, f"three reports under the token {token!r}", heard)
     workbench.expect(increase(heard), "increasing values", heard)
+    members = [
+        {name: report.param(name) for name in ("progress", *more)}
+        for report, (_, more) in zip(heard, _PROGRESS, strict=True)
+    ]
+    sent = [{"progress": value, **more} for value, more in _PROGRESS]
+    workbench.expect(carries(members, sent), f"the reports {sent}", members)
     workbench.expect(heard[-1].t <= answer.t, "no report after the answer", heard)
     emitted = [
         entry.t for entry in upstream.events("sent") if entry.t > call.t and '"nobody"' not in entry.text
@@ -178,7 +217,7 @@ async def _reports_progress(
 
 @check("FRONT-024", timeout=40, slow=True)
 async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workbench) -> None:
-    upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(5.0), nth=1)]))
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(5.0), times=2)]))
     async with workbench.serving(upstream) as proxy:
         await proxy.begin("tools/call", proxy.call_params("a", "echo"), id="to-be-cancelled")
         with workbench.precondition("the call reaches the upstream"):
@@ -189,23 +228,39 @@ async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workb
         await anyio.sleep(1.0)
         cancelled_at = time.monotonic()
         await proxy.notify("notifications/cancelled", {"requestId": "to-be-cancelled", "reason": "enough"})
-        words = await workbench.eventually(
-            lambda: upstream.requests("notifications/cancelled"),
-            within=2.0,
-            what="the cancellation reaches the upstream",
+        told = workbench.one(
+            await _cancellations(workbench, upstream, 1), "one cancellation reaches the upstream"
         )
-        told = workbench.one(words, "one cancellation reaches the upstream")
         workbench.expect(told.param("requestId") == call.id, f"under the id {call.id!r}", told.message)
         workbench.expect(told.t - cancelled_at <= 1.0, "within 1 s", told.t - cancelled_at)
+        await proxy.begin("tools/call", proxy.call_params("a", "echo"), id="cancelled-too")
+        with workbench.precondition("the next call reaches the upstream"):
+            await workbench.eventually(
+                lambda: upstream.requests("tools/call")[1:], within=5.0, what="the upstream has the call"
+            )
+        await proxy.notify("notifications/cancelled", {"requestId": "cancelled-too"})
+        ids = [one.param("requestId") for one in await _cancellations(workbench, upstream, 2)]
+        calls = [one.id for one in upstream.requests("tools/call")]
+        workbench.expect(ids == calls, f"cancellations under the ids {calls}", ids)
 
         def unanswered() -> None:
             answers = [heard.message for heard in proxy.transcript.heard() if "method" not in heard.message]
-            late = [message for message in answers if message.get("id") == "to-be-cancelled"]
-            workbench.expect(not late, "no answer to the cancelled call", late)
+            late = [
+                message for message in answers if message.get("id") in ("to-be-cancelled", "cancelled-too")
+            ]
+            workbench.expect(not late, "no answer to the cancelled calls", late)
 
         await workbench.holds_for(6.0, unanswered)
         following = await proxy.call("a", "echo")
         workbench.expect(not following.is_error, "the next call works", following.raw)
+
+
+async def _cancellations(workbench: Workbench, upstream: StdioMockUpstream, count: int) -> list[Request]:
+    return await workbench.eventually(
+        lambda: found if len(found := upstream.requests("notifications/cancelled")) >= count else [],
+        within=2.0,
+        what=f"cancellation {count} reaches the upstream",
+    )
 
 
 @check("FRONT-025", timeout=40)
@@ -221,22 +276,28 @@ async def logging_and_completion_work_if_they_are_declared(workbench: Workbench)
             await succeeds(workbench, proxy, "logging/setLevel", level_set)
             await _holds_back(workbench, proxy, LEVELS[LEVELS.index("warning") :])
         name = await exposed_prompt(proxy, "b", "of-b") if declares(proxy, "prompts") else "of-b"
-        prompt = {"ref": {"type": "ref/prompt", "name": name}, "argument": {"name": "x", "value": "v"}}
+        prompt: dict[str, Any] = {
+            "ref": {"type": "ref/prompt", "name": name},
+            "argument": {"name": "x", "value": "v"},
+        }
+        prompt["context"] = {"arguments": {"y": "w"}}
         if not declares(proxy, "completions"):
             await is_unknown(workbench, proxy, "completion/complete", prompt)
         else:
             answer = await succeeds(workbench, proxy, "completion/complete", prompt)
             values = answer.member("completion", "values")
             workbench.expect(values == ["from b"], "the completion of the prompt's owner", answer.raw)
+            more = [answer.member("completion", name) for name in ("total", "hasMore")]
+            workbench.expect(more == [70, True], "the completion with `total` and `hasMore`", answer.raw)
+            asked = [one.param("context") for one in upstreams[1].requests("completion/complete")]
+            workbench.expect(asked == [prompt["context"]], f"the context {prompt['context']}", asked)
         if not (declares(proxy, "logging") or declares(proxy, "completions")):
             raise NotApplicable("it declares neither logging nor completions")
 
 
 def _talkative(name: str) -> Script:
-    messages = [
-        notify("notifications/message", {"level": level, "data": f"{name} {level}"}) for level in LEVELS
-    ]
-    completion = {"completion": {"values": [f"from {name}"]}}
+    messages = [notify("notifications/message", _logged(name, level)) for level in LEVELS]
+    completion = {"completion": {"values": [f"from {name}"], "total": 70, "hasMore": True}}
     return Script(
         prompts=[{"name": f"of-{name}", "arguments": [{"name": "x"}]}],
         capabilities={"tools": {}, "prompts": {}, "logging": {}, "completions": {}},
@@ -246,6 +307,10 @@ def _talkative(name: str) -> Script:
             on_call("echo", *messages),
         ],
     )
+
+
+def _logged(name: str, level: str) -> dict[str, Any]:
+    return {"level": level, "logger": f"log of {name}", "data": {"text": [f"{name} {level}", None, 1.5]}}
 
 
 async def _accepts_levels(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
@@ -268,11 +333,15 @@ async def _holds_back(workbench: Workbench, proxy: Proxy, expected: list[str]) -
     before = len(proxy.transcript.heard("notifications/message"))
 
     def heard() -> list[Any]:
-        return [h.param("data") for h in proxy.transcript.heard("notifications/message")[before:]]
+        return [h.params for h in proxy.transcript.heard("notifications/message")[before:]]
 
     await proxy.call("a", "echo")
     await workbench.eventually(
         lambda: len(heard()) >= len(expected), within=2.0, what=f"messages of the levels {expected}"
     )
     await anyio.sleep(0.3)
-    workbench.expect(heard() == [f"a {level}" for level in expected], f"the levels {expected} only", heard())
+    workbench.expect(
+        [one.get("level") for one in heard()] == expected, f"the levels {expected} only", heard()
+    )
+    sent = [_logged("a", level) for level in expected]
+    workbench.expect(carries(heard(), sent), f"the messages {sent}", heard())

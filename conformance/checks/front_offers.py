@@ -11,6 +11,8 @@ from conformance.checks.http_requests import can_call
 from mock_servers.script import Script, on_call, request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.transcript import Heard
@@ -151,25 +153,25 @@ def _got_answers(
         got = [heard.message.get("params") for heard in asked if heard.message.get("method") == method]
         own = [params for params in got if f"for {upstream.name}" in json.dumps(params)]
         workbench.expect(
-            all(_carries(one, sent) for one in own), f"{method} as the upstream sent it: {sent}", own
+            all(carries(one, sent) for one in own), f"{method} as the upstream sent it: {sent}", own
         )
     for id in {2, 3} & answers.keys():
         method = _METHODS[_ASKS[id]]
         # The proxy may answer by itself what it offered.
         if any(heard.message.get("method") == method for heard in asked):
             told = answers[id].get("result")
-            workbench.expect(_carries(told, _ANSWERS[method]), "the client's own answer", answers[id])
+            workbench.expect(carries(told, _ANSWERS[method]), "the client's own answer", answers[id])
 
 
-def _carries(relayed: Any, sent: Any) -> bool:
+def carries(relayed: Any, sent: Any) -> bool:
     """Whether nothing of what one side sent is lost on the way. The proxy may add members, entries and words (FRONT-038)."""
     if isinstance(sent, dict):
         return isinstance(relayed, dict) and all(
-            name in relayed and _carries(relayed[name], one) for name, one in sent.items()
+            name in relayed and carries(relayed[name], one) for name, one in sent.items()
         )
     if isinstance(sent, list):
-        rest = iter(relayed if isinstance(relayed, list) else ())
-        return all(any(_carries(other, one) for other in rest) for one in sent)
+        rest: Iterator[Any] = iter(relayed if isinstance(relayed, list) else ())
+        return all(any(carries(other, one) for other in rest) for one in sent)
     if isinstance(sent, str):
         return isinstance(relayed, str) and sent in relayed
     return bool(relayed == sent)

@@ -151,25 +151,30 @@ def _stripped(value: Any, without: tuple[str, ...]) -> Any:
     return [_stripped(one, without) for one in value] if isinstance(value, list) else value
 
 
+#: the items of each list; a page has five
+ITEMS = 55
+
+
 @check("FRONT-011", timeout=40)
 async def all_pages_of_upstream_lists_are_reachable(workbench: Workbench) -> None:
     await _shows_all(
-        workbench, workbench.stdio("paged", _three_of_everything(page_size=1, cursors=["", "p2"]))
+        workbench, workbench.stdio("paged", _items_of_everything(ITEMS, page_size=5, cursors=["", "p2"]))
     )
 
 
 @check("FRONT-170", timeout=40)
 async def an_empty_cursor_of_a_modern_upstream_is_a_cursor(workbench: Workbench) -> None:
-    paged = _three_of_everything(era="modern", page_size=1, cursors=["", "p2"])
+    paged = _items_of_everything(3, era="modern", page_size=1, cursors=["", "p2"])
     await _shows_all(workbench, workbench.stdio("paged", paged))
 
 
-def _three_of_everything(**paging: Any) -> Script:
+def _items_of_everything(count: int, **paging: Any) -> Script:
+    numbers = range(1, count + 1)
     return Script(
-        tools=[tool(f"tool{number}") for number in range(3)],
-        resources=[{"uri": f"mock://{number}", "name": f"{number}"} for number in range(3)],
-        templates=[{"uriTemplate": f"t{number}://{{id}}", "name": f"{number}"} for number in range(3)],
-        prompts=[{"name": f"prompt{number}"} for number in range(3)],
+        tools=[tool(f"tool{number:03}") for number in numbers],
+        resources=[{"uri": f"mock://{number:03}", "name": f"{number}"} for number in numbers],
+        templates=[{"uriTemplate": f"t{number:03}://{{id}}", "name": f"{number}"} for number in numbers],
+        prompts=[{"name": f"prompt{number:03}"} for number in numbers],
         **paging,
     )
 
@@ -179,10 +184,11 @@ async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
         with for_modern_servers(upstream):
             await proxy.handshake()
             await proxy.ready(upstream)
-        for name in upstream.tool_names:
+        last = upstream.tool_names[-1]
+        for name in (upstream.tool_names[0], upstream.tool_names[1], last):
             listed = await proxy.definitions_of(upstream.name, name)
-            workbench.expect(listed, "the listing shows the tools of all three pages", f"no {name}")
-        called = await proxy.call(upstream.name, "tool2")
+            workbench.expect(listed, "the listing shows the tools of all pages", f"no {name}")
+        called = await proxy.call(upstream.name, last)
         workbench.expect(not called.is_error, "a call of a tool of the last page succeeds", called.raw)
         script = upstream.script
         everything = {
@@ -196,5 +202,5 @@ async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
             shown = [str(item.get(key)) for item in await proxy.items(method, member)]
             wanted = [item[key] for item in everything[method] or []]
             found = {find_exposed(shown, upstream.name, own) for own in wanted}
-            workbench.expect(found == set(shown), f"{method} holds all three pages: {wanted}", shown)
+            workbench.expect(found == set(shown), f"{method} holds all pages: {wanted}", shown)
             workbench.expect(len(shown) == len(wanted), f"{method} holds each of {wanted} once", shown)

@@ -160,6 +160,35 @@ def asks_the_client_what_it_cannot_answer() -> None:
     wire.from_client(params_of("initialize", lambda params: {**params, "capabilities": everything}))
 
 
+@mutant("FRONT-024")
+def forwards_the_first_cancellation_only() -> None:
+    forwarded: list[Message] = []
+
+    def wrong(message: Message, way: Way) -> Changed:
+        if message.get("method") != CANCELLED:
+            return message
+        forwarded.append(message)
+        return message if len(forwarded) == 1 else None
+
+    wire.to_stdio_upstreams(wrong)
+
+
+@mutant("FRONT-023")
+def rounds_the_values_of_progress() -> None:
+    def rounded(params: Message) -> Message:
+        return {**params, "progress": round(float(msgspec.json.encode(params["progress"])))}
+
+    wire.from_stdio_upstreams(params_of(PROGRESS, rounded))
+
+
+@mutant("FRONT-025")
+def relays_log_messages_as_text() -> None:
+    def as_text(params: Message) -> Message:
+        return {**params, "data": msgspec.json.encode(params["data"]).decode()}
+
+    wire.from_stdio_upstreams(params_of(LOGGED, as_text))
+
+
 @mutant("FRONT-070")
 def shows_the_tools_of_its_last_run() -> None:
     """A server is known by its first listing. The last one stays in a file for ever."""
