@@ -222,6 +222,7 @@ class Http:
     # Assign an Mcp-Session-Id, and refuse requests without it (400) or with an unknown one (404).
     sessions: bool = False
     # How to say that a session is unknown: 404 as MCP does, 400 or 401 with a text, or a JSON-RPC error with status 200.
+    # HTTP+SSE has only 404 and 400.
     lost: Literal["404", "400", "401", "error"] = "404"
     # Set a cookie with each reply of a session, as a load balancer does, and refuse (404) requests of the session without it.
     sticky: bool = False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from conformance.checks import check
 from conformance.checks.http_requests import can_call, has_its_headers, is_usable
 from mock_servers.actions import silence, sleep
-from mock_servers.remote_actions import close_streams, endpoint, stream
+from mock_servers.remote_actions import close_streams, endpoint, expire_session, stream
 from mock_servers.script import Http, Rule, Script, any_arguments, echo_tool, on_call, tool
 
 if TYPE_CHECKING:
@@ -238,6 +238,34 @@ async def a_lost_stream_fails_calls_and_is_opened_anew(workbench: Workbench) -> 
         await workbench.eventually(
             lambda: all(request.ended for request in upstream.streams), within=5.0, what=what
         )
+
+
+@check("SSE-016", timeout=60, slow=True)
+async def a_session_that_the_server_forgot_is_replaced(workbench: Workbench) -> None:
+    forgetful = [on_call("add", expire_session())]
+    upstreams = [
+        await workbench.sse("not-found", Script(on=forgetful)),
+        await workbench.sse("bad-request", Script(http=Http(lost="400"), on=forgetful)),
+    ]
+    async with workbench.serving(*upstreams) as proxy:
+        for upstream in upstreams:
+            forgets = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
+            with workbench.precondition(
+                f"{upstream.name}: the call after which the server forgets the session"
+            ):
+                workbench.expect(not forgets.is_error, "it succeeds", forgets.raw)
+            first = upstream.streams[-1]
+            what = f"{upstream.name}: a call succeeds within 10 s"
+            await is_usable(workbench, proxy, upstream, what=what, within=10.0)
+            refused = [
+                request for request in upstream.http if request.status in (400, 404) and not request.is_probe
+            ]
+            workbench.expect(refused, f"{upstream.name}: a refused POST", upstream.http)
+            second = upstream.streams[-1]
+            workbench.expect(second.n != first.n, f"{upstream.name}: a second stream", upstream.streams)
+            last = upstream.posts("tools/call")[-1]
+            old = upstream.posts("initialize")[0].target
+            workbench.expect(last.target != old, f"{upstream.name}: the last call at the new endpoint", last)
 
 
 @check("SSE-008", timeout=60, slow=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dynamic_mcp.protocol.pieces import Line
 
 
-@mutant("HTTP-050")
+@mutant("HTTP-050", also={"SSE-016": "one of its servers says it by 400"})
 def knows_only_404() -> None:
     """MCP has no other form."""
     replace(refusals.is_session_lost, lambda status, text, challenge="": status == 404)

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 @mutant(
     "HTTP-009",
-    also={"HTTP-050": "it knows no form of a lost session", "HTTP-071": "no new session begins"},
+    also={
+        "HTTP-050": "it knows no form of a lost session",
+        "HTTP-071": "no new session begins",
+        "SSE-016": "no new stream begins",
+    },
 )
 def goes_on_with_the_dead_session() -> None:
     replace(refusals.is_session_lost, lambda status, text, challenge="": False)

@@ -182,6 +182,18 @@ def keeps_to_the_first_endpoint() -> None:
     wire_http.around_requests(wrong)
 
 
+@mutant("SSE-016")
+def trusts_in_its_open_stream() -> None:
+    """A refused POST fails its call alone, for as long as the stream is open."""
+
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
+        async with send(request) as reply:
+            lost = request.method == "POST" and reply.status in (400, 404)
+            yield Reply(status=502) if lost else reply
+
+    wire_http.around_requests(wrong)
+
+
 @mutant("SSE-008")
 def waits_a_minute_for_an_endpoint() -> None:
     legacy_sse.ENDPOINT_TIMEOUT = 60.0

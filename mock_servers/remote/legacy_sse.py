@@ -54,12 +54,20 @@ class LegacySse(RemoteServer):
         """The session of a POST, which must have an open stream; None if there is none."""
         name = exchange.query.get("sid")
         sessions = list(self.sessions.values()) if name is None else [self.sessions.get(name)]
-        return next((session for session in reversed(sessions) if session and session.get_streams), None)
+        known = (session for session in reversed(sessions) if session and not session.expired)
+        return next((session for session in known if session.get_streams), None)
+
+    def _refuse_lost(self, exchange: HttpExchange) -> None:
+        """Say that the session is unknown, as the official SDKs do."""
+        if self.http.lost == "400":
+            exchange.respond(400, b"No transport found for sessionId", {"Content-Type": "text/plain"})
+        else:
+            exchange.respond(404, b"Could not find session")
 
     def _post(self, exchange: HttpExchange) -> None:
         session = self._session_of(exchange)
         if session is None:
-            exchange.respond(404, b"Could not find session")
+            self._refuse_lost(exchange)
             return
         found = self.read(exchange)
         if found is None:

@@ -49,7 +49,7 @@ RELAYS = {
     ),
     **_because(
         "the relay waits 30 s for an answer, fails one call at a bad one, and connects anew after it",
-        "HTTP-009 HTTP-016 HTTP-017 HTTP-030",
+        "HTTP-009 HTTP-016 HTTP-017 HTTP-030 SSE-016",
     ),
     **_because("the relay reads a JSON body whatever its type is", "FRONT-133"),
     **_because("the relay asks for no compression and decompresses nothing", "HTTP-024"),
@@ -115,7 +115,7 @@ STARTS_ANEW = {
 } | _relays(
     "no connection has to outlive its request",
     shows="FRONT-022 FRONT-035 FRONT-071 FRONT-164 FRONT-166 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
-    " OPS-012 OPS-016 OPS-030 OPS-033 STD-008 STD-017 STD-019 STD-033 STD-036 HTTP-070"
+    " SSE-016 OPS-012 OPS-016 OPS-030 OPS-033 STD-008 STD-017 STD-019 STD-033 STD-036 HTTP-070"
     " OPS-050 SSE-014 SSE-015 STD-060",
 )
 IGNORES_THE_REST = _relays(
