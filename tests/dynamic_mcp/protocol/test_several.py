@@ -210,5 +210,5 @@ async def test_values_end_where_the_decoder_says(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(several, "SLICE", size)
         found = [value async for value in several.values_of(line)]
-    assert found == [text.encode() for text in texts] + ([rest.encode()] if rest else [])
+    assert found == [text.encode() for text in texts] + ([rest.encode()] if rest or not texts else [])
     assert b"".join(value for value in found if isinstance(value, bytes)) == whole
