@@ -146,11 +146,11 @@ def takes_the_beginning_of_a_group_for_the_group() -> None:
     _guess(lambda group, name, tools: (next((one for one in tools if one.startswith(group)), group), name))
 
 
-@mutant("FRONT-015")
+@mutant("FRONT-015", also={"FRONT-070": "a tool that is not listed yet is called in another group"})
 def calls_a_tool_of_any_group_if_its_own_has_none() -> None:
     def wrong(group: str, name: str, tools: Mapping[str, set[str]]) -> tuple[str, str]:
         owners = [other for other, names in tools.items() if name in names]
-        return (owners[0], name) if owners and group in tools and group not in owners else (group, name)
+        return (owners[0], name) if owners and tools.get(group) and group not in owners else (group, name)
 
     _guess(wrong)
 
