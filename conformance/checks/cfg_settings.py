@@ -63,8 +63,9 @@ async def a_feature_flag_switches_a_feature_off_on_both_sides(workbench: Workben
         called = await proxy.call("noresources", "echo", {"x": 1})
         workbench.expect(not called.is_error, "tools work when only resources are off", called.raw)
         for method, params in {"resources/list": {}, "resources/read": {"uri": RESOURCE}}.items():
-            answer = await proxy.request(method, {"group": "noresources", **params})
-            what = f"{method} is an error for a group without resources"
+            params = {"group": "noresources", **params}
+            answer = await proxy.request(method, params)
+            what = f"{method} with the params {params} is an error, since the group has no resources"
             workbench.expect(answer.is_error, what, answer.raw)
         asked = [line for line in no_resources.lines if '"resources/' in line]
         workbench.expect(not asked, "no request about resources reaches the upstream", asked)

@@ -94,12 +94,19 @@ async def an_unknown_version_is_answered_with_a_supported_one(workbench: Workben
     )
 
 
+APPLIES_A_CHANGED_FILE = (
+    "the proxy applies a changed configuration file, which adds a server"
+    " (a proxy that does not do so while it runs has `reload = false` in its profile)"
+)
+
+
 @check("FRONT-004", timeout=60, slow=True)
 async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench) -> None:
     """Two processes work, with a sign-in and reloads if the proxy has them, and end by SIGTERM or by end of file. Three more fail
     to start.
     """
     trace = {**workbench.sut.profile.log_switch, "RUST_LOG": "trace"}
+    reloads = workbench.has("RLD") and workbench.sut.profile.config.reload
     workbench.browser()
 
     async def busy_life(how_it_ends: str, protected: Sequence[ProtectedMockUpstream]) -> None:
@@ -111,10 +118,14 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
         async with workbench.proxy(config=config, env=trace) as proxy:
             await proxy.handshake()
             await proxy.ready(good, *protected)
-            if workbench.has("RLD"):
+            if reloads:
                 added = workbench.stdio("added")
                 workbench.save(config, good, broken, *protected, added)
-                await proxy.ready(added)
+                with (
+                    workbench.precondition(APPLIES_A_CHANGED_FILE),
+                    workbench.must("the added server is usable"),
+                ):
+                    await proxy.ready(added)
                 workbench.config_text("{bad", name=config.name, folder=config.parent)
             await _notifications_stay_unanswered(workbench, proxy)
             await proxy.call("good", "echo", {"x": 1})

@@ -57,11 +57,20 @@ async def has_its_headers(
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         what = "an upstream that wants the configured headers becomes usable"
-        await is_usable(workbench, proxy, upstream, what=what)
+        try:
+            await is_usable(workbench, proxy, upstream, what=what)
+        except Violation:
+            _have_headers(workbench, upstream, headers)  # the likely cause, and its message says more
+            raise
+    _have_headers(workbench, upstream, headers)
+
+
+def _have_headers(workbench: Workbench, upstream: RemoteMockUpstream, headers: dict[str, str]) -> None:
     requests = [request for request in upstream.http if not request.is_discovery]
     for request in workbench.some(requests, "a request with the configured headers"):
         for name, value in headers.items():
-            workbench.expect(request.header(name) == value, f"{name}: {value}", request)
+            sent = request.header(name)
+            workbench.expect(sent == value, f"the header {name}: {value}", f"{name}: {sent} in {request}")
 
 
 def after_initialize(workbench: Workbench, upstream: RemoteMockUpstream) -> list[HttpRequest]:

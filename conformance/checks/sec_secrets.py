@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from conformance.checks import check
+from conformance.checks.front_session import APPLIES_A_CHANGED_FILE
 from conformance.checks.http_requests import SESSIONS, can_call
 from conformance.checks.oauth_bearer import can_use
 from conformance.checks.oauth_flow import sign_in
@@ -129,7 +130,7 @@ async def tokens_reach_neither_the_client_nor_other_processes(workbench: Workben
             # This child starts after the proxy has a token, so the proxy's environment may hold the token by
             # then.
             workbench.save(config, signed, stdio)
-            with workbench.precondition("a child that is added later starts"):
+            with workbench.precondition(APPLIES_A_CHANGED_FILE), workbench.must("the added server is usable"):
                 await proxy.ready(stdio)
         await _ask_for_all_lists(proxy)
         tokens = tokens_of(signed)
