@@ -37,7 +37,13 @@ def compares_a_wrong_name_with_every_tool() -> None:
 @mutant("FRONT-033")
 def keeps_a_million_resources() -> None:
     kept = Kind(RESOURCES.feature, RESOURCES.method, RESOURCES.member, RESOURCES.key, _WITHOUT_END)
-    replace(RESOURCES, kept)
+    # Private, because tables of other modules have the kind itself as a key.
+    right = listing._add_page
+
+    async def wrong(found: Listing, answer: bytes, kind: Kind, upstream: Upstream) -> str | None:
+        return await right(found, answer, kept if kind is RESOURCES else kind, upstream)
+
+    replace(right, wrong)
     listing.MAX_BYTES = _WITHOUT_END
 
 

@@ -19,7 +19,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import TooLarge, UpstreamError, UpstreamFailed, UpstreamTimeout
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import answers, jsonrpc, progress, slow_lines
+from dynamic_mcp.protocol import answers, jsonrpc, progress
 from dynamic_mcp.protocol.callers import Callers
 from dynamic_mcp.protocol.cancellation import CANCELLED_BY_RECEIVER, cancelled_id
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
@@ -146,6 +146,9 @@ class Peer:
 
     async def receive_line(self, line: Line) -> None:
         """Handle one line, which may be large, or have several messages; both take several turns of the loop."""
+        # Here, because most proxies never get such a line.
+        from dynamic_mcp.protocol import slow_lines
+
         await slow_lines.receive(line, self)
 
     def receive_message(self, message: Message, within: int | None = None) -> bool:
