@@ -124,7 +124,9 @@ async def a_server_that_a_client_waits_for_starts_before_the_others(workbench: W
             await proxy.ready(wanted)
         asked = sum(bool(upstream.requests("tools/list")) for upstream in others)
         most = len(others) // 2
-        workbench.expect(asked <= most, f"at most {most} others were asked for their tools before", asked)
+        what = f"at most {most} others were asked for their tools before"
+        # On a busy machine most of them may have started before the client asks.
+        workbench.expect(asked <= most, what, asked, timed=True)
         await is_echoed(workbench, proxy, wanted.name, {"x": 1})
 
 
