@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamTimeout
@@ -197,6 +197,7 @@ DOCUMENTS = st.lists(VALUES, max_size=3) | st.dictionaries(st.text(), VALUES, ma
     size=st.integers(1, 12),
     is_large=st.booleans(),
 )
+@example(documents=[], rest="text", size=1, is_large=True)
 async def test_values_end_where_the_decoder_says(
     documents: list[tuple[object, str, bool]], rest: str, size: int, is_large: bool
 ) -> None:
@@ -209,6 +210,7 @@ async def test_values_end_where_the_decoder_says(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(several, "SLICE", size)
-        found = [value async for value in several.values_of(line)]
+        values = [value async for value in several.values_of(line)]
+    found = [b"".join(value.slices(LARGE)) if isinstance(value, Large) else value for value in values]
     assert found == [text.encode() for text in texts] + ([rest.encode()] if rest or not texts else [])
-    assert b"".join(value for value in found if isinstance(value, bytes)) == whole
+    assert b"".join(found) == whole
