@@ -182,6 +182,7 @@ def _name(page: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.commands
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", [page for page in PAGES if _COMMANDS[page]], ids=_name)
 def test_commands_of_a_page(page: Path, sandbox: PageSandbox) -> None:

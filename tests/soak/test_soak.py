@@ -18,6 +18,7 @@ SECONDS = float(os.environ.get("SOAK_SECONDS", "10"))
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(SECONDS * 3 + 180)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads descriptors and memory from /proc")
 def test_no_leak_and_no_wrong_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,6 +34,7 @@ def test_no_leak_and_no_wrong_answer(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 @pytest.mark.skipif(sys.platform == "win32", reason="the workbench needs POSIX")
 async def test_reloads_do_not_disturb_an_unchanged_server() -> None:
