@@ -33,7 +33,7 @@ async def subscriptions_deliver_only_what_was_asked_for(workbench: Workbench) ->
             await proxy.items("prompts/list", "prompts")
         await change_prompts()
         await add_a_server()
-        # What is said too much may come a little later.
+        # A notification that must not come may come a little later.
         await anyio.sleep(1.0)
         await proxy.notify("notifications/cancelled", {"requestId": 77})
         await anyio.sleep(0.2)

@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, unquote_plus
 
+from conformance.errors import Violation
+from conformance.workbench.regular_files import content_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -61,10 +64,8 @@ def leaked_into_files(
             mode = path.lstat().st_mode
             if not stat.S_ISREG(mode) or (readable_by_others and not mode & _READABLE_BY_OTHERS):
                 continue
-            # A pipe that has just replaced the file must not block the scan.
-            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                content = file.read(_MAX_FILE).decode(errors="replace")
-        except OSError:
+            content = content_of(path, _MAX_FILE).decode(errors="replace")
+        except (OSError, Violation):
             continue  # gone since the listing
         seen = leaked(content, secrets)
         if seen:

@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def content_of(file: Path) -> bytes:
-    """The bytes of a file. Raises `FileNotFoundError` if there is none, and `Violation` if it is not a readable regular file."""
+def content_of(file: Path, most: int = -1) -> bytes:
+    """The bytes of a file, the first `most` of them if that is not negative.
+
+    Raises `FileNotFoundError` if there is none, and `Violation` if it is not a readable regular file.
+    """
     try:
         with open(file, "rb", opener=_without_waiting) as opened:
             if stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                return opened.read()
+                return opened.read(most)
     except FileNotFoundError:
         raise
     except OSError as problem:

@@ -29,8 +29,10 @@ MAX_RETRY_DELAY = 30.0
 MIN_RETRY_DELAY = 0.1
 #: A stream that was open for so many seconds did not fail: a gateway ended it, or the server lets its clients poll.
 STEADY = 0.5
-#: Refusals that may pass, beside those from 500 on: other tokens, a stream that a server still takes for open, or less load.
-_MAY_PASS = frozenset({401, 403, 408, 409, 425, 429})
+#: Refusals of a server that is busy, or still takes the last stream for open, beside those from 500 on.
+_BUSY = frozenset({408, 409, 425, 429})
+#: Refusals that may pass, beside those from 500 on. With other tokens, 401 and 403 do.
+_MAY_PASS = _BUSY | {401, 403}
 #: Refusals with which a server says that it has no stream of its own, even if it had one before.
 _NO_STREAM = frozenset({405, 501})
 #: How often in a row the proxy resumes the stream of one answer in vain before the request fails.
@@ -105,7 +107,7 @@ class AnswerStream:
             await asyncio.sleep(RETRY_DELAY if requested is None else max(requested, MIN_RETRY_DELAY))
             try:
                 async with client.request("GET", session.stream_headers(last_id)) as reply:
-                    if reply.status >= 500 or reply.status in _MAY_PASS - {401, 403}:
+                    if reply.status >= 500 or reply.status in _BUSY:
                         # The gateway, or a server that is busy.
                         self.lasted, requested = 0.0, None
                     elif reply.status != 200 or reply.content_type != "text/event-stream":

@@ -70,13 +70,19 @@ async def test_refused_resource_is_announced_too() -> None:
         await client.hears(*URIS)
 
 
+async def in_a_new_session(proxy: Running) -> Client:
+    """A client whose subscriptions were made again in a new session, the stream of which is not open yet."""
+    client = Client(proxy)
+    await client.subscribe()
+    proxy.server.hears = False
+    proxy.group.on_new_session()
+    await eventually(lambda: proxy.server.subscribed() == URIS * 2, "the subscriptions")
+    return client
+
+
 async def test_new_session_is_announced_once_its_stream_is_open() -> None:
     async with running(modern=False) as proxy:
-        client = Client(proxy)
-        await client.subscribe()
-        proxy.server.hears = False
-        proxy.group.on_new_session()
-        await eventually(lambda: proxy.server.subscribed() == URIS * 2, "the subscriptions")
+        client = await in_a_new_session(proxy)
         await client.hears()
         proxy.server.hears = True
         proxy.group.on_hearing()
@@ -85,11 +91,7 @@ async def test_new_session_is_announced_once_its_stream_is_open() -> None:
 
 async def test_new_session_without_a_stream_is_announced() -> None:
     async with running(modern=False) as proxy:
-        client = Client(proxy)
-        await client.subscribe()
-        proxy.server.hears = False
-        proxy.group.on_new_session()
-        await eventually(lambda: proxy.server.subscribed() == URIS * 2, "the subscriptions")
+        client = await in_a_new_session(proxy)
         await skip(subscriptions.HEARING_WAIT)
         await client.hears(*URIS)
 
