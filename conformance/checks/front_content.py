@@ -223,6 +223,25 @@ async def results_of_reads_and_prompts_are_relayed_verbatim(workbench: Workbench
                 is_equal_json(workbench, json.dumps(results[method]), json.dumps(seen))
 
 
+#: what a client adds to its requests for a server that knows it
+OWN_META: Json = {"com.example/run": {"id": "r-7", "steps": [1, None, {"x": True}]}, "plain": "text"}
+
+
+@check("FRONT-181")
+async def metadata_of_requests_reach_the_upstream(workbench: Workbench) -> None:
+    script = Script(resources=[{"uri": URIS[0], "name": "one"}], prompts=[{"name": "greet"}])
+    upstream = workbench.stdio("a", script)
+    async with workbench.serving(upstream) as proxy:
+        for method, params in (await requests_of_each_kind(proxy, "a")).items():
+            with workbench.case(method):
+                answer = await proxy.request(method, {**params, "_meta": OWN_META})
+                with workbench.precondition("the request works"):
+                    workbench.expect(not answer.is_error, "a result", answer.raw)
+                sent = upstream.requests(method)[-1].param("_meta") or {}
+                kept = {name: sent[name] for name in OWN_META if name in sent}
+                workbench.expect(kept == OWN_META, f"`_meta` with {OWN_META}", sent)
+
+
 def _without_what_a_proxy_may_do(result: Json) -> Json:
     """The result with the URIs of the upstream, and without foreign members of its `_meta`."""
     meta = result.get("_meta")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
+from conformance.errors import NotApplicable
+from conformance.workbench.transcript import part
 from mock_servers.script import Script, on_call, request
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ async def upstreams_are_offered_only_what_the_client_can_do(workbench: Workbench
             await can_call(workbench, proxy, upstream)
         with workbench.case(f"client capabilities {list(possible)}"):
             introduction = upstream.requests("initialize")[-1]
-            offered = _offered(upstream)
+            offered = offered_capabilities(upstream)
             workbench.expect(offered <= {*possible}, "no further capability", introduction.message)
 
 
@@ -120,7 +122,7 @@ async def _calls(proxy: Proxy, group: str, name: str) -> None:
     await proxy.call(group, name, {"a": 1, "b": 2} if name == "add" else None, within=20.0)
 
 
-def _offered(upstream: StdioMockUpstream) -> set[str]:
+def offered_capabilities(upstream: StdioMockUpstream) -> set[str]:
     """The capabilities of a client that the last handshake declares."""
     return set(upstream.requests("initialize")[-1].param("capabilities") or ()) & set(CLIENT_CAPABILITIES)
 
@@ -133,7 +135,7 @@ def _got_answers(
     workbench.expect(
         set(answers) == wanted, "each request of the upstream gets an answer within 5 s", answers
     )
-    offered = _offered(upstream)
+    offered = offered_capabilities(upstream)
     if "elicitation" in offered & possible:
         # The client repeats the message that it got, to which the proxy may have added a name (FRONT-038).
         given = answers.pop(1).get("result") or {}
@@ -175,3 +177,44 @@ def carries(relayed: Any, sent: Any) -> bool:
     if isinstance(sent, str):
         return isinstance(relayed, str) and sent in relayed
     return bool(relayed == sent)
+
+
+@check("FRONT-179", timeout=30)
+async def servers_hear_that_the_roots_of_the_client_have_changed(workbench: Workbench) -> None:
+    ask = request("roots/list", wait=5.0)
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", ask)]))
+    async with workbench.proxy(upstream) as proxy:
+        proxy.capabilities = {"roots": {"listChanged": True}}
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        introduction = upstream.requests("initialize")[-1]
+        if not part(introduction.params, "capabilities", "roots", "listChanged"):
+            await can_call(workbench, proxy, upstream)
+            raise NotApplicable("it does not offer its servers `roots.listChanged`")
+        async with proxy.answering({"roots/list": _roots("before")}):
+            await _calls(proxy, "a", "echo")
+        if not carries(_last_answer(upstream), _roots("before")):
+            raise NotApplicable("it tells its server other roots than those of its client")
+        async with proxy.answering({"roots/list": _roots("after")}):
+            await proxy.notify("notifications/roots/list_changed")
+            process = upstream.requests("tools/call")[0].pid
+            await workbench.eventually(
+                # A process that is gone needs no notification: the next one asks anew.
+                lambda: (
+                    upstream.requests("notifications/roots/list_changed") or process not in upstream.alive
+                ),
+                within=2.0,
+                what="the server hears within 2 s that the roots have changed",
+            )
+            await _calls(proxy, "a", "echo")
+        told = _last_answer(upstream)
+        workbench.expect(carries(told, _roots("after")), "the new roots of the client", told)
+
+
+def _roots(folder: str) -> dict[str, Any]:
+    return {"roots": [{"uri": f"file:///{folder}", "name": f"The folder {folder}"}]}
+
+
+def _last_answer(upstream: StdioMockUpstream) -> Any:
+    answers = upstream.events("answer")
+    return json.loads(answers[-1].text).get("result") if answers else None

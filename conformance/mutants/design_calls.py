@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from dynamic_mcp.groups.group import Group
 
 
-@legitimate("FRONT-013", "FRONT-020", "FRONT-037", "FRONT-125", "FRONT-168", "OPS-002", "OPS-016", "STD-015")
+@legitimate(
+    "FRONT-013",
+    "FRONT-020",
+    "FRONT-037",
+    "FRONT-125",
+    "FRONT-168",
+    "FRONT-178",
+    "OPS-002",
+    "OPS-016",
+    "STD-015",
+)
 def makes_one_call_of_a_server_at_a_time() -> None:
     """A call waits for the answer to the call before."""
     right = Peer.request
@@ -33,7 +43,18 @@ def makes_one_call_of_a_server_at_a_time() -> None:
 
 
 #: the checks in which several calls meet at one upstream, or that look at its processes and sessions
-_CONNECTIONS = ("FRONT-037", "HTTP-006", "OPS-009", "OPS-016", "RLD-005", "RLD-008", "SEC-011")
+_CONNECTIONS = (
+    "FRONT-037",
+    "FRONT-178",
+    "FRONT-179",
+    "FRONT-180",
+    "HTTP-006",
+    "OPS-009",
+    "OPS-016",
+    "RLD-005",
+    "RLD-008",
+    "SEC-011",
+)
 _PROCESSES = ("STD-004", "STD-009", "STD-015")
 
 

@@ -35,6 +35,7 @@ _USERS = (
     "FRONT-024",
     "FRONT-029",
     "FRONT-049",
+    "FRONT-181",
     "HTTP-001",
     "OPS-002",
     "OPS-011",

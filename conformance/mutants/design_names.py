@@ -35,6 +35,8 @@ _USERS = (
     "FRONT-021",
     "FRONT-025",
     "FRONT-177",
+    "FRONT-180",
+    "FRONT-181",
 )
 
 
