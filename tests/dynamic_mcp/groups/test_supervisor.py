@@ -38,7 +38,7 @@ def server(name: str, command: str = "one", **changes: Any) -> Server:
     return msgspec.structs.replace(plain, **changes)
 
 
-ALL_LISTS = ["tools", "resources", "prompts"]
+ALL_LISTS = ["prompts", "resources", "tools"]
 
 
 class FakeConnection(FakeUpstream):
@@ -165,12 +165,12 @@ class Proxy:
         return await asyncio.wait_for(self.groups[name].request("call", b"", OPTIONS), 5)
 
     async def notified(self) -> list[str]:
-        """The list changes that the client was notified of since the last call."""
+        """The list changes that the client was notified of since the last call, in the order of their names."""
         changes = self.relay.changes
         await eventually(lambda: not changes._waiting and not changes._tasks._tasks, "the lists are compared")
         methods = [json.loads(line).get("method", "") for line in self.lines]
         self.lines.clear()
-        return [method.split("/")[1] for method in methods if method.endswith("list_changed")]
+        return sorted(method.split("/")[1] for method in methods if method.endswith("list_changed"))
 
 
 @asynccontextmanager
@@ -556,7 +556,7 @@ async def test_new_server_is_announced_at_once_and_its_lists_when_ready() -> Non
         await eventually(lambda: ("b", "slow") in proxy.connections, "it starts")
         proxy.connection("b", "slow").may_open.set()
         await proxy.ready("b")
-        assert await proxy.notified() == ["resources", "prompts"]
+        assert await proxy.notified() == ["prompts", "resources"]
 
 
 async def test_replacement_is_announced_once_when_it_takes_over() -> None:
@@ -567,7 +567,7 @@ async def test_replacement_is_announced_once_when_it_takes_over() -> None:
         await eventually(lambda: ("a", "other") in proxy.connections, "it starts")
         proxy.connection("a", "other").may_open.set()
         await eventually(lambda: proxy.connection("a").closed, "the old one is closed")
-        assert await proxy.notified() == ["resources", "prompts"]
+        assert await proxy.notified() == ["prompts", "resources"]
 
 
 async def test_undeclared_lists_are_not_announced() -> None:
