@@ -58,7 +58,7 @@ def end_of(mock: ForkedMock) -> int:
 
 
 def wait_until_collected(census: Census, pid: int) -> None:
-    """A killed process counts as dead from its first step of exiting, and can be collected after the last one."""
+    """A killed process counts as dead when its main thread has ended. It can be collected when all threads have."""
     deadline = time.monotonic() + 5
     while processes.born(pid) is not None:
         assert time.monotonic() < deadline
