@@ -6,6 +6,7 @@ Exit status: 0 no gap, 1 a gap, 2 wrong usage, 3 the harness broke, 128 and the 
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -88,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
         help="only the first mutant of each requirement, and only until the first broken case; without --against, only against its"
         " check: shows that every check can fail",
     )
+    result.add_argument("--sample", type=int, metavar="N", help="only N of the selected trials, by chance")
     result.add_argument("--jobs", type=int, default=MUTANT_JOBS, metavar="N", help="checks at a time")
     result.add_argument(
         "--report", action="append", default=[], metavar="FORMAT=PATH", help=f"FORMAT: {', '.join(FORMATS)}"
@@ -112,6 +114,8 @@ def main(
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     if options.jobs < 1:
         raise UsageError("--jobs must be at least 1")
+    if options.sample is not None and options.sample < 1:
+        raise UsageError("--sample must be at least 1")
     files = [ReportFile(request, FORMATS) for request in options.report]
     trials = select(
         options.selectors,
@@ -129,6 +133,10 @@ def main(
         console.print(
             f"{len(trials)} of {planned} trials: the other checks run nothing that the mutant changes"
         )
+    if options.sample is not None and options.sample < len(trials):
+        console.print(f"{options.sample} of {len(trials)} trials, by chance")
+        drawn = sorted(random.sample(range(len(trials)), options.sample))
+        trials = [trials[place] for place in drawn]
     if options.list:
         for trial in trials:
             expected = "must not be red" if trial.kind is ProgramKind.LEGITIMATE else trial.declared

@@ -302,11 +302,22 @@ class TestTheCommand:
         assert judge(*words, mutants=[mutant()], checks=[make_check(remembers, MUST)]) == 0
         assert told == [stops]
 
+    @pytest.mark.parametrize(("size", "ran"), [(2, 2), (4, 4), (9, 4)])
+    def test_a_sample_runs_that_many_of_the_trials(
+        self, capsys: pytest.CaptureFixture[str], size: int, ran: int
+    ) -> None:
+        checks = checks_of(*(raising(VIOLATION, f"CFG-00{number}") for number in (1, 2, 3, 4)))
+        words = ["hangs", f"--sample={size}"]
+        assert main(words, mutants={}, checks=checks, open_workbench=FakeFactory()) == 0
+        output = capsys.readouterr().out
+        assert f"{ran} trials: {ran} not passed" in output
+        assert ("by chance" in output) == (size < 4)
+
     def test_3_when_the_harness_breaks(self) -> None:
         assert judge(mutants=[mutant()], checks=[raising(KeyError("x"))]) == 3
 
     @pytest.mark.parametrize(
-        "words", [["--jobs=0"], ["--report=json=/no/such/folder/x"], ["--report=html=x"]]
+        "words", [["--jobs=0"], ["--sample=0"], ["--report=json=/no/such/folder/x"], ["--report=html=x"]]
     )
     def test_wrong_usage_is_refused(self, words: list[str]) -> None:
         with pytest.raises(UsageError, match=words[0].partition("=")[0]):
