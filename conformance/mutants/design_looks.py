@@ -53,10 +53,10 @@ def reads_the_metadata_again_after_a_sign_in() -> None:
 
 
 def _urls() -> list[str]:
-    """The URLs in the configuration that the command line names."""
-    path = next(word for word in sys.argv[1:] if word.endswith(".json"))
-    servers = json.loads(Path(path).read_text(encoding="utf-8"))["mcpServers"]
-    return [entry["url"] for entry in servers.values() if "url" in entry]
+    """The URLs in the configurations that the command line names."""
+    paths = [Path(word) for word in sys.argv[1:] if word.endswith(".json")]
+    servers = [json.loads(path.read_text(encoding="utf-8"))["mcpServers"] for path in paths]
+    return [entry["url"] for one in servers for entry in one.values() if "url" in entry]
 
 
 def _ask(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> None:

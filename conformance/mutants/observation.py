@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import threading
+import traceback
 from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -39,6 +40,7 @@ _FILTERED = frozenset({"frontend/client.py:take_over_stdio", "process/child.py:C
 def main() -> None:
     """Do what the first argument says."""
     what, *words = sys.argv[1:]
+    del sys.argv[1:]  # some programs read the command line of the proxy
     if what == "run":
         observe(*words)
     elif what == "changes":
@@ -112,6 +114,8 @@ def in_child(work: Callable[[], list[str] | None]) -> list[str] | None:
         try:
             os.write(writing, json.dumps(work()).encode())
             status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(status)
     os.close(writing)
