@@ -1,7 +1,8 @@
 """Hides the values of the configuration in what a server says about its failure.
 
 A server often prints its arguments when it dies, and its text reaches the client and the model. The text then has ``[hidden]`` in place of
-each value of ``MIN_LENGTH`` characters or more, of its lines, of what follows a ``=``, and of every part that looks like a secret. Names
+each value of ``MIN_LENGTH`` characters or more. The same holds for a line of such a value, the text after its ``=``, and every part that
+looks like a secret. Names
 of options (``--verbose``) and of programs stay. Encoded forms of a value, such as base64, are not found.
 """
 

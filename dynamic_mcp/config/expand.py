@@ -4,8 +4,8 @@ Only ``${NAME}`` is a reference, where ``NAME`` matches ``[A-Za-z_][A-Za-z0-9_]*
 supported (not $VAR)"). The value of a variable is not expanded again, so it cannot change the structure of the configuration. A
 reference to an undefined variable stays ("Undefined variables preserved as ${VAR} with warning"); an empty variable is empty.
 
-A path may also begin with ``~``. Only the members that name a program, a folder or a file are paths, because an argument or a value of
-``env`` with a ``~`` may mean anything.
+A path may also begin with ``~``. Only the members that name a program, a folder or a file are paths. In an argument or a value of
+``env``, a ``~`` may mean anything.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Names the group in each question of its upstream, because the client knows only the proxy.
 
 "MCP clients MUST provide UI that makes it clear which server is requesting information" (MCP 2025-11-25 and MCP 2026-07-28,
-client/elicitation, "User Interaction Model"). A client shows its user the message of an elicitation, in form and in URL mode, and the
-system prompt and messages of a sampling request. So the name stands there. Everything else in a question stays as the upstream wrote it.
+client/elicitation, "User Interaction Model"). A client shows its user the message of an elicitation, in form and in URL mode. Of a sampling
+request, it shows the system prompt and the messages. So the name stands there. Everything else in a question stays as the upstream wrote
+it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A list is the union over the allowed groups, in the order of the configuration, with every definition as its upstream wrote it. Only the
 part of a group that is slow, broken or without the capability is missing. The additional parameter ``group`` restricts a request to one
-group, so that entries of equal names are reachable; then a failure of the group is an error. ``owners`` decides which group a name
+group, so that entries of equal names are reachable. Then a failure of the group is an error. ``owners`` decides which group a name
 leads to.
 """
 
@@ -61,7 +61,7 @@ class Catalog:
         return any(group.has(kind) for group in self._groups.values())
 
     def close(self) -> None:
-        """Wait for no listing any longer."""
+        """Cancel the listings that are still awaited."""
         self._patience.close()
 
     async def list_all(self, kind: Kind, call: Call) -> bytes:

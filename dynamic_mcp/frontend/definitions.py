@@ -1,7 +1,8 @@
 """The answer of ``get_dynamic_tools``: an object with the group, the server's own instructions, and the definitions of its tools.
 
-Definitions are the bytes of the upstream. Clients cut long answers, so a group whose definitions are larger than ``max_listing_size``
-is answered with names and one line each; a tool that the model then names comes with its whole definition. The instructions are bounded.
+Definitions are the bytes of the upstream. Clients cut long answers. So if the definitions of a group are larger than
+``max_listing_size``, the answer has its names with one line each. The answer for a named tool has its whole definition. The instructions
+are bounded.
 An answer for a whole group or a search, with its instructions, is little larger than that size.
 """
 

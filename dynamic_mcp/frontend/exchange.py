@@ -211,8 +211,8 @@ class Exchanges:
     ) -> Exchange | None:
         """The call of the client ``owner``, of ``callers`` if there are any, that gets a question of the upstream. None without one.
 
-        Of several, it is one whose result the client waits for, then one that has asked before, then the newest one, because a server
-        asks soon after it was called.
+        Of several, it is one whose result the client waits for, then one that has asked before, then the newest one. A server asks soon
+        after it was called.
         """
         candidates = [
             exchange

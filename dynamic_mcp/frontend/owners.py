@@ -1,9 +1,9 @@
 """Which group a name leads to: the URI of a resource, or the name of a prompt.
 
-A prompt whose name begins with the name of a configured group and a slash belongs to that group, whatever other groups list. Any other
-name belongs to the first group of the configuration that has it. A name that was used stays with its group, as long as this group has it,
-or is not connected. So another group cannot take it over, neither by a new listing nor while the owner is down. An earlier group whose
-listing was unknown at that time may still claim the name: it takes its place in the order when it connects.
+A prompt belongs to a configured group if its name begins with that of the group and a slash, even if another group lists it. Any other name
+belongs to the first group of the configuration that has it. A name that was used stays with its group, as long as this group has it, or is
+not connected. So another group cannot take it over, neither by a new listing nor while the owner is down. An earlier group whose listing
+was unknown at that time may still claim the name: it takes its place in the order when it connects.
 """
 
 from __future__ import annotations

@@ -272,7 +272,10 @@ async def send_level(group: Group, level: str) -> None:
 
 
 def _reply_of(callers: Sequence[object]) -> Callable[[bytes], None] | None:
-    """What writes beside the answer to the newest of these calls of one client; None if no answer is due, so that a stream may be over."""
+    """What writes beside the answer to the newest of these calls of one client.
+
+    None if no answer is due, because then the stream of the answer may be over.
+    """
     due = [call for call in callers if isinstance(call, Call) and not call.is_over]
     return due[-1].incoming.send if due else None
 

@@ -177,7 +177,7 @@ class Router:
 
     def _take(self, message: Message, reply: Send, batch: Batch | None) -> None:
         if isinstance(message, Repaired):
-            # The values that a client gives never change.
+            # The proxy refuses invalid values of a client; it repairs only those of servers.
             self._malformed(Malformed(PARSE_ERROR, NO_JSON), reply, batch)
         elif message.method is None:
             self._session.client_peer.receive_answer(message)

@@ -108,7 +108,10 @@ class Frontend:
         return View({"": self._toolbox.list_tools(Raw(b""))})
 
     async def finish(self, gone: Coroutine[Any, Any, None]) -> None:
-        """Answer the requests in flight, because no further one comes. Ends after ``LAST_ANSWERS`` seconds, or once ``gone`` returns."""
+        """Answer the requests in flight, because no further one comes.
+
+        Ends after ``running.LAST_ANSWERS`` seconds (``LAST_PIPED_ANSWERS`` for piped requests), or once ``gone`` returns.
+        """
         self._session.input_ended()
         for listener in self._relay.listeners:
             listener.closed.set()

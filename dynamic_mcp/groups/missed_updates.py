@@ -1,6 +1,7 @@
-"""Tells the clients of resources whose updates may be lost: the server could not send any while its stream or its connection was gone.
+"""Announces one update for each subscribed resource after a gap in the server's notifications, because updates may be lost in it.
 
-A gateway may end the streams of a server all the time, so the rate is bounded. The last gap is always announced.
+Announcements come at most every ``INTERVAL`` seconds, because a gateway may end the streams of a server all the time. The last gap is
+always announced.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ HEARING_WAIT = 2.0
 class ResourceSubscriptions:
     """The subscriptions of one group. ``connected`` waits for its upstream; ``timeout`` gives the seconds for one request.
 
-    ``on_hearing`` is called when a modern upstream begins to announce changes of its lists. It told of none before. ``announce`` gets an
-    update of each resource whose updates may be lost, once they arrive again.
+    ``on_hearing`` is called when a modern upstream begins to announce changes of its lists. Before that, changes went unnoticed.
+    ``announce`` gets an update of each resource whose updates may be lost, once they arrive again.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class ResourceSubscriptions:
             self._missed.forget(uri)
 
     async def _end(self, uri: str) -> None:
-        """Tell the upstream that no holder is left. Raises UpstreamRefused. One that cannot hear of it matters to no client."""
+        """Tell the upstream that no holder is left. Raises UpstreamRefused. If the upstream is gone, the proxy only logs that."""
         connection = self._tasks
         try:
             upstream = await self._connected()

@@ -151,7 +151,10 @@ class Authorization:
         self._wait.on_page = take
 
     async def may_need_sign_in(self) -> SignInNeeded | None:
-        """The sign-in that is useful although the server has refused nothing: for a call, or for other scopes of the configuration."""
+        """A ``SignInNeeded`` if signing in helps before the first refusal; otherwise None.
+
+        It helps if there are no tokens and the server publishes metadata, or if ``oauth_scopes`` changed.
+        """
         tokens = await self.tokens.load()
         if not self._applies or self._transport.oauth.is_machine:
             return None

@@ -1,12 +1,12 @@
 """Discovery of the authorization server of a protected resource.
 
 The protected resource metadata come from the address in the challenge (RFC 9728, section 5.1), or from the well-known addresses with
-and without the path of the resource. They name the authorization server, which has its own metadata (RFC 8414, section 3; OpenID
+and without the path of the resource. They name the authorization server. That server has its own metadata (RFC 8414, section 3; OpenID
 Connect Discovery 1.0, section 4). Without protected resource metadata, the origin of the resource is the authorization server,
 with default endpoints (MCP 2025-03-26, basic/authorization).
 
-Metadata count only if they name the right resource, and the right issuer. An address of an authorization server that gives no document, or
-one that cannot be used, costs nothing but itself: the next one is asked, and after the last one, the next server that the resource names.
+Metadata count only if they name the right resource, and the right issuer. The proxy skips an address without a usable document and tries
+the next one. After the last address of an authorization server, it tries the next authorization server that the resource names.
 """
 
 from __future__ import annotations
@@ -285,7 +285,7 @@ def is_resource(resource: str, url: str, document: str) -> bool:
     """Whether metadata at the address ``document`` that name ``resource`` are about the MCP server at ``url``.
 
     RFC 9728, section 3.3: they name either the URL of the server, or the URL to which their well-known address belongs. At the well-known
-    address of a parent path, the owner of that path speaks. Metadata elsewhere, which the server itself chooses, name the server only.
+    address of a parent path, metadata may name that path. Metadata elsewhere, which the server itself chooses, name the server only.
     """
     try:
         named, own = identifier_of(resource), identifier_of(without_user(url))

@@ -2,7 +2,7 @@
 
 A server names other addresses: of its metadata, its authorization server, and that server's endpoints. Without a rule, a server on the
 internet could send requests from this machine to services that only this machine reaches. ``NetworkReach`` judges the addresses that a name
-resolves to, and the caller connects to these very addresses, so a second answer of the name system changes nothing.
+resolves to. The caller connects to these very addresses, so a second answer of the name system changes nothing.
 
 An HTTP proxy from the environment resolves names itself. Then only addresses that are written as such are judged.
 """

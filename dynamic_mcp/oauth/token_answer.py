@@ -1,7 +1,7 @@
 """The answer of a token endpoint (RFC 6749, sections 5.1 and 5.2), also of endpoints that are not by the book.
 
-Known forms: another status of success, a form instead of JSON, a byte order mark, a lifetime as text or 0, a list of scopes, a missing
-token type, and an error with status 200.
+Some endpoints answer with another status of success, with a form instead of JSON, with a byte order mark, or with an error and status
+200. Their answer may also have a lifetime as text or 0, a list of scopes, or no token type.
 """
 
 from __future__ import annotations

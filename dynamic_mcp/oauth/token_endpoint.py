@@ -16,7 +16,7 @@ from dynamic_mcp.oauth.token_answer import TokenAnswer, read_answer
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens, expiry
 
 _WHAT = "its token endpoint"
-#: The statuses that are verdicts whatever the body is: many servers refuse a refresh token with an empty one.
+#: Statuses that are a refusal even with an empty body; many servers refuse a refresh token like that.
 _VERDICTS = (400, 401)
 #: The statuses that a server without such an endpoint gives.
 _ABSENT = (404, 405, 410)

@@ -6,7 +6,7 @@ which is the group's id, to another process, so a signal never reaches a strange
 group.
 
 The session has no controlling terminal. So a child of ``check --connect`` cannot open ``/dev/tty``, put characters into the user's
-terminal, or draw a prompt there, and a Ctrl-C reaches the proxy alone.
+terminal, or draw a prompt there. A Ctrl-C reaches the proxy alone.
 
 A process that left the group on purpose (``setsid``, a daemon) survives.
 

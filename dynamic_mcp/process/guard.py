@@ -148,7 +148,7 @@ class Guard:
                 start_new_session=True,
             )
         except OSError as error:
-            # Too many processes or descriptors may be a moment's state; a missing shell is not.
+            # A lack of processes or descriptors may pass; a missing shell does not.
             self._unavailable = isinstance(error, FileNotFoundError | PermissionError)
             log.debug("servers run unguarded, %s cannot be started: %s", _SHELL, error.strerror)
             if not self._unavailable:

@@ -1,6 +1,6 @@
 """Tells a child that hangs from one that is slow to start.
 
-A slow child does not read its input yet, because it still loads or downloads, or it uses processor time, or it says what it does. A
+A slow child does not read its input yet, because it still loads or downloads. Or it uses processor time, or says what it does. A
 child that has read input, and then does nothing of this for ``STUCK`` seconds, hangs. A server that waits that long for something else,
 such as its database, looks the same.
 """

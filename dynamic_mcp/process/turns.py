@@ -1,8 +1,8 @@
 """Starts take turns: a few children start at a time, first those that a client waits for.
 
 Many servers that start at once share the processors, so that all become usable as late as the last one. With turns, the first ones are
-usable early. A turn ends with the start. A child that uses no processor time for ``SAMPLE`` seconds loses its turn and goes on, because
-it waits for something else, such as a download. So children that hang delay no other start for long.
+usable early. A turn ends with the start. A child that uses no processor time for ``SAMPLE`` seconds loses its turn and goes on. It
+waits for something else, such as a download. So children that hang delay no other start for long.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Shortens a JSON value to what a search for its members needs.
 
-A search of a long text takes as long as decoding it, and most of a large result is one text, an image or a file. To find its end takes a
+A search of a long text takes as long as decoding it. Most of a large result is one text, an image or a file. To find its end takes a
 thirtieth of that, because ``find`` looks for one byte with the vector instructions of the processor.
 """
 

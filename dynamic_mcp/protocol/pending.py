@@ -1,8 +1,8 @@
 """The requests of one connection that wait for their answer, and their clocks while the other side asks the user something.
 
 A question stops the clock of one call only, so a server cannot switch off the timeouts of the others. A message on stdio does not say
-to which call it belongs. So it counts for a call that has asked before, else for the newest call in flight, because a server asks soon
-after it was called. A transport that knows better names the call. All questions of a call stop its clock for ``MAX_ASKING`` seconds at
+to which call it belongs. So it counts for a call that has asked before, else for the newest call in flight. A server asks soon after
+it was called. A transport that knows better names the call. All questions of a call stop its clock for ``MAX_ASKING`` seconds at
 most.
 """
 

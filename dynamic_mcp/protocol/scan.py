@@ -1,9 +1,9 @@
 """Scans a large JSON document slice by slice, so that other work can run between two slices. It does no input or output.
 
-The decoder cannot stop in the middle, and holds the interpreter for its whole run. So the scan cuts the document before a comma or inside
-a string, and completes each slice to a document of its own: with the brackets that are open at the cut, and with a quote if the cut is
-inside a string. The whole document is valid if the decoder accepts all of these. Time and memory are linear in the size, and the scan
-of an invalid document ends at its first invalid slice.
+The decoder cannot stop in the middle, and holds the interpreter for its whole run. So the scan cuts the document before a comma or inside a
+string. Then it adds the brackets that are open at the cut, and a quote if the cut is inside a string. So each slice is a document. The
+whole document is valid if the decoder accepts all of these. Time and memory are linear in the size, and the scan of an invalid document
+ends at its first invalid slice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The JSON values of a line with several.
 
 A program with threads may write a message and its line end in two steps. Then a line has two messages, or a message and a text. A value
-that follows a text may be a quotation, for example of what another program answered. So nothing after a text counts.
+that follows a text may be a quotation, for example of what another program answered. So the proxy ignores everything after
+the first text.
 """
 
 from __future__ import annotations

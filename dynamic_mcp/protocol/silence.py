@@ -1,7 +1,7 @@
 """Gives up another side that is connected and answers nothing any more.
 
-A request without an answer proves little, because a tool may be slow, and a server with one thread answers nothing else meanwhile. So
-the first step is a question, once ``ROUNDS`` requests in a row have ended without an answer, each sent after the end of the previous
+A request without an answer proves little, because a tool may be slow, and a server with one thread answers nothing else meanwhile. So the
+first step is a question. It follows once ``ROUNDS`` requests in a row have ended without an answer, each sent after the end of the previous
 one. Any answer in between starts the count again, and so do progress and requests of the other side. Only another side that leaves the
 question unanswered too loses its connection.
 """

@@ -14,19 +14,19 @@ from dynamic_mcp.tasks import Slices
 
 
 class Receiver(Protocol):
-    """Takes the messages of the other side. The results say whether a message means anything."""
+    """Takes the messages of the other side. A result is false for junk, such as an answer to no request."""
 
     def receive_message(self, message: Message) -> bool: ...
 
     def receive_malformed(self, problem: Malformed) -> bool: ...
 
     def count_junk(self, size: int) -> None:
-        """Count the bytes of what means nothing."""
+        """Count the bytes of junk."""
         ...
 
 
 async def receive(line: Line, receiver: Receiver) -> None:
-    """Pass on each message of a line. Of one that is no JSON as a whole, those before the first other text count."""
+    """Pass on each message of a line. If the line as a whole is no JSON, pass on the messages before the first other text."""
     try:
         await _receive_value(line, receiver)
     except Malformed as problem:
@@ -34,7 +34,7 @@ async def receive(line: Line, receiver: Receiver) -> None:
 
 
 async def _receive_values(line: Line, fault: Malformed, receiver: Receiver) -> None:
-    """Handle the messages of a line that is no JSON as a whole, which ``fault`` says."""
+    """Handle the messages of a line that is no JSON as a whole. ``fault`` is the decoder's error for the whole line."""
     left, slices = size_of(line), Slices()
     async for value in values_of(line):
         try:
@@ -85,7 +85,7 @@ async def _receive_value(value: Line, receiver: Receiver) -> None:
 
 
 async def _receive_batch(batch: Line, receiver: Receiver) -> bool:
-    """Handle each message of a batch; false if none of them means anything. The answers to its requests come one by one.
+    """Handle each message of a batch; false if all of them are junk. Each of its requests gets an answer of its own.
 
     Raises Malformed if it is no JSON.
     """

@@ -1,8 +1,8 @@
 """How fast one connection is read, so that no server takes the event loop, or the memory, from the others.
 
-A connection has a share of each turn of the loop; what goes beyond it waits for the next turn, and meanwhile the proxy does not
-read the connection. The proxy also stops reading while a *hold* lasts: the client does not read, the server does not take the answers
-that the proxy owes to it (``Owed``), or the proxy reads a large message, which takes several turns.
+A connection has a share of each turn of the loop. More messages wait for the next turn, and meanwhile the proxy does not read the
+connection. The proxy also stops reading during a *hold*. There are three: the client does not read, the server does not take the answers to
+its requests (``Owed``), or the proxy reads a large message. A large message takes several turns.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """An upstream that is a child process; its messages are lines on its standard streams.
 
-After ``close`` returned, no process of the child's group is alive. Only the id matches an answer with its request, and the proxy
-drops whatever else the child prints to stdout. Only the caller of a request that the child did not survive sees the child's stderr
+After ``close`` returned, no process of the child's group is alive. Only the id matches an answer with its request. The proxy
+drops everything else that the child prints to stdout. A caller sees the child's stderr only if the child ended during its request
 (dynamic-mcp SECURITY.md 1.3.0: "Stderr redirected to null").
 
-Memory is bounded. A child that does not read gets no further request once ``MAX_UNREAD`` bytes wait for it, and is not read itself
+Memory is bounded. A child that does not read gets no further request once ``MAX_UNREAD`` bytes wait for it. The proxy does not read from it
 while too many answers wait (``flow``). A message beyond the configured size fails its request, and an endless one ends the child.
 """
 

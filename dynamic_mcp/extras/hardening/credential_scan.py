@@ -1,7 +1,7 @@
 """Finds literal credentials in a configuration file that other users can read, and a file that every user can change.
 
-A credential is an ``Authorization`` header, a password in a URL, the secret or key of an OAuth client, or a value with a telling name.
-That is a header, env value or query parameter whose name contains "token", "secret", "password" or "key". A value with a reference to a
+A credential is an ``Authorization`` header, a password in a URL, or the secret or key of an OAuth client. A header, env value or query
+parameter is one if its name contains "token", "secret", "password" or "key". A value with a reference to a
 variable is not a credential. The warning contains locations, never values. Only the mode of the file itself counts, not those of its
 folders, because a user may open a folder or copy the file.
 """

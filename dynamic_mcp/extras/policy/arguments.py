@@ -5,7 +5,8 @@ refused if its arguments do not fit, take too long to check, or cannot be checke
 broken, or takes too long with any arguments, is a mistake of the server. Its tool stays usable without a check, and a warning says so
 once. The check does not change the arguments.
 
-A member that an object has twice is refused with every schema: the check would read one of its values, and the server perhaps the other.
+With every schema, the check refuses an object that has a member twice. The check would read one of the values, and the server perhaps
+the other.
 """
 
 from __future__ import annotations

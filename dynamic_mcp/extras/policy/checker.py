@@ -4,9 +4,9 @@ A schema comes from a server: it may take years to evaluate, use all memory, or 
 process. The kernel ends a check after ``MAX_TIME`` seconds of processor time, which no library can prevent. The check never fetches
 anything: a schema with a reference to outside counts as broken.
 
-The program is an MCP server with two methods. The params of ``check`` are the name of a tool, the text of the arguments, and the text
-of the schema if that is new; those of ``check_members`` are the text of the arguments alone. It imports nothing of this package, so that
-it can run by its path.
+The program is an MCP server with two methods. The params of ``check`` are the name of a tool, the text of the arguments, and the text of
+the schema if that is new. Those of ``check_members`` are the text of the arguments alone. The program imports nothing of this package, so
+that it can run by its path.
 """
 
 from __future__ import annotations

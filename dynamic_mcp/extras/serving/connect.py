@@ -1,8 +1,8 @@
 """A client on stdio, connected to a proxy that serves over HTTP (``dynamic-mcp connect``).
 
 Each message of the client is a POST of its own, and what comes back is a line for the client. Both ends decide the era: this module only
-adds the headers. If the proxy has forgotten the session, for example after a restart, a new one begins: the refused request is repeated,
-because the proxy did not run it. A call whose answer got lost fails, and its error says that the call may have run.
+adds the headers. If the proxy has forgotten the session, for example after a restart, a new one begins. This module then repeats the
+refused request, because the proxy did not run it. A call whose answer got lost fails, and its error says that the call may have run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tells when the other end of a socket has gone.
 
-An event loop tells of the end of the input, which comes from a process that has died as well as from one that sends nothing more and still
+An event loop only reports the end of the input. A process that has died causes it, and so does one that sends nothing more and still
 reads. On Linux, epoll tells the two apart. On other systems, only the next write does.
 """
 

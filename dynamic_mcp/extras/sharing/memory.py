@@ -1,9 +1,9 @@
 """What an attached end remembers of the session of its client.
 
-If the serving process dies, the next one has to know the session: the handshake, the log level and the subscriptions, which are requests
-without an answer in 2026-07-28. It also gets the requests that change nothing, such as lists. A call that was on its way gets an error,
-because the server may have carried it out. This end withdraws a question that the dead process asked, and a late answer to it goes to no
-other process.
+If the serving process dies, the next one has to know the session: the handshake, the log level and the subscriptions. In 2026-07-28,
+subscriptions are requests without an answer. The next process also gets the requests that change nothing, such as lists. A call that was on
+its way gets an error, because the server may have carried it out. This end withdraws a question that the dead process asked, and a late
+answer to it goes to no other process.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where a serving process listens, and what it is for.
 
-The name of the socket is a digest of what has to be equal for two sessions to share servers: the path of the configuration, the version of
-the proxy, the user, and the values of the variables that the configuration uses. So a session with another value gets another serving
-process. The folder belongs to the user alone (mode 0700), and both ends check the user of the other one where the system tells it.
+The name of the socket is a digest of what two sessions must have in common to share servers. That is the path of the configuration, the
+version of the proxy, the user, and the values of the variables that the configuration uses. So a session with another value gets another
+serving process. The folder belongs to the user alone (mode 0700), and both ends check the user of the other one where the system tells it.
 """
 
 from __future__ import annotations

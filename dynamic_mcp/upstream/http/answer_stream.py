@@ -22,7 +22,7 @@ from dynamic_mcp.upstream.http.json_body import messages_in
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import HttpSession
 
-#: Seconds before the proxy resumes a broken stream, if the server names no time; doubled each time the stream breaks at once.
+#: Seconds before the proxy opens a stream again, if the server names no time. ``listen`` doubles them each time the stream breaks at once.
 RETRY_DELAY = 1.0
 MAX_RETRY_DELAY = 30.0
 #: The shortest pause before the proxy opens a stream again, even if the server asks for less.
@@ -98,8 +98,8 @@ class AnswerStream:
     async def resume(self, client: HttpClient, session: HttpSession) -> None:
         """Resume a stream that ended before the answer, as often as it ends. Raises UpstreamFailed if the answer does not come.
 
-        A resumption is in vain if the stream ends at once without a new event id, and the server named no time for a pause; also if there
-        is no reply, or one of a gateway.
+        A resumption is in vain if there is no reply, or one of a gateway. It is also in vain if the stream ends at once without a new event
+        id, and the server named no time for a pause.
         """
         in_vain = 0
         while (last_id := self.parser.last_id) and in_vain < MAX_RESUMPTIONS:

@@ -1,12 +1,12 @@
 """HTTP requests to one server behind a URL. Of the upstreams, only this module, ``reply`` and ``library`` use the HTTP library.
 
-The library is aiohttp. With 64 calls in flight it reaches about half of the throughput of raw sockets; httpx 0.28 reaches a thirtieth,
-because requests queue behind its connection pool. The first ``start`` imports aiohttp in a thread, because that takes long.
+The library is aiohttp. With 64 calls in flight it reaches about half of the throughput of raw sockets. With httpx 0.28 it would be a
+thirtieth, because requests queue behind its connection pool. The first ``start`` imports aiohttp in a thread, because that takes long.
 
 The system's trust store verifies certificates (``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` change it). Proxies come from the environment
 (``http_proxy``). Redirects are followed within the origin of the server (``redirects``), where its cookies go too (``cookies``). The
 client limits only the time for a connection, and for a ``post``. It asks for no content coding, unless the configured
-headers do, and reads a reply that is compressed once; aiohttp decompresses it in bounded pieces, as fast as they are read.
+headers do. It reads a reply that is compressed once: aiohttp decompresses it in bounded pieces, as fast as they are read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The JSON in the body of a reply, whatever the server calls its type.
+"""The JSON in the body of a reply, for any Content-Type.
 
 A byte order mark and a charset other than UTF-8 are read too, although RFC 8259, section 8.1, forbids both.
 """
