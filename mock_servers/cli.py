@@ -1,8 +1,8 @@
 """`python -m mock_servers stdio|http|sse|oauth|collector|browser|hostile [options] [-- ANYTHING]`.
 
-A mock only journals the words after `--`, so a test can see how arguments arrive. Options change the script of
-`--script`, or the default script. Exit status: 0 after the end of the input, 2 for a wrong command line or script, 70 for
-a fault in the mock, 124 after `--max-life`, 128 + N after signal N, or the status that the script sets.
+A mock only journals the words after `--`, so a test can see how arguments arrive. Options change the script of `--script`, or the default
+script. The exit status is 0 after the end of the input, and 2 for a wrong command line or script. It is 70 for a fault in the mock, 124
+after `--max-life`, 128 + N after signal N, or the status that the script sets.
 """
 
 import argparse

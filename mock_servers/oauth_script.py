@@ -4,9 +4,9 @@ Both are well-behaved and strict by default. The resource publishes its metadata
 metadata in the challenge. The authorization server publishes RFC 8414 metadata, requires PKCE with S256, rotates refresh
 tokens, and treats a second use of one as theft. The fields below change that.
 
-In all texts, `$issuer` stands for the issuer, `$ISSUER` for the issuer in capital letters, `$origin` for the origin of
-the authorization server, and `$mcp` for the MCP URL. `$path` is the path of the MCP URL in `resource_metadata`, and the
-path of the issuer in `server_metadata`.
+In all texts, `$issuer` stands for the issuer, and `$ISSUER` for the issuer in capital letters. `$origin` stands for the origin of the
+authorization server, and `$mcp` for the MCP URL. `$path` is the path of the MCP URL in `resource_metadata`, and the path of the issuer in
+`server_metadata`.
 """
 
 from dataclasses import dataclass, field, replace

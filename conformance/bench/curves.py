@@ -1,7 +1,7 @@
 """`python -m conformance.bench.curves`: how the processor time and the memory of the bundled proxy grow with the work.
 
 Each scenario doubles its work three times. The growth is the cost of each unit of the last doubling, as a multiple of that of the first
-one: 1 is linear, 4 is quadratic. Other work of the machine can only add to a time, so each point is the least of the rounds.
+one. 1 is linear, 4 is quadratic. Other work of the machine can only add to a time, so each point is the least of the rounds.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ SCENARIOS = (
 
 
 def growth(values: Sequence[float], works: Sequence[int]) -> float | None:
-    """The cost of a unit of the last step, as a multiple of that of the first one; None without a cost in the first one."""
+    """The cost of a unit of the last step, as a multiple of that of the first one. None if the first one has no cost."""
     first = (values[1] - values[0]) / (works[1] - works[0])
     last = (values[-1] - values[-2]) / (works[-1] - works[-2])
     return last / first if first > 0 else None

@@ -1,7 +1,7 @@
 """The guard against slowness: compares a few quick figures with the documented run.
 
-The guard may miss a small slowdown, but it raises no false alarm. It looks at ratios to another implementation within one round, and only
-at figures that a busy machine does not change: processor time, and simultaneous waiting. A figure fails if it is `Figure.margin` times
+The guard may miss a small slowdown, but it raises no false alarm. It looks at ratios to another implementation within one round. It uses
+only figures that a busy machine does not change: processor time, and simultaneous waiting. A figure fails if it is `Figure.margin` times
 worse than documented in each of `ATTEMPTS` attempts.
 """
 

@@ -79,7 +79,7 @@ WORKLOADS = (
         (
             Figure(
                 "many-starts",
-                "3 sessions with 35 upstreams each, which need 100 ms of a processor to start: until all are usable, "
+                "3 sessions with 35 upstreams each, which need 100 ms of a processor to start. Until all are usable, "
                 "as a multiple of the time without a proxy",
                 goal=1.3,
                 own=True,

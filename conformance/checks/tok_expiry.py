@@ -1,8 +1,8 @@
 """TOK: when the proxy uses a stored token, when it refreshes the token first, and when it discards it.
 
-No clock is faked: the authorization server sets the lifetime of its tokens. A token that expires within 5
-minutes, or the margin of the profile, is due for a refresh, so a token with a shorter lifetime is due at once. Its first refresh may happen
-in the first run, so a check of the second run knows what the first run has sent.
+No clock is faked: the authorization server sets the lifetime of its tokens. A token that expires within 5 minutes, or the margin of the
+profile, is due for a refresh. So a token with a shorter lifetime is due at once. Its first refresh may happen in the first run, so a check
+of the second run knows what the first run has sent.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Finds out which members of a server entry a flat program with a configuration file has no use for: a timeout, environment variables, ...
 
-One start has a server for each member. If the program does not work with them, each member gets a start of its own, and one with which
-the program does not start at all is a member that it refuses. What the program does tells that it has a member, so a member of another
-name or form counts as missing: the text of the profile says so.
+One start has a server for each member. If the program does not work with them, each member gets a start of its own. If the program does not
+start with a member, it refuses this member. The behaviour of the program shows whether it has a member. So a member of another name or form
+counts as missing, as the text of the profile says.
 """
 
 from __future__ import annotations

@@ -1,7 +1,12 @@
 """Shared by all commands that run checks: options, selection, the run itself and the exit status.
 
-Exit status: 0 everything required passed; 1 something failed, also if the run stopped early; 2 the user has to change the command line,
-also if the run checked nothing; 3 the harness broke; 128 and the number of the signal if one interrupted the run, so 130 for Ctrl-C.
+Exit status:
+
+- 0: everything required passed
+- 1: something failed, also if the run stopped early
+- 2: the user has to change the command line, also if the run checked nothing
+- 3: the harness broke
+- 128 and the number of the signal: a signal interrupted the run, so 130 for Ctrl-C
 """
 
 from __future__ import annotations

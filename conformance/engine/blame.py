@@ -1,9 +1,9 @@
 """Whose fault an unexpected exception of a check is.
 
-A check looks into answers, journals, files and processes, and a proxy decides what is there. So an exception that a missing element, a
-wrong type, a missing file or a dead process raises in the code of a check makes the check untestable. It is red, but it is no fault of the
-runner. The same exception in the workbench or in a mock stays a fault of the runner, except that a value can be nested too deeply for
-each of them. A mistake in a check itself shows in a run of the reference, where it is red too.
+A check looks into answers, journals, files and processes, and a proxy decides what is there. A missing element, a wrong type, a missing
+file or a dead process raises an exception in the code of a check. So such an exception makes the check untestable. It is red, but it is no
+fault of the runner. The same exception in the workbench or in a mock stays a fault of the runner. A value that is nested too deeply for
+them is no such fault. A mistake in a check itself shows in a run of the reference, where it is red too.
 """
 
 from __future__ import annotations

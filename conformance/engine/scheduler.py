@@ -30,9 +30,9 @@ SERIAL_JOBS = 2
 async def schedule(work: Sequence[tuple[Execution, Check]], jobs: int) -> None:
     """Attempt every check, in three stages; in each, the longest first.
 
-    First the checks that may run in parallel: `jobs` quick ones and `jobs` slow ones at a time, because slow ones mostly wait, and
-    twice as many slow ones when no quick one is left (`jobs=1`: one check at a time). Then the serial checks, two at a time. Then,
-    alone, a second attempt at each check whose result needs one. An implementation that is silent ends the schedule.
+    First the checks that may run in parallel: `jobs` quick ones and `jobs` slow ones at a time, because slow ones mostly wait. When no
+    quick one is left, twice as many slow ones run (`jobs=1`: one check at a time). Then the serial checks, two at a time. Then, alone, a
+    second attempt at each check whose result needs one. An implementation that is silent ends the schedule.
     """
     ordered = sorted(work, key=lambda one: _longest_first(one[1]))
     parallel = [one for one in ordered if not one[1].serial]

@@ -1,6 +1,6 @@
 """The registry of the requirements, from `requirements/*.toml`, with strict validation.
 
-After `Registry.load()` every id is unique and belongs to the family of its file, every level and era is known, every source has its
+After `Registry.load()` every id is unique and belongs to the family of its file, and every level and era is known. Every source has its
 required quotation, and no field is misspelt. A MUST has a quotation that obliges, from another source than the documents of dynamic-mcp,
 and a DOC has one of these documents. A defect raises `HarnessError` with file, id and field. Limit: the registry cannot tell whether a
 quotation is accurate.

@@ -1,8 +1,8 @@
 """Selectors: how a person names requirements on the command line.
 
-A selector is an id (CFG-001), a family (CFG or `config`), a level (MUST), an era (modern), a reach (proxy), the word `slow` or `quick`, or
-a glob over ids (CFG-01*), in upper or lower case. A selector that matches nothing in the registry raises `UsageError`: a misspelt selector
-must not look like success.
+A selector is an id (CFG-001), a family (CFG or `config`), a level (MUST), an era (modern) or a reach (proxy). It can also be the word
+`slow` or `quick`, or a glob over ids (CFG-01*), in upper or lower case. A selector that matches nothing in the registry raises
+`UsageError`: a misspelt selector must not look like success.
 """
 
 from __future__ import annotations

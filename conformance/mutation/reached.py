@@ -1,7 +1,7 @@
 """Leaves out the trials that cannot tell anything: the mutant changes no function of the reference that the check runs.
 
 Until a changed function runs, a mutant is the reference; so a check that passed without running one of them would pass the mutant too. A
-check that did not pass while it was observed counts as one that runs everything, and so does each check of a mutant with another profile.
+check that did not pass while it was observed counts as one that runs everything. So does each check of a mutant with another profile.
 """
 
 from __future__ import annotations

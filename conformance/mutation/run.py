@@ -1,6 +1,7 @@
 """`python -m conformance mutants`: run every known-bad program and legitimate design against its checks; report the gaps of the matrix.
 
-Exit status: 0 no gap, 1 a gap, 2 wrong usage, 3 the harness broke, 128 and the number of the signal that interrupted the run.
+The exit status is 0 for no gap, 1 for a gap, 2 for wrong usage, and 3 if the harness broke. After a signal, it is 128 and the number of the
+signal.
 """
 
 from __future__ import annotations

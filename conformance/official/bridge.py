@@ -1,7 +1,7 @@
 """Serves a stdio proxy at a URL: Streamable HTTP of both eras.
 
 A legacy session has a proxy of its own, from `initialize` to DELETE; modern requests, which have no sessions, share one. Messages pass
-unchanged, with one exception. The suite calls its tools by their own names, so the bridge turns such a call into one of
+unchanged, with one exception. The suite calls its tools by their own names. So the bridge turns such a call into one of
 `call_dynamic_tool`, as an agent would make it.
 
 Limits: `lines` decides which stream gets a message that the proxy begins. Clients cannot resume streams. The bridge checks HTTP headers and

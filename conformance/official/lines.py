@@ -1,7 +1,7 @@
 """A proxy as a process that exchanges JSON-RPC messages, one on each line.
 
 Every answer reaches the conversation of its request. A message that the proxy begins reaches the newest open conversation, or `rest` if
-there is none, because stdio does not tell which messages belong together. The process ends with its context.
+there is none. stdio does not show which messages belong together. The process ends with its context.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The whole run as one JSON object, and back: `implementation`, `summary`, `results` and the facts of the run.
 
 Field names and meanings are those of `conformance.model.results`. New fields may appear, but none changes its meaning. So this module reads
-the document of an older runner, whose missing fields are empty, and that of a newer one, whose unknown fields it ignores.
+the document of an older runner: missing fields are empty. It also reads that of a newer one, and ignores unknown fields.
 `report.schema.json` beside this module is the JSON Schema.
 """
 

@@ -1,9 +1,9 @@
 """JUnit XML, in the subset that common CI servers agree on.
 
 Each family is a test suite. A failed requirement is a `failure`; a timeout, a crash and a harness error are an `error`. `n/a`, a known
-failure, a result that was not repeated and a check that did not run are `skipped`, because they do not show that the requirement holds. A
-broken requirement that is not required passes with its text in `system-out`, unless the run was strict. The level, era and reach of a
-requirement are `properties` of its test case. U+FFFD replaces characters that XML cannot hold.
+failure, a result that was not repeated and a check that did not run are `skipped`. They do not show that the requirement holds. A broken
+requirement that is not required passes with its text in `system-out`, unless the run was strict. The level, era and reach of a requirement
+are `properties` of its test case. U+FFFD replaces characters that XML cannot hold.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """TAP 14, the Test Anything Protocol: one test point for each check, with a YAML block for each failure.
 
-`not ok` is a requirement that does not hold. With the directive TODO it does not fail the run: a known failure, or, in a run that is
-not strict, one that is not required. `n/a` is SKIP. An incomplete run ends with `Bail out!`, because the plan also counts the checks that
-did not run.
+`not ok` is a requirement that does not hold. With the directive TODO it does not fail the run. This is a known failure, or, in a run that
+is not strict, one that is not required. `n/a` is SKIP. An incomplete run ends with `Bail out!`, because the plan also counts the checks
+that did not run.
 Specification: https://testanything.org/tap-version-14-specification.html
 """
 

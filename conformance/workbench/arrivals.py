@@ -1,8 +1,8 @@
 """What reached the upstreams, by their own journals: the evidence that an answer of the proxy comes from one of them.
 
-The proxy may retry a request, cache a list and change names of prompts. So a call needs an arrival with the same tool and arguments
-after the client sent it, and the mock's receipt if the mock gave one. A read needs an arrival of the same method, and a list needs one at
-any time.
+The proxy may retry a request, cache a list and change names of prompts. So a call needs an arrival with the same tool and arguments after
+the client sent it. If the mock gave a receipt, the call needs this receipt too. A read needs an arrival of the same method, and a list
+needs one at any time.
 
 Limit: nothing distinguishes two equal calls to an upstream that wait at the same time.
 """
@@ -67,8 +67,8 @@ class Arrivals:
     def must_be_declared(self, group: str, tool: str, args: Mapping[str, Any]) -> None:
         """Raise `HarnessError` for an argument that the tool's definitions in the scripts of the group do not declare.
 
-        Some proxies drop or refuse such an argument, which says nothing about the requirement. A tool of no script may have any, and
-        so may a tool whose schema has more than the properties of an object, because then the schema is what the check is about.
+        Some proxies drop or refuse such an argument, which says nothing about the requirement. A tool of no script may have any.
+        So may a tool whose schema has more than the properties of an object, because then the check is about the schema.
         """
         schemas = [
             definition.get("inputSchema", {})

@@ -1,8 +1,8 @@
 """The fake browser: it replaces every program that opens a browser, and signs in as the check tells its user to.
 
-Its folder comes first on the PATH of the implementation and holds a replacement for each such program. BROWSER names one too, and
-DISPLAY is set. The desktop entries of the machine are out of sight, because an implementation with an xdg-open of its own would find
-the real browser by them. Every property reads the journal of the browser anew.
+Its folder comes first on the PATH of the implementation and holds a replacement for each such program. BROWSER names one too, and DISPLAY
+is set. The desktop entries of the machine are out of sight. Otherwise an implementation with an xdg-open of its own would find the real
+browser by them. Every property reads the journal of the browser anew.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Finds the processes of a check and ends every one of them.
 
-A process belongs to a check when its environment holds the token, its command line names the sandbox, it descends from a process that
-belongs, or the check included its pid. Once found, a process stays found, even if it changes all of that. Its identity is the pair of
-pid and creation time, so a reused pid is another process. A zombie counts as dead. After `end_all` none of these processes is alive,
-whatever they ignore or fork; otherwise `HarnessError` lists the survivors.
+A process belongs to a check when its environment holds the token, or its command line names the sandbox. It also belongs when it descends
+from a process that belongs, or the check included its pid. Once found, a process stays found, even if it changes all of that. Its identity
+is the pair of pid and creation time, so a reused pid is another process. A zombie counts as dead. After `end_all` none of these processes
+is alive, even if they ignore signals or fork; otherwise `HarnessError` lists the survivors.
 
-Limits: the census misses a process that drops the token from its environment AND loses its parent between two looks, unless its
-command line names the sandbox, as that of every mock does. The `Starts` of a workbench tell which start of the program such a mock
-belongs to: it is younger than the program, and no other start of the program has it. On Linux the runner adopts orphans
+Limits: the census misses a process that drops the token from its environment AND loses its parent between two looks. It finds this process
+if its command line names the sandbox, as that of every mock does. The `Starts` of a workbench tell which start of the program such a mock
+belongs to. The mock is younger than the program, and no other start of the program has it. On Linux the runner adopts orphans
 (`adopt_orphans`) and collects the dead ones; on other systems the first process does.
 """
 
@@ -82,7 +82,7 @@ class Census:
         return members
 
     def include(self, pid: int) -> None:
-        """Make this process belong from now on, whatever /proc shows of it."""
+        """Make this process belong from now on, even if /proc shows nothing of the check."""
         if (born := processes.born(pid)) is not None:
             self._seen.add((pid, born))
 

@@ -1,7 +1,7 @@
 """Longer deadlines while a person works with a debugger.
 
-Only a wait that ends in a violation becomes longer. A wait that proves that nothing happens, a measured duration and the teardown
-stay as they are: the requirement fixes their times, or they keep the run bounded.
+Only a wait that ends in a violation becomes longer. A wait that proves that nothing happens, a measured duration and the teardown stay as
+they are. The requirement fixes their times, or they keep the run bounded.
 """
 
 from __future__ import annotations

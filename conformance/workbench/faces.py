@@ -1,7 +1,7 @@
 """The face of a proxy: how its client lists and calls the tools of its upstreams.
 
-With a dynamic face, two tools stand in front of all others. With a flat face, each tool of an upstream is a tool of the proxy, under a
-name that the profile describes or that the list shows. A check uses the same methods on both.
+With a dynamic face, two tools stand in front of all others. With a flat face, each tool of an upstream is a tool of the proxy. The profile
+describes its name, or the list shows it. A check uses the same methods on both.
 """
 
 from __future__ import annotations

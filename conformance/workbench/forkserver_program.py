@@ -2,10 +2,10 @@
 
     python -I forkserver_program.py
 
-Requests arrive on the socket that is its stdin (SOCK_SEQPACKET), one in each message: a JSON object with `argv` (what would follow
-`python -m mock_servers`), `environment` and `folder`, and beside it the three descriptors for the stdin, stdout and stderr of the
-mock. The answer is the pid. The mock leads a session of its own, and by the time of the answer it is an orphan. So it belongs to the
-process that adopts the orphans of this one (prctl PR_SET_CHILD_SUBREAPER).
+Requests arrive on the socket that is its stdin (SOCK_SEQPACKET), one in each message. A request is a JSON object with `argv` (what would
+follow `python -m mock_servers`), `environment` and `folder`. Three descriptors come with it, for the stdin, stdout and stderr of the mock.
+The answer is the pid. The mock leads a session of its own, and by the time of the answer it is an orphan. So it belongs to the process that
+adopts the orphans of this one (prctl PR_SET_CHILD_SUBREAPER).
 
 The program ends when its stdin ends. Limits: Linux only; /proc shows the command line and the first environment of this program for
 every mock.

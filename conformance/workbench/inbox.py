@@ -1,7 +1,7 @@
 """Cuts the stdout of a program into lines and hands each answer to the request that waits for it.
 
-An answer belongs to the request whose id has the same value and type: 1 and "1" are different ids, and so are 1 and true. The inbox
-keeps every other message in order of arrival.
+An answer belongs to the request whose id has the same value and type. 1 and "1" are different ids, and so are 1 and true. The inbox keeps
+every other message in order of arrival.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     leaked(proxy.stderr, {"the refresh token": token})
     leaked_into_files([sandbox.tmp], {"the refresh token": token})
 
-The scan finds a secret in plain text, in base64 of both alphabets at any position, and both of these with any of their characters
-percent-encoded or escaped as in JSON or HTML. Limits: it does not find encrypted, compressed or hexadecimal secrets, nor parts of a secret.
+The scan finds a secret in plain text, and in base64 of both alphabets at any position. In both forms, any of the characters may be
+percent-encoded, or escaped as in JSON or HTML. Limits: it finds no encrypted, compressed or hexadecimal secrets, and no parts of a secret.
 """
 
 from __future__ import annotations

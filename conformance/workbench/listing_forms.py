@@ -1,7 +1,7 @@
 """Reads lists: those of MCP, and what the listing tool answers and offers, in each form that an implementation may choose.
 
-The tool definitions may be JSON in one text block or in several, fenced or not, or in `structuredContent`, at any depth, also beside
-other members such as instructions. An answer may have names first; then an argument of the listing tool selects a definition. The
+The tool definitions may be JSON in one text block or in several, fenced or not, or in `structuredContent`. They may be at any depth, also
+beside other members such as instructions. An answer may have names first; then an argument of the listing tool selects a definition. The
 groups are in the enum of the `group` argument, or its description or that of the tool contains their descriptions.
 """
 

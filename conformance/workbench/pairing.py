@@ -2,8 +2,8 @@
 
 Each message of the client with an `id`, except an answer to the proxy, may have one answer. An id has a value and a type: 1 and "1" are
 different. An error without an id, or with the id null, answers a line whose id the proxy cannot know. Such a line is broken JSON, not
-UTF-8, an empty batch, a message without a usable id, a batch that the version refuses, or longer than `LONG_LINE`. There is at most one
-error for each of them.
+UTF-8, an empty batch, a message without a usable id, or a batch that the version refuses. Or it is longer than `LONG_LINE`. There is at
+most one error for each of them.
 
 Limits: this module judges neither a missing answer nor data without a message. Numbers beyond 2^53 are equal if they are equal as doubles,
 because JSON leaves their precision open.

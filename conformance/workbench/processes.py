@@ -1,11 +1,11 @@
 """The table of all processes of the machine: parent, birth, command line and token of each.
 
-On Linux this module reads /proc itself. It reads command line and environment only once for each program that a process executes,
-because the census takes hundreds of looks at hundreds of unchanged processes. The addresses of the arguments identify a program, since
-they differ after each execve; where the kernel hides them, each look reads everything anew. On other systems psutil reads the table.
+On Linux this module reads /proc itself. It reads command line and environment only once for each program that a process executes. The
+census takes hundreds of looks at hundreds of unchanged processes. The addresses of the arguments identify a program, since they differ
+after each execve; where the kernel hides them, each look reads everything anew. On other systems psutil reads the table.
 
-Limits: a look lists the pids first and then reads each process, so a process that forks and exits in between hides its child from
-that look. The table keeps the original arguments of a program that overwrites them.
+A look lists the pids first and then reads each process. So a process that forks and exits in between hides its child from that look. The
+table keeps the original arguments of a program that overwrites them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The sandbox of one check: HOME, TMPDIR, working directory and a scrubbed environment.
 
-Of the caller's environment only PATH reaches the implementation, and what the operating system needs to start a program: no proxy
-settings, no DYNAMIC_MCP_CONFIG, no RUST_LOG, no locale and no certificate authorities of a developer's machine. Every process in the
-sandbox carries a token in its environment, by which `census` finds it again.
+Of the caller's environment only PATH reaches the implementation, and what the operating system needs to start a program. Proxy settings,
+DYNAMIC_MCP_CONFIG, RUST_LOG, the locale and the certificate authorities of a developer's machine do not. Every process in the sandbox
+carries a token in its environment, by which `census` finds it again.
 
 Limit: the sandbox protects against accidents, not against malice; the implementation can read every file that the user can.
 """

@@ -1,7 +1,7 @@
 """The event log of a check: in order, with times relative to its start, and without secrets.
 
-The log replaces a registered secret, also in its percent-encoded, base64 and JSON-escaped forms. It does so before it shortens a text,
-so that no half of a secret survives at the cut, and again when it gives out the events, for secrets that a check registered late. The
+The log replaces a registered secret, also in its percent-encoded, base64 and JSON-escaped forms. It does so before it shortens a text, so
+that no half of a secret survives at the cut. It does so again when it gives out the events, for secrets that a check registered late. The
 number and length of events are bounded.
 """
 

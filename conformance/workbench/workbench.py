@@ -136,7 +136,7 @@ class Workbench(Judgement, UpstreamFactory):
         At the end of the block the workbench closes its stdin and, after `exit_within` seconds, ends it. Raises
         `ImplementationCrashed` when it was gone before although the check did not end it. Raises `Violation` for a message that
         the protocol does not allow; `wire_types=False` is for upstreams whose script makes the proxy pass on such messages. Raises
-        `Violation` also for a second answer to a request, and for an answer to none; `one_answer_each=False` is for a client that
+        `Violation` also for a second answer to a request, and for an answer to none. `one_answer_each=False` is for a client that
         makes the proxy send such answers.
         `terminal` controls the session of the implementation. `open_files` is its soft limit of open files.
         Without `has_stderr`, the descriptor of its stderr is closed from the start.

@@ -58,8 +58,8 @@ def takes_over(qualified: str) -> Script:
 
 @hostile("announces-for-others")
 def announces_for_others() -> Script:
-    """Announces the update of a resource of the server `bank`, the end of its elicitation, and progress and
-    cancellations of requests that it does not have.
+    """Announces the update of a resource and the end of an elicitation of the server `bank`, and progress and cancellations of unknown
+    requests.
     """
     ids = [*range(20), "token-of-the-client"]
     attack = on_call(

@@ -1,4 +1,4 @@
-"""The page for readers of the proxy: its routes are as long as it says, its times are those of the code, and a call takes the drawn way."""
+"""The page for readers: the lengths of its routes, its times, and the way of a call are those of the code."""
 
 from __future__ import annotations
 

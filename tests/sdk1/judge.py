@@ -1,6 +1,6 @@
 """Tests the proxy with the SDK 1.x, the last one of the legacy era, on both sides. `tox -e sdk1` runs it, because 1.x and 2.x conflict.
 
-The client of the SDK drives the proxy in front of servers of the SDK: over stdio, Streamable HTTP and HTTP+SSE, and one that requires a
+The client of the SDK drives the proxy in front of servers of the SDK: over stdio, Streamable HTTP and HTTP+SSE. One server requires a
 sign-in. The program prints a line for each condition that holds. At the first one that does not, it exits with status 1.
 """
 

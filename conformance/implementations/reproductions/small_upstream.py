@@ -61,9 +61,9 @@ def result_of(message: Message) -> Message:
 class OneFileUpstream:
     """A server on a free port of 127.0.0.1.
 
-    `react` sees every message first. It returns an int for the HTTP status of the answer, an object for the whole answer,
-    a list for the messages of an event stream, a pair of content type and text, or None for the honest answer.
-    With `sessions`, the server assigns a session and requires it.
+    `react` sees every message first. It returns an int for the HTTP status of the answer, or an object for the whole answer. A list has the
+    messages of an event stream, a pair has the content type and the text, and None stands for the honest answer. With `sessions`, the
+    server assigns a session and requires it.
     """
 
     def __init__(self, react: Callable[[Message], Any] | None = None, *, sessions: bool = False) -> None:

@@ -1,6 +1,6 @@
 """Renders one self-contained page from the reports of one or several runs: a matrix, and the evidence of every check.
 
-Guarantees: the page loads nothing. All content of a report stays text: the page escapes every value and shows invisible characters, and its
+Guarantees: the page loads nothing. All content of a report stays text: the page escapes every value and shows invisible characters. Its
 Content-Security-Policy allows only its own style and script. A reader needs no JavaScript. The same reports give the same page. The page
 stays below `MAX_BYTES`, because it shows less of each log and message if necessary.
 

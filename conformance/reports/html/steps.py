@@ -2,7 +2,7 @@
 
 `read_log` returns a `Step` for each event, in their order. It knows the events that `conformance.workbench` and `mock_servers` record; any
 other event becomes a step at its actor, so nothing is lost. Texts may be shortened in the middle, so this module searches them instead of
-decoding them; a text that misleads the search spoils only a label.
+decoding them. A text that misleads the search spoils only a label.
 """
 
 from __future__ import annotations

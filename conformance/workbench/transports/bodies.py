@@ -1,6 +1,6 @@
 """Bodies of any kind in a POST to a Streamable HTTP server, and what comes back: no JSON, wrong JSON-RPC, or a batch of 2025-03-26.
 
-The answers are for the check alone: they go neither into the inbox nor into the transcript, because no request of the client waits for
+The answers are for the check alone. They go neither into the inbox nor into the transcript, because no request of the client waits for
 them. The event log has the response.
 
 Source: MCP 2025-11-25, basic/transports, Sending Messages to the Server; MCP 2025-03-26, the same place, for batches.

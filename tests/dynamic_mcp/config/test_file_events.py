@@ -1,4 +1,4 @@
-"""With events, every change of the file or of a folder or link on its way is noticed at once, and nothing else costs a look."""
+"""With events, the proxy notices every change of the file, or of a folder or link on its way, at once. Nothing else costs a look."""
 
 from __future__ import annotations
 

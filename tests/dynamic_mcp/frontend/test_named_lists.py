@@ -1,4 +1,4 @@
-"""A request that names one group gets the reason of its failure, and a name that is not found gets the groups that were not searched."""
+"""A request that names one group gets the reason of its failure. The error for an unknown name has the groups that were not searched."""
 
 from __future__ import annotations
 
