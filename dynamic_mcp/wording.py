@@ -54,7 +54,7 @@ def explain(error: Exception, where: str = "") -> str:
 
 
 def cut(text: str, most: int = MAX_QUOTED) -> str:
-    """The beginning of a text of somebody else, with its length if the rest is missing."""
+    """The beginning of a text that the proxy did not write, with its length if the rest is missing."""
     return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
 
 

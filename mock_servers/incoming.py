@@ -61,7 +61,7 @@ class RuleMatcher:
         )
 
     def actions_for_verb(self, verb: str) -> list[Action] | None:
-        """The actions for every HTTP request with this verb, whatever its body; None if no rule serves it."""
+        """The actions for every HTTP request with this verb and any body; None if no rule serves it."""
         return self._choose(rule.method == verb for rule in self._rules)
 
     def _choose(self, matching: Any) -> list[Action] | None:

@@ -53,7 +53,7 @@ class Lifecycle:
         self.exit(BROKEN, repr(sys.exc_info()[1]))
 
     def exit_after(self, seconds: float) -> None:
-        """Leave after this time, whatever the process does then."""
+        """Leave after this time, even if the process is busy."""
         if hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, lambda _number, _frame: self.exit(TIMED_OUT, "max-life"))
             signal.setitimer(signal.ITIMER_REAL, seconds)

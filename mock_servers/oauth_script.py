@@ -121,7 +121,7 @@ class OAuth:
     token_fields: dict[str, Any] = field(default_factory=dict)
     #: the `iss` of the authorization response (RFC 9207); null leaves it out
     iss: str | None = None
-    #: the error in every authorization response, whatever the user answers
+    #: the error in every authorization response, for any answer of the user
     error: str | None = None
     faults: list[Fault] = field(default_factory=list)
 

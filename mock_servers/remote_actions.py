@@ -1,8 +1,8 @@
 """The actions that only mocks behind a URL know, in addition to those of `mock_servers.actions`.
 
 In texts, `"$id"` with its quotation marks stands for the id of the request. `$answer` stands for the JSON of the well-behaved answer, and
-`$headers` for the header lines of the request. A rule with the method "GET", "POST" or "DELETE" serves every HTTP request with that verb,
-whatever its body, except one below `/.well-known/`. Such a rule goes before the rules for messages.
+`$headers` for the header lines of the request. A rule with the method "GET", "POST" or "DELETE" serves every HTTP request with that verb
+and any body, except one below `/.well-known/`. Such a rule goes before the rules for messages.
 """
 
 from typing import Any, Literal

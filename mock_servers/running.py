@@ -4,10 +4,9 @@
         ...                         # a client of mock.url
         assert mock.posts("tools/call")
 
-A server behind a URL runs inside its block. The program under test starts a stdio server. After the block, whatever
-raised in it, no process of the mock lives. Start and stop have deadlines. A server behind a URL also ends when the
-process that started it dies, because its stdin ends. `mock_servers.pytest_plugin` makes fixtures of these.
-Limits: POSIX.
+A server behind a URL runs inside its block. The program under test starts a stdio server. After the block, no process of the mock lives,
+even if the block raised an exception. Start and stop have deadlines. A server behind a URL also ends when the process that started it dies,
+because its stdin ends. `mock_servers.pytest_plugin` makes fixtures of these. Limits: POSIX.
 """
 
 import json

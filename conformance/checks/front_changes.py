@@ -1,4 +1,4 @@
-"""FRONT: which changes of lists the client hears of, and how long lists wait."""
+"""FRONT: which changes of lists the proxy announces to the client, and how long lists wait."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _told(proxy: Proxy) -> list[str]:
 async def _has_told(
     workbench: Workbench, proxy: Proxy, so_far: list[str], what: str, seconds: float = SILENCE
 ) -> None:
-    """The client has heard only of the changes ``so_far``, and hears of no other one for some seconds."""
+    """The client got only the announcements ``so_far``, and gets no other one for some seconds."""
     await workbench.holds_for(
         seconds, lambda: workbench.expect(_told(proxy) == so_far, f"no list_changed {what}", _told(proxy))
     )
@@ -61,7 +61,7 @@ async def _has_told(
 async def follows_the_last_change(
     workbench: Workbench, proxy: Proxy, upstream: MockUpstream, within: float
 ) -> None:
-    """The client hears of changed prompts after the upstream announced the last one, before or after an answer."""
+    """The client gets an announcement of changed prompts after the last one of the upstream, before or after an answer."""
     sent = [entry.t for entry in upstream.events("sent") if PROMPTS_CHANGED in entry.text]
     last = workbench.at(sent, -1, "the upstream announces its changes")
     await workbench.eventually(

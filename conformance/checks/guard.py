@@ -94,5 +94,5 @@ async def _start_for(seconds: float, proxy: Proxy, upstream: StdioMockUpstream) 
             await proxy.handshake(within=seconds + 5.0)
             await proxy.tools_of(upstream.name, within=seconds + 5.0)
         except (Untestable, Violation):
-            pass  # only the processes count, whatever the client sees
+            pass  # only the processes count, not what the client sees
         await anyio.sleep_forever()

@@ -157,7 +157,7 @@ async def reached(workbench: Workbench, upstream: MockUpstream, word: str) -> No
 
 @check("SHARE-004", timeout=40)
 async def a_question_goes_to_the_client_whose_call_it_is(workbench: Workbench) -> None:
-    """If several clients have calls at a server on stdio, nothing tells whose call asks. The proxy may then refuse the question."""
+    """If several clients have calls at a server on stdio, its question does not name the call. The proxy may then refuse the question."""
     form = {"message": "Well?", "requestedSchema": {"type": "object", "properties": {}}}
     ask = [request(ELICIT, form, wait=5.0), reply()]
     upstream = workbench.stdio(

@@ -44,7 +44,7 @@ async def progress_keeps_a_call_alive(workbench: Workbench) -> None:
         await workbench.run_cases(*(partial(is_answered, era) for era in eras))
 
 
-#: seconds after which a call under a timeout of 0.5 s must have ended, whatever it reports
+#: seconds after which a call under a timeout of 0.5 s must have ended, with any progress
 _CEILING = 20.0
 
 

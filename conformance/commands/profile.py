@@ -125,7 +125,7 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
 
 
 def _first(profile: Profile) -> dict[str, Any]:
-    """What every first profile supposes, whatever the draft says."""
+    """What every first profile supposes, for any draft."""
     members = ("name", "absent", "starts_within", "face", "single", "client")
     return {member: getattr(profile, member) for member in members}
 

@@ -114,7 +114,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     def is_failure(self, *, strict: bool = False) -> bool:
         """Whether this result fails the run. One that is not final does not.
 
-        A requirement that is not required does so only with `strict`, whatever its verdict.
+        A requirement that is not required fails the run only with `strict`, for every verdict.
         """
         if self.stale:
             return True

@@ -49,7 +49,7 @@ def starts_servers_on_first_use() -> None:
 
 @legitimate("STD-017", "CFG-015", "HTTP-015", "OPS-010", "RLD-004", "SEC-011", "SSE-008", "SSE-013")
 def restarts_servers_on_next_use() -> None:
-    """Nothing but a request about a group starts its server again, after whatever end or failed start."""
+    """Only a request about a group starts its server again, after any end or failed start."""
     # Private, because the reference starts servers again by itself, so that a call need not ask for it.
     connected, after_failure, sign_in = Group.connected, Backoff.after_failure, UpstreamOwner.sign_in
 

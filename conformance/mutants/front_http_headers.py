@@ -78,7 +78,7 @@ def judges_the_origin_of_posts_only() -> None:
 
 @mutant("FRONT-161", profile=SERVE)
 def judges_the_origin_of_initialize_only() -> None:
-    """A request with a session id is served, whatever its origin."""
+    """The proxy serves a request with a session id from any origin."""
     change_origins(lambda headers: "mcp-session-id" in headers)
 
 

@@ -136,7 +136,7 @@ def hides_denied_tools_and_still_calls_them() -> None:
 
 @mutant("FRONT-067")
 def calls_a_denied_tool_unknown() -> None:
-    """The call is refused, and nothing says that the configuration is the reason."""
+    """The proxy refuses the call, and does not name the configuration as the reason."""
     replace(Group.__init__, _without_reasons(Group.__init__))
 
 

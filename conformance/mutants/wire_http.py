@@ -64,7 +64,7 @@ class ProxyRequest:
         return self.method == "POST" and "method" in self.message and "id" in self.message
 
     def header(self, name: str) -> str | None:
-        """A header of this request, whatever the case of its name."""
+        """A header of this request. The case of the name does not count."""
         return next((value for key, value in self.headers.items() if key.lower() == name.lower()), None)
 
     def get(self, *, accept: str = EVENT_STREAM, **headers: str) -> ProxyRequest:

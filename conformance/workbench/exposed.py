@@ -1,6 +1,6 @@
 """What a proxy declares, and the names under which it shows the prompts and resources of its upstreams.
 
-A proxy may put the name of the group into them, in whatever way. So a check takes a name from the list, and then uses it.
+A proxy may put the name of the group into them, in any form. So a check takes a name from the list, and then uses it.
 """
 
 from __future__ import annotations

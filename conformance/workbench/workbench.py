@@ -6,7 +6,7 @@
             await proxy.handshake()
             await proxy.ready(upstream)
 
-When the context has ended, in whatever way, every process of the check is dead (see `census` for the limits) and `evidence` is
+When the context has ended, also by an exception, every process of the check is dead (see `census` for the limits) and `evidence` is
 complete. The sandbox is gone unless the caller keeps it. The teardown is bounded and shielded from cancellation.
 """
 

@@ -1,7 +1,7 @@
 """Events of the file system for one path: each says only that another look can find a change.
 
-Linux tells of a change at once and for nothing (inotify(7)). A network file system does not tell what another machine wrote, and no
-file system tells of writes to mapped memory. So the caller also has to look from time to time.
+Linux reports a change at once, without polling (inotify(7)). A network file system does not report what another machine wrote, and no
+file system reports writes to mapped memory. So the caller also has to look from time to time.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from dynamic_mcp.log import log
 
 #: Clients at once.
 MAX_CLIENTS = 256
-#: Pools of shared servers at once. Clients with further combinations of capabilities share servers that are told of none.
+#: Pools of shared servers at once. Clients with further combinations of capabilities share servers that see no capabilities.
 MAX_POOLS = 8
 #: Seconds for which the shared servers outlive their last client.
 LINGER = 30.0
@@ -294,7 +294,7 @@ class Clients:
 
 
 def _shared_offer(capabilities: bytes) -> bytes:
-    """What shared servers are told of these capabilities, the same for every spelling of them."""
+    """The part of these capabilities that shared servers see, the same for every spelling of them."""
     members = msgspec.json.decode(capabilities, type=dict[str, object])
     members.pop(_NEVER_SHARED, None)
     return msgspec.json.encode(members, order="sorted")

@@ -59,7 +59,7 @@ class Pool:
         *,
         starts_when_used: bool = False,
     ) -> None:
-        """``offer`` is what the servers are told of the capabilities of the clients, and ``client_info`` of their name.
+        """``offer`` has the capabilities of the clients that the servers see, and ``client_info`` the name that they see.
 
         With ``starts_when_used``, no process starts before a client uses its group.
         """

@@ -167,7 +167,7 @@ class NetworkReach:
         return _admitted(levels, self._most(host)) or self._refuse(host, levels)
 
     async def check(self, url: str) -> None:
-        """Judge an address to which somebody else connects, such as the user's browser. Raises TooInward.
+        """Judge an address to which another program connects, such as the user's browser. Raises TooInward.
 
         A name that does not resolve here passes.
         """

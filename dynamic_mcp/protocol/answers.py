@@ -1,7 +1,7 @@
 """Reads answers that are almost right, so that what reaches the client is valid.
 
 Some servers repeat an id in another spelling, or answer with an error that is no error object. Official clients wait for ever for such an
-answer. Whatever a server gives as a reason stays readable.
+answer. A reason in any form stays readable.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def whole_number(raw: bytes) -> int | None:
 def result_of(message: Message, method: str, on_oddity: Callable[[str], None]) -> bytes:
     """The result in the answer to a request of this method: a JSON object.
 
-    Raises UpstreamRefused for an error, always with a valid error object, and UpstreamFailed for any other result. ``on_oddity`` hears of
-    an error that was not valid.
+    Raises UpstreamRefused for an error, always with a valid error object, and UpstreamFailed for any other result. ``on_oddity`` reports an
+    error that was not valid.
     """
     result, error = bytes(message.result), bytes(message.error)
     is_object = result[:1] == b"{"

@@ -32,7 +32,7 @@ MAX_OWED = 16 << 20
 #: Seconds in which a server has to take some of these answers, once the proxy reads nothing more from it.
 OWED_GRACE = 10.0
 
-#: Called with the size of bytes that mean nothing, and the number of their lines.
+#: Called with the size of bytes without a message, and the number of their lines.
 OnBlank = Callable[[int, int], None]
 
 
@@ -115,7 +115,7 @@ class LineFlow:
         on_blank: OnBlank,
         on_error: Callable[[Exception], None],
     ) -> None:
-        """``receive`` gets each line; ``on_blank`` hears of blank lines, and ``on_error`` of an unexpected error.
+        """``receive`` gets each line; ``on_blank`` counts blank lines, and ``on_error`` gets an unexpected error.
 
         ``receive_slowly`` gets each large line, and each for which ``receive`` returns true. The lines after it wait until it returns.
         """
@@ -237,7 +237,7 @@ class EventFlow:
     """Passes on the bodies of HTTP replies of one server, which may come on several streams at once."""
 
     def __init__(self, on_blank: OnBlank) -> None:
-        """``on_blank`` hears of comments and blank lines."""
+        """``on_blank`` counts comments and blank lines."""
         self.holds = Holds(self._on_hold)
         self._on_blank = on_blank
         self._turn = Turn()

@@ -190,7 +190,7 @@ class StreamableHttpTransport(ListeningTransport):
             self.fail(post, seen)
 
     def _take_refusal(self, post: Post, response: aiohttp.ClientResponse, body: str, seen: str) -> None:
-        """A JSON-RPC error in the body is the answer, whatever its id: only one request is in this POST."""
+        """A JSON-RPC error in the body is the answer, with any id: this POST has only one request."""
         self.note(f"{post.name}: HTTP {response.status}")
         errors = [message for message in messages(body) if {"jsonrpc", "error"} <= message.keys()]
         if not errors:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Send
 
 LISTEN = "subscriptions/listen"
-#: The lists of which a listener wants to hear.
+#: The lists whose changes a listener can subscribe to.
 _LISTS = {
     "tools": ("tools/list",),
     "resources": ("resources/list", "resources/templates/list"),
@@ -195,9 +195,9 @@ class _ListenParams(msgspec.Struct):
 
 
 def _note_lists(client: Client, message: Message) -> None:
-    """Let the core make the lists of which a listener wants to hear, because it tells only of changes of lists that a client has.
+    """Let the core make the lists of a listener, because it announces only changes of lists that a client has.
 
-    The client got them in other POSTs.
+    The client got these lists in other POSTs.
     """
     try:
         wanted = msgspec.json.decode(message.params, type=_ListenParams).notifications

@@ -26,7 +26,7 @@ class HandshakeOrder:
 
 
 async def ended(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Wait for tasks, whatever becomes of them."""
+    """Wait until tasks have ended, also by a failure or a cancellation."""
     if tasks:
         await asyncio.wait(tasks)
 

@@ -38,7 +38,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
 
 
 class History:
-    """The sent events of one session. The oldest go first, whatever their streams."""
+    """The sent events of one session. The oldest events of all streams go first."""
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
