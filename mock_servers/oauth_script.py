@@ -110,8 +110,8 @@ class OAuth:
     #: the token then never expires.
     lifetimes: list[int | None] = field(default_factory=lambda: [3600])
     refresh_tokens: bool = True
-    #: each use of a refresh token returns a new one and ends the old one; else the old one stays valid, and the answer
-    #: does not repeat it
+    #: each use of a refresh token returns a new one and ends the old one; else the old one stays valid. The answer does not
+    #: repeat it.
     rotation: bool = True
     #: issue refresh tokens only for the scope offline_access; "consent": and only with prompt=consent
     offline: Literal["", "scope", "consent"] = ""

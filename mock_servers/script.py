@@ -281,8 +281,8 @@ class Script:
     page_size: int | None = None
     # The cursors of the second page, the third, and so on; None makes cursors from the position of the page.
     cursors: list[str] | None = None
-    # End each default answer to a call with a text "receipt-" and 32 random hexadecimal digits, after an entry `receipt` in the
-    # journal with the id of the `request` and the `receipt`. It shows that an answer comes from this call.
+    # End each default answer to a call with a text "receipt-" and 32 random hexadecimal digits. Before it, the journal gets an
+    # entry `receipt` with the id of the `request` and the `receipt`. It shows that an answer comes from this call.
     receipts: bool = False
     # Refuse everything except initialize and ping before notifications/initialized.
     strict: bool = False

@@ -58,8 +58,8 @@ PROMISES: Mapping[str, str] = {
     "names-missing-groups": "names in `_meta` of a list the groups whose part is missing",
 }
 
-#: optional settings that the checks need, by their place in the configuration of the bundled proxy: in a server's entry or, for all
-#: servers, at the root. All but the filter of tools and the table `oauth` are hardening.
+#: optional settings that the checks need, by their place in the configuration of the bundled proxy. They are in a server's entry or, for
+#: all servers, at the root. All but the filter of tools and the table `oauth` are hardening.
 DEFAULT_SETTINGS: Mapping[str, str] = {
     "tools_allow": "tools.allow",
     "tools_deny": "tools.deny",

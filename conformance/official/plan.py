@@ -12,7 +12,7 @@ from typing import Literal
 from conformance.errors import UsageError
 from conformance.official.suite import Scenario, ScenarioOutcome
 
-#: the parts to judge: the proxy as a server behind the bridge, the proxy that serves over HTTP by itself, the proxy as a client, the mocks
+#: the parts to judge: the proxy behind the bridge, the proxy that serves over HTTP by itself, the proxy as a client, the mocks
 Part = Literal["server", "serve", "client", "mocks"]
 PARTS: tuple[Part, ...] = ("server", "serve", "client", "mocks")
 

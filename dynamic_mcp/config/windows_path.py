@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _CONTROLS = "\b\f\n\r\t"
-#: the beginning of a path, its names, and a character that no path has: after a drive, dots, a backslash, or a name with a backslash
+#: The beginning of a path, its names, and a character that no path has. The beginning is a drive, dots, a backslash, or a name before a
+#: backslash.
 _PATH = re.compile(
     rf"(?:(?<![A-Za-z0-9])[A-Za-z]:(?=[\\{_CONTROLS}])|(?<![\w.])\.{{1,2}}(?=[\\{_CONTROLS}])|\A\\|\A[\w.-]+\\)"
     rf"[^\"'();|<>*?{_CONTROLS}]*(?P<control>[{_CONTROLS}])(?=[\w.])"

@@ -1,9 +1,13 @@
-"""Sentences of pages and docstrings have at most 25 words (docs/STYLE.md). Text in parentheses does not count; a code span is one word."""
+"""Sentences of pages, docstrings and comments have at most 25 words (docs/STYLE.md).
+
+Text in parentheses does not count, and a code span is one word.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,12 +55,37 @@ def docstrings_of(module: Path) -> Iterator[str]:
             yield _DRAWING.sub("\n", ast.get_docstring(node) or "")
 
 
+def comments_of(module: Path) -> Iterator[str]:
+    """The comments of a module; those on consecutive lines are one."""
+    lines: list[str] = []
+    last = (0, 0)
+    with tokenize.open(module) as file:
+        comments = [
+            token for token in tokenize.generate_tokens(file.readline) if token.type == tokenize.COMMENT
+        ]
+    for comment in comments:
+        row, column = comment.start
+        if lines and last != (row - 1, column):
+            yield " ".join(lines)
+            lines = []
+        lines.append(comment.string.lstrip("#: "))
+        last = row, column
+    yield " ".join(lines)
+
+
 def test_long_sentence_is_found() -> None:
     words = " ".join(["word"] * MOST_WORDS)
 
     assert long_sentences(f"A {words}. Short.") == [f"A {words}."]
     assert long_sentences(f"{words}. {words} (RFC 6749, section 6).") == []
     assert long_sentences(f"{words}.\n`{words}` is code.") == []
+
+
+def test_comments_on_consecutive_lines_are_one(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("#: one\n#: two\nX = 1  # three\n\n# four\n")
+
+    assert list(comments_of(module)) == ["one two", "three", "four"]
 
 
 @pytest.mark.parametrize(
@@ -70,15 +99,15 @@ def test_sentence_of_a_page_is_short(page: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("package", _PACKAGES)
-def test_sentence_of_a_docstring_is_short(package: str) -> None:
+def test_sentence_of_a_module_is_short(package: str) -> None:
     found = {
         str(module.relative_to(ROOT)): long
         for module in sorted((ROOT / package).rglob("*.py"))
         if (
             long := [
                 sentence
-                for docstring in docstrings_of(module)
-                for text in _PARAGRAPHS.split(docstring)
+                for written in (*docstrings_of(module), *comments_of(module))
+                for text in _PARAGRAPHS.split(written)
                 for sentence in long_sentences(text)
             ]
         )

@@ -27,11 +27,11 @@ SIZES = {"small": 10, "64 KB": 1 << 16, "1 MB": 1 << 20}
 MORE, LESS = 1.05, 0.8
 #: Calls of a run. The least count is that of a call without other work in between, such as a look at the configuration.
 CALLS = 60
-#: The most time that the proxy may spend on the bytes of a result, in multiples of the time in which the decoder reads them; about 2.
+#: The most time that the proxy may spend on the bytes of a result, in multiples of the time in which the decoder reads them. About 2.
 MOST_PASSES = 4.0
 
-#: Runs the proxy, and writes two numbers at its end: its functions that ran for a call, with each step of a coroutine, and its reads and
-#: writes. A call lasts from its request to the next one. To look at the reads and writes takes one read.
+#: Runs the proxy, and writes two numbers at its end. They are its functions that ran for a call, with each step of a coroutine, and its
+#: reads and writes. A call lasts from its request to the next one. To look at the reads and writes takes one read.
 COUNTER = """
 import atexit, os, pathlib, sys
 import dynamic_mcp

@@ -24,8 +24,8 @@ RELOADS = 50
 CALLERS = 4
 #: seconds between two saves
 SAVE_INTERVAL = 0.4
-#: calls without a proxy during one call of the proxy, above which that call is delayed: up to 4 on a quiet machine, 14 beside a hundred
-#: starts, and 50 to 90 if each save stops the proxy for half a second
+#: calls without a proxy during one call of the proxy, above which that call is delayed. They are up to 4 on a quiet machine, and 14
+#: beside a hundred starts. If each save stops the proxy for half a second, they are 50 to 90.
 DELAYED = 40
 #: seconds after which a call counts as lost
 CALL_TIMEOUT = 20.0

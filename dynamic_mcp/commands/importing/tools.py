@@ -53,7 +53,7 @@ class Tool:
     #: the path of the member with the servers
     keys: tuple[str, ...] = ("mcpServers",)
     #: the kinds of references: "dollar-env" ``${env:X}``, "braces-env" ``{env:X}``, "dollar" ``$X``, "shell" ``${X}`` with
-    #: ``${X:-default}``, "plain" ``${X}``, "percent" ``%X%``, "workspace" ``${workspaceFolder}`` and its kind, "input" ``${input:X}``,
+    #: ``${X:-default}``, "plain" ``${X}``, "percent" ``%X%``. Also "workspace" ``${workspaceFolder}`` and its kind, "input" ``${input:X}``,
     #: "file" ``{file:X}``
     references: frozenset[str] = frozenset()
     #: the unit of an entry's ``timeout`` in seconds; None if it does not apply to calls

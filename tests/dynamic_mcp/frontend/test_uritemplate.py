@@ -51,8 +51,8 @@ def test_matches_what_a_regular_expression_matches(template: str, uri: str) -> N
     assert matches(template, uri) == by_regular_expression(template, uri)
 
 
-#: the operators of RFC 6570, appendix A: what begins an expansion, what separates values, whether values have names, what follows the
-#: name of an empty value, and which other characters stay as they are
+#: the operators of RFC 6570, appendix A: what begins an expansion, what separates values, and whether values have names. Then what
+#: follows the name of an empty value, and which other characters stay as they are.
 _OPERATORS = {
     "": ("", ",", False, "", ""),
     "+": ("", ",", False, "", _RESERVED),
