@@ -16,7 +16,7 @@
         │   ├── HttpStatus   it answered with an error status of HTTP
         │   └── SignInNeeded the user has to sign in
         ├── UpstreamTimeout  it did not answer in time
-        └── UpstreamRefused  it answered with a JSON-RPC error, kept byte for byte
+        └── UpstreamRefused  it answered with a JSON-RPC error, which the client gets as a valid error object
 
 A message names the location and the fix. It never contains a value of the configuration, because any value may be a secret.
 """

@@ -1,7 +1,7 @@
 """One request of the client on its way to an upstream.
 
-What the client wrote stays the same bytes, except what belongs to one hop: the metadata of a modern request, and the progress token
-(MCP 2026-07-28, basic, ``_meta``; basic/patterns/progress).
+Each value that the client wrote stays the same bytes. Only the members of one hop go: the metadata of a modern request, and the progress
+token (MCP 2026-07-28, basic, ``_meta``; basic/patterns/progress).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Their definitions depend on the configuration alone, never on the state of an upstream, so that the prompt cache of a client stays valid.
 They contain the enabled groups in the order of the file, with their descriptions. The results report failures and explain mistakes.
-Results and definitions of an upstream's tools are the bytes that the upstream sent.
+Definitions of an upstream's tools are the bytes that the upstream sent, and so is a result that needs no repair.
 """
 
 from __future__ import annotations
