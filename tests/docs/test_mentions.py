@@ -62,27 +62,34 @@ def _split_program(words: list[str]) -> tuple[str, list[str]]:
     return "", []
 
 
-@functools.cache
-def _help(module: str, command: str) -> str:
+def _mentioned_options() -> dict[tuple[str, str], dict[str, str]]:
+    """By module and subcommand: the options that pages mention, each with one of the mentions."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for page in PAGES:
+        for text in mentions(page):
+            module, words = _split_program(_split(text))
+            if not module:
+                continue
+            is_command = bool(words) and re.fullmatch(r"[a-z]+", words[0]) and module not in _WITHOUT_COMMANDS
+            options = found.setdefault((module, words[0] if is_command else ""), {})
+            for option in (word.partition("=")[0] for word in words if word.startswith("--")):
+                options[option] = f"{_name(page)}: {text}"
+    return found
+
+
+MENTIONED = _mentioned_options()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "command"), MENTIONED, ids=[" ".join(one) for one in MENTIONED])
+def test_mentioned_command_exists_with_its_options(module: str, command: str) -> None:
     words = [sys.executable, "-m", module, *([command] if command else []), "--help"]
     done = subprocess.run(
         words, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WITHIN, check=False
     )
     assert done.returncode == 0, f"{shlex.join(words[1:-1])} does not exist: {done.stderr}"
-    return done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_mentioned_command_exists_with_its_options(page: Path) -> None:
-    for text in mentions(page):
-        module, words = _split_program(_split(text))
-        if not module:
-            continue
-        is_command = bool(words) and re.fullmatch(r"[a-z]+", words[0]) and module not in _WITHOUT_COMMANDS
-        known = _help(module, words[0] if is_command else "")
-        for option in (word.partition("=")[0] for word in words if word.startswith("--")):
-            assert re.search(rf"{re.escape(option)}\b", known), f"{text}: has no {option}"
+    for option, mention in MENTIONED[module, command].items():
+        assert re.search(rf"{re.escape(option)}\b", done.stdout), f"{mention}: has no {option}"
 
 
 @functools.cache
