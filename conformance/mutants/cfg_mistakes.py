@@ -66,7 +66,7 @@ def does_not_name_the_line() -> None:
     _change_report(lambda mistakes: [Mistake("the file", problem) for _, problem in mistakes])
 
 
-@mutant("CFG-023")
+@mutant("CFG-023", also={"CFG-006": "it does not name the missing member"})
 def calls_every_mistake_invalid() -> None:
     _change_report(
         lambda mistakes: [

@@ -69,7 +69,10 @@ def reads_from_all_groups() -> None:
     wire.to_stdio_upstreams(wrong)
 
 
-@mutant("FRONT-169", also={"FRONT-045": "they have no code"})
+@mutant(
+    "FRONT-169",
+    also={"FRONT-045": "they have no code", "CFG-015": "the request of an unknown one reaches no server"},
+)
 def an_unknown_resource_has_empty_contents() -> None:
     def wrong(message: Message, way: Way) -> Changed:
         is_unknown = message.get("error", {}).get("code") in (INVALID_PARAMS, -32002)

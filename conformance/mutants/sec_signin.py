@@ -145,7 +145,7 @@ def minds_only_the_token_endpoint() -> None:
 @mutant(
     "SEC-012",
     also=dict.fromkeys(
-        ("SEC-001", "SEC-002", "SEC-003", "SEC-004", "SEC-006", "SEC-023"),
+        ("SEC-001", "SEC-002", "SEC-003", "SEC-004", "SEC-006", "SEC-023", "TOK-001"),
         "it does not reach authorization servers on loopback",
     ),
 )

@@ -20,7 +20,7 @@ CANCELLED = "notifications/cancelled"
 @mutant(
     "STD-011",
     also=dict.fromkeys(
-        (*(f"STD-0{n:02}" for n in (9, 10, 12, 13, 14, 15, 16, 18, 20, 46)), "OPS-003"),
+        (*(f"STD-0{n:02}" for n in (9, 10, 12, 13, 14, 15, 16, 18, 20, 46)), "OPS-003", "OPS-016"),
         "no call arrives, and these make one",
     ),
 )
