@@ -25,6 +25,7 @@ from dynamic_mcp.protocol.cancellation import CANCELLED_BY_RECEIVER, cancelled_i
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
 from dynamic_mcp.protocol.junk import JunkCount
 from dynamic_mcp.protocol.no_json import MORE_FOLLOWS
+from dynamic_mcp.protocol.oversized import OversizedMessages
 from dynamic_mcp.protocol.pending import NEVER, OnProgress, OnRequest, Pending, QuestionClocks
 from dynamic_mcp.protocol.pieces import Line, is_batch
 from dynamic_mcp.protocol.serving import Serving
@@ -78,6 +79,7 @@ class Peer:
         self._serving = Serving(lambda line: send(Outgoing(line)), on_request, self._questions)
         self._first_id = self._next_id = first_id
         self._callers = Callers(self._pending)
+        self._oversized = OversizedMessages(self.take_oversized)
         self._closed: UpstreamFailed | None = None
 
     async def request(
@@ -177,15 +179,16 @@ class Peer:
         self._junk.add(size, lines)
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
-        """Fail the request of an answer that is too large to keep, once an edge shows its id."""
-        id = jsonrpc.find_id(edge, last)
-        pending = self._claim(id) if id is not None else None
-        if pending is not None:
-            pending.future.set_exception(
-                TooLarge(f"its answer is larger than {jsonrpc.format_size(self._max_size)}")
-            )
-        elif last:
-            log.debug("a message larger than %s was dropped", jsonrpc.format_size(self._max_size))
+        """Handle a message that is too large to keep, once an edge shows its id. All such edges come from one stream."""
+        self._oversized.take(edge, last)
+
+    def take_oversized(self, id: bytes, is_answer: bool) -> None:
+        """Fail the request of an answer that is too large to keep. Refuse a request that is."""
+        size = jsonrpc.format_size(self._max_size)
+        if not is_answer:
+            self._serving.refuse(id, jsonrpc.INVALID_REQUEST, f"the message is larger than {size}")
+        elif (pending := self._claim(id)) is not None:
+            pending.future.set_exception(TooLarge(f"its answer is larger than {size}"))
 
     def fail(self, id: int, reason: UpstreamFailed) -> None:
         """Fail one request whose answer will not come, as the transport knows."""

@@ -40,12 +40,12 @@ class Serving:
             self._send(jsonrpc.result(id, b"{}"))
         elif self._on_request is None:
             text = f"the method {cut(message.method or '')} is not supported"
-            self._refuse(id, jsonrpc.METHOD_NOT_FOUND, text)
+            self.refuse(id, jsonrpc.METHOD_NOT_FOUND, text)
         elif id in self._tasks:
-            self._refuse(id, jsonrpc.INVALID_REQUEST, "a request with this id is still being answered")
+            self.refuse(id, jsonrpc.INVALID_REQUEST, "a request with this id is still being answered")
         elif len(self._tasks) >= MAX_SERVING or self._bytes > MAX_SERVING_BYTES:
             text = f"too many requests at once: {len(self._tasks)} of this server are still being answered"
-            self._refuse(id, jsonrpc.INTERNAL_ERROR, text)
+            self.refuse(id, jsonrpc.INTERNAL_ERROR, text)
         else:
             size = len(id) + len(bytes(message.params))
             self._bytes += size
@@ -57,6 +57,10 @@ class Serving:
             return True
         return False
 
+    def refuse(self, id: bytes, code: int, text: str) -> None:
+        """Answer a request with an error."""
+        self._send(jsonrpc.error(id, jsonrpc.error_object(code, text)))
+
     def cancel(self, id: bytes) -> bool:
         """Cancel the request with this id, if it is still being answered; whether it was."""
         task = self._tasks.get(id)
@@ -67,9 +71,6 @@ class Serving:
         self._is_closed = True
         for task in self._tasks.values():
             task.cancel()
-
-    def _refuse(self, id: bytes, code: int, text: str) -> None:
-        self._send(jsonrpc.error(id, jsonrpc.error_object(code, text)))
 
     async def _answer(
         self, id: bytes, message: Message, answer: OnRequest, callers: Sequence[object]

@@ -323,7 +323,7 @@ class ServedConnection:
 
     def _stream(self, deliver: Callable[[Line], Awaitable[bool]], last_id: str = "") -> AnswerStream:
         return AnswerStream(
-            None, deliver, lambda edge, last: None, self._flow, max_size=MAX_MESSAGE, last_id=last_id
+            None, deliver, lambda id, is_answer: None, self._flow, max_size=MAX_MESSAGE, last_id=last_id
         )
 
 

@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import jsonrpc, large
-from dynamic_mcp.protocol.jsonrpc import Malformed, OnOversized
+from dynamic_mcp.protocol import answers, large
+from dynamic_mcp.protocol.jsonrpc import Malformed
+from dynamic_mcp.protocol.oversized import OnOversizedMessage, OversizedMessages
 from dynamic_mcp.protocol.pieces import Line, Pieces, first_character
 from dynamic_mcp.upstream.flow import EventFlow
 from dynamic_mcp.upstream.http.client import HttpClient
@@ -48,7 +49,7 @@ class AnswerStream:
         self,
         id: int | None,
         deliver: Callable[[Line], Awaitable[bool]],
-        on_oversized: OnOversized,
+        on_oversized: OnOversizedMessage,
         flow: EventFlow,
         *,
         max_size: int,
@@ -61,6 +62,7 @@ class AnswerStream:
         self._id = id
         self._deliver = deliver
         self._report_oversized = on_oversized
+        self._oversized = OversizedMessages(self._on_oversized)
         self._flow = flow
         self._max_size = max_size
         self._is_oversized = False
@@ -70,7 +72,7 @@ class AnswerStream:
         self.failure: UpstreamFailed = UpstreamGone(_LOST)
         #: a body that is JSON instead of events
         self._json = Pieces()
-        self.parser = EventParser(max_size, self._on_oversized, last_id=last_id)
+        self.parser = EventParser(max_size, self._oversized.take, last_id=last_id)
 
     async def read(self, reply: HttpReply) -> bool:
         """Read until the answer or the end of the stream; true after the answer. A broken connection is an end.
@@ -79,7 +81,7 @@ class AnswerStream:
         """
         before = self.parser
         self.parser = EventParser(
-            self._max_size, self._on_oversized, last_id=before.last_id, retry=before.retry
+            self._max_size, self._oversized.take, last_id=before.last_id, retry=before.retry
         )
         began = asyncio.get_running_loop().time()
         try:
@@ -146,11 +148,13 @@ class AnswerStream:
                     return True
         return False
 
-    def _on_oversized(self, edge: bytes, last: bool) -> None:
-        """Report that the answer of this stream is too large. Another oversized message belongs to no request."""
-        if self._id is not None and jsonrpc.find_id(edge, last) == b"%d" % self._id:
+    def _on_oversized(self, id: bytes, is_answer: bool) -> None:
+        """Report a request, and the answer of this stream. Another answer belongs to no request."""
+        if is_answer:
+            if self._id is None or answers.whole_number(id) != self._id:
+                return
             self._is_oversized = True
-            self._report_oversized(edge, last)
+        self._report_oversized(id, is_answer)
 
 
 async def _is_whole_answer(data: Line) -> bool:

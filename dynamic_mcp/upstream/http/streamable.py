@@ -226,7 +226,7 @@ class StreamableHttpUpstream(HttpUpstream):
         return AnswerStream(
             id,
             lambda data: self._deliver_event(id, data),
-            self._peer.receive_oversized,
+            self._peer.take_oversized,
             self._flow,
             max_size=self._max_size,
             last_id=last_id,

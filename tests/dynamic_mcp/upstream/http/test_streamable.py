@@ -627,6 +627,54 @@ async def test_oversized_message_fails_no_call_of_another_stream(tmp_path: Path)
         assert await first == "a"
 
 
+def oversized_question(id: int) -> bytes:
+    return b'{"method":"sampling/createMessage","params":{"x":"%b"},"jsonrpc":"2.0","id":%d}' % (
+        b"x" * (2 << 20),
+        id,
+    )
+
+
+@pytest.mark.parametrize("stream", ["own", "answer"])
+async def test_oversized_request_is_refused_and_the_call_with_its_id_goes_on(
+    tmp_path: Path, stream: str
+) -> None:
+    server = Server()
+    refused = asyncio.Event()
+    refusals: list[dict[str, Any]] = []
+
+    async def ask(request: Request) -> None:
+        (call,) = await upstream.site.arrived(CALL)
+        request.begin()
+        request.event(oversized_question(call.id))
+        await refused.wait()
+        if stream == "answer":
+            request.event(result(call, "b"))
+
+    async def take(request: Request) -> None:
+        if request.method == "GET" and stream == "own":
+            await ask(request)
+        elif request.rpc is None and request.message:
+            refusals.append(request.message)
+            request.answer(202)
+            refused.set()
+        else:
+            server.by_default(request)
+
+    async def call(request: Request) -> None:
+        if stream == "answer":
+            await ask(request)
+        else:
+            await refused.wait()
+            request.result({"name": "b"})
+
+    server.on = {"GET": take, "POST": take, CALL: call}
+    async with connected(tmp_path, server, max_size=1 << 20) as upstream:
+        assert await upstream.call() == "b"
+        (refusal,) = refusals
+        (called,) = upstream.site.of(CALL)
+        assert (refusal["id"], refusal["error"]["message"]) == (called.id, "the message is larger than 1 MiB")
+
+
 # Streams that break
 
 

@@ -1,0 +1,36 @@
+"""Finds out from the edges of a message that is too large to keep whether it is an answer, and its id.
+
+Some SDKs write the id first, others last. A server counts the ids of its requests for itself, so they can equal those of the proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dynamic_mcp.log import log
+from dynamic_mcp.protocol import jsonrpc
+
+#: Takes the id of an oversized message, and whether the message is an answer. Any other message with an id counts as a request.
+OnOversizedMessage = Callable[[bytes, bool], None]
+
+
+class OversizedMessages:
+    """The oversized messages of one stream. ``report`` is called once for each message that has a readable id."""
+
+    def __init__(self, report: OnOversizedMessage) -> None:
+        self._report = report
+        #: about the message whose first edge came last
+        self._is_answer = self._is_reported = False
+
+    def take(self, edge: bytes, last: bool) -> None:
+        """Take the first or the last bytes of a message."""
+        if not last:
+            self._is_answer, self._is_reported = jsonrpc.begins_answer(edge), False
+        if self._is_reported:
+            return
+        id = jsonrpc.find_id(edge, last)
+        if id is not None:
+            self._is_reported = True
+            self._report(id, self._is_answer)
+        elif last:
+            log.debug("a message that is too large was dropped")
