@@ -2,8 +2,8 @@
 
 A question stops the clock of one call only, so a server cannot switch off the timeouts of the others. A message on stdio does not say
 to which call it belongs. So it counts for a call that has asked before, else for the newest call in flight. A server asks soon after
-it was called. A transport that knows better names the call. All questions of a call stop its clock for ``MAX_ASKING`` seconds at
-most.
+it was called. A question whose call the transport names counts for no other one. All questions of a call stop its clock for
+``MAX_ASKING`` seconds at most.
 """
 
 from __future__ import annotations
@@ -105,13 +105,15 @@ class QuestionClocks:
         self._pending = pending
         self._wake_at = wake_at
         self._now = asyncio.get_running_loop().time
-        #: the call whose clock a question stops, and the newest call when the question came
-        self._open: dict[bytes, tuple[int, int]] = {}
+        #: the call whose clock a question stops; and the newest call when the question came, if the transport did not name its call
+        self._open: dict[bytes, tuple[int, int | None]] = {}
 
     def begin(self, question: bytes, call: int | None) -> None:
-        """Stop the clock of a call; of the likeliest one without ``call``."""
-        newest = next(reversed(self._pending), 0)
-        self._stop(question, call if call in self._pending else self._likeliest(newest), newest)
+        """Stop the clock of a call, if it has not ended; of the likeliest one without ``call``."""
+        if call is not None:
+            self._stop(question, call, None)
+        else:
+            self._guess(question, next(reversed(self._pending), 0))
 
     def end(self, question: bytes) -> None:
         """Let the clock of the call go on."""
@@ -121,19 +123,21 @@ class QuestionClocks:
             self._wake_at(pending.deadline)
 
     def reassign(self, ended: int) -> None:
-        """Give the open questions of a call that has ended to another one that was in flight when they came."""
+        """Give the questions that were guessed to be of this call, which has ended, to another one that was in flight when they came."""
         for question, (call, newest) in list(self._open.items()):
             if call == ended:
                 del self._open[question]
-                self._stop(question, self._likeliest(newest), newest)
+                if newest is not None:
+                    self._guess(question, newest)
 
-    def _likeliest(self, newest: int) -> int | None:
-        """The newest call up to this id that asked before, else the newest one."""
+    def _guess(self, question: bytes, newest: int) -> None:
+        """Stop the clock of the newest call up to this id that asked before, else that of the newest one."""
         calls = [id for id in self._pending if id <= newest and self._pending[id].method in CALLS]
         asking = [id for id in calls if self._pending[id].has_asked]
-        return max(asking or calls, default=None)
+        if found := asking or calls:
+            self._stop(question, max(found), newest)
 
-    def _stop(self, question: bytes, call: int | None, newest: int) -> None:
-        if call is not None:
+    def _stop(self, question: bytes, call: int, newest: int | None) -> None:
+        if (pending := self._pending.get(call)) is not None:
             self._open[question] = call, newest
-            self._pending[call].pause(self._now())
+            pending.pause(self._now())

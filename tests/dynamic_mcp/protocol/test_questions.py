@@ -127,6 +127,20 @@ async def test_the_question_of_an_ended_call_counts_for_one_that_was_there() -> 
     assert await older == b"{}"
 
 
+@pytest.mark.parametrize("is_early", [False, True])
+async def test_the_question_of_a_named_call_never_counts_for_another_one(is_early: bool) -> None:
+    asking = Asking()
+    first, older = await asking.call()
+    _, younger = await asking.call()
+    if is_early:
+        await asking.ask(1, within=first)
+    asking.finish(first)
+    await older
+    if not is_early:
+        await asking.ask(1, within=first)
+    await times_out(younger)
+
+
 async def test_a_question_without_a_call_stops_no_later_one() -> None:
     asking = Asking()
     await asking.ask(1)
