@@ -213,7 +213,10 @@ class Peer:
     def has_used(self, id: bytes) -> bool:
         """Whether an own request had this id, so that an answer with it may be late."""
         number = answers.whole_number(id)
-        return number is not None and self._first_id < number <= self._next_id
+        return number is not None and self._is_own(number)
+
+    def _is_own(self, number: int) -> bool:
+        return self._first_id < number <= self._next_id
 
     def close(self, reason: UpstreamFailed) -> None:
         """Fail all pending and all later requests."""
@@ -271,7 +274,7 @@ class Peer:
         number = answers.whole_number(id)
         if number is None:
             return None
-        if number <= self._next_id:
+        if self._is_own(number):
             # A late answer counts too.
             self._silence.heard()
         pending = self._pending.pop(number, None)

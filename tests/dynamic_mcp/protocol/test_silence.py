@@ -92,6 +92,15 @@ async def test_log_messages_are_no_sign_of_life() -> None:
     assert one.ends
 
 
+@pytest.mark.parametrize("id", ["0", "-5", "99", '"x"'])
+async def test_an_answer_to_no_request_is_no_sign_of_life(id: str) -> None:
+    one = Connection(UpstreamTimeout("no answer"))
+    for _ in range(ROUNDS):
+        one.receive(f'{{"jsonrpc":"2.0","id":{id},"result":{{}}}}')
+        await one.times_out()
+    assert one.ends
+
+
 async def test_an_answer_during_the_question_keeps_the_connection() -> None:
     one = Connection(UpstreamTimeout("no answer"))
     for _ in range(ROUNDS):
