@@ -10,7 +10,7 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import TOOLS, Listing
 from dynamic_mcp.oauth import metadata, registration
 from dynamic_mcp.oauth.tokens import ClientRegistration
-from dynamic_mcp.upstream.http.client import HttpClient
+from dynamic_mcp.upstream.http import refusals
 
 if TYPE_CHECKING:
     from typing import Any
@@ -72,8 +72,7 @@ def believes_in_an_authorization_server_without_metadata() -> None:
 
 @mutant("FRONT-061", also={"HTTP-057": "its words are those of a refusal too"})
 def keeps_the_words_of_a_refusal() -> None:
-    # Private: the public names of the client give words for other purposes, too.
-    replace(HttpClient._shown, lambda self, words, content_type: "")
+    replace(refusals.shown, lambda words, content_type, *hidden: "")
 
 
 @mutant("FRONT-062")

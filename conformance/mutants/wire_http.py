@@ -87,6 +87,8 @@ class Reply(HttpReply):
         self._real = real
         self.status = status or (200 if real is None else real.status)
         self.content_type = content_type or ("" if real is None else real.content_type)
+        self.bearer = None if real is None else real.bearer
+        self.cookies = () if real is None else real.cookies
         self._chunks = chunks
         self.has_body = False
 

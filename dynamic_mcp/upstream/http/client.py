@@ -101,7 +101,6 @@ class HttpClient:
         self._headers = dict(headers)
         self._hidden = hidden or HiddenValues()
         self._cookies = Cookies(next((headers[name] for name in headers if name.lower() == "cookie"), None))
-        self._bearer: str | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -169,18 +168,19 @@ class HttpClient:
         """The error for a reply with an error status, with the words of the server. ``text`` says what happened."""
         if text is None and 300 <= reply.status < 400:
             text = redirects.explain(self.url, reply.status, reply.header("Location"))
-        text = text or refusals.status_text(reply.status, is_signed_in=self._bearer is not None)
-        reason = "" if reply.status < 400 else self._shown(await reply.words(), reply.content_type)
+        text = text or refusals.status_text(reply.status, is_signed_in=reply.bearer is not None)
+        reason = "" if reply.status < 400 else await self._shown(reply)
         is_lost = reply.status >= 400 and await reply.is_session_lost()
         wait = reply.retry_after if reply.status >= 400 else 0.0
         if wait:
             text += f", and asks to wait {wait:.0f} s"
         return HttpStatus(text, reason, status=reply.status, is_session_lost=is_lost, retry_after=wait)
 
-    def _shown(self, words: str, content_type: str) -> str:
-        """What may be shown of the words of the server."""
-        own = HiddenValues([*self._cookies.values, *([self._bearer] if self._bearer else [])])
-        return refusals.shown(words, content_type, own, self._hidden)
+    async def _shown(self, reply: HttpReply) -> str:
+        """What may be shown of the words of the server. It may repeat what the request had, and what the reply sets."""
+        token = [] if reply.bearer is None else [reply.bearer]
+        own = HiddenValues([*token, *reply.cookies, *self._cookies.values])
+        return refusals.shown(await reply.words(), reply.content_type, own, self._hidden)
 
     async def post(
         self,
@@ -244,7 +244,7 @@ class HttpClient:
             another = await self._credentials.handle_refusal(reply.status, bearer, reply.challenge)
         except BaseException as error:
             if isinstance(error, SignInNeeded):  # if no sign-in is possible, the words say what is missing
-                error.stderr_tail = self._shown(await reply.words(), reply.content_type)
+                error.stderr_tail = await self._shown(reply)
             reply.close()
             raise
         if not another:
@@ -260,13 +260,13 @@ class HttpClient:
         self, method: str, headers: Mapping[str, str], body: bytes | None, url: str, bearer: str | None
     ) -> HttpReply:
         """Send a request, and follow redirects within the origin."""
-        self._bearer = bearer
         for _ in range(redirects.MAX_REDIRECTS + 1):
+            cookies = self._cookies.values
             response = await self._send_once(method, headers, body, url, bearer)
             self._cookies.take(response.headers.getall("Set-Cookie", ()), url)
             target = redirects.target_of(url, response.status, response.headers.get("Location"))
             if target is None:
-                return HttpReply(response)
+                return HttpReply(response, bearer, cookies)
             response.close()
             url = target
         raise UpstreamFailed(f"it redirects more than {redirects.MAX_REDIRECTS} times")

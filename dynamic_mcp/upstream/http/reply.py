@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 import anyio.lowlevel
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 class HttpReply:
     """The reply to one request; its body arrives later."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, bearer: str | None, cookies: Sequence[str]) -> None:
+        """``bearer`` is the token of the request, and ``cookies`` are the values of its cookies. The body may repeat both."""
         self._response = response
+        self.bearer = bearer
+        self.cookies = cookies
         self.status = response.status
         #: the media type without parameters, lower case
         self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()

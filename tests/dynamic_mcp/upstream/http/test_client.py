@@ -29,7 +29,7 @@ from dynamic_mcp.upstream.http import client as client_module
 from dynamic_mcp.upstream.http.client import HttpClient, _merged
 from dynamic_mcp.upstream.http.cookies import Cookies
 from dynamic_mcp.upstream.http.library import DEAD_AFTER, MAX_INTERIM, notice_dead_peers, open_socket
-from tests.dynamic_mcp.helpers import WITHIN
+from tests.dynamic_mcp.helpers import WITHIN, eventually
 from tests.dynamic_mcp.upstream.http.scripted_server import Request, site
 
 SECRET = "canary-5e1d"
@@ -263,6 +263,48 @@ async def test_the_words_of_a_refusal_are_short_and_show_no_secret(tmp_path: Pat
         await client.close()
     assert caught.value.stderr_tail.startswith("Not today, lb=[hidden] [hidden] !!!")
     assert len(caught.value.stderr_tail) < 520
+
+
+async def test_the_words_of_a_refusal_show_no_token_of_another_request(tmp_path: Path) -> None:
+    """The token changes while the first request waits for its refusal."""
+    renewed = asyncio.Event()
+
+    async def echo(request: Request) -> None:
+        if request.body == b"second":
+            request.answer(200)
+            return
+        await renewed.wait()
+        request.answer(400, f"bad: {request.headers['authorization']}".encode())
+
+    async with site(echo) as server:
+        transport = HttpTransport(Secret(server.url), (), False, None, ())
+        authorization = Authorization("a", transport, FileStore("a", tmp_path))
+        await authorization.tokens.keep(Tokens(f"first-{SECRET}"))
+        client = HttpClient(server.url, {}, authorization)
+        await client.start()
+        first = asyncio.create_task(client.post({}, b"first"))
+        await eventually(lambda: bool(server.requests), "the first request arrives")
+        await authorization.tokens.keep(Tokens(f"second-{SECRET}"))
+        await client.post({}, b"second")
+        renewed.set()
+        with pytest.raises(HttpStatus) as caught:
+            await first
+        await client.close()
+    assert server.requests[1].headers["authorization"] == f"Bearer second-{SECRET}"
+    assert caught.value.stderr_tail == "bad: Bearer [hidden]"
+
+
+async def test_the_words_of_a_refusal_show_no_cookie_that_the_same_reply_replaces(tmp_path: Path) -> None:
+    async def rotate(request: Request) -> None:
+        count = len(server.requests)
+        words = f"{request.headers.get('cookie')} or {count}-{SECRET}"
+        request.answer(400, words.encode(), Set_Cookie=f"session={count}-{SECRET}")
+
+    async with site(rotate) as server, connected_client(tmp_path, server.url) as client:
+        for shown in ("None or [hidden]", "session=[hidden] or [hidden]"):
+            with pytest.raises(HttpStatus) as caught:
+                await client.post({}, b"")
+            assert caught.value.stderr_tail == shown
 
 
 async def test_oversized_body_is_not_read_to_its_end(tmp_path: Path) -> None:
