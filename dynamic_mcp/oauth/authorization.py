@@ -202,9 +202,7 @@ class Authorization:
                 raise UpstreamFailed("it refuses the token that its authorization server has just issued")
             self.tokens.forget()
         elif tokens is not None and tokens.refresh_token is not None and used is not None:
-            from dynamic_mcp.oauth.moves import has_other_issuer
-
-            changed = await has_other_issuer(self._transport, self.reach, tokens.issuer, challenge)
+            changed = tokens.issuer is not None and await self._names_other(tokens.issuer, challenge)
             if self._has_other_than(used):
                 # Another call, which was refused at the same time, was faster.
                 return
@@ -221,6 +219,13 @@ class Authorization:
                 raise UpstreamFailed(_NOT_YET)
         if not await self._adopt_newer() and not self._has_other_than(used):
             await self._authorize("it needs you to sign in", challenge)
+
+    async def _names_other(self, issuer: str, challenge: Challenge) -> bool:
+        from dynamic_mcp.oauth.moves import names_other_issuer
+        from dynamic_mcp.oauth.own_headers import client_for
+
+        async with client_for(self._transport, self.reach) as http:
+            return await names_other_issuer(http, self._transport, issuer, challenge)
 
     async def _renew_refused(self) -> None:
         """Renew tokens that the server refuses. Raises UpstreamFailed if that fails for now; a sign-in would not help."""

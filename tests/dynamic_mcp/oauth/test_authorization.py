@@ -71,17 +71,15 @@ async def test_refused_token_is_renewed_before_it_is_due(make: Make, store: File
 async def test_calls_that_are_refused_together_renew_once(make: Make, store: FileStore, issuer: str) -> None:
     """One asks for the metadata while the other one renews. The server may name another issuer to it."""
     store.save(stored(DAY))
-    publish()
     route = renewals(grant(1), grant(2))
-    slow = SlowAnswer(httpx.Response(200, json=server_metadata(issuer=issuer)))
+    slow = SlowAnswer(httpx.Response(200, json=resource_metadata(authorization_servers=[issuer])))
     authorization = make()
     used = await authorization.bearer()
-    respx.get(f"{issuer}/.well-known/oauth-authorization-server").mock(side_effect=slow)
     resource = respx.get("https://mcp.test/.well-known/oauth-protected-resource/public/mcp")
-    resource.respond(json=resource_metadata(authorization_servers=[issuer]))
+    resource.mock(side_effect=slow)
     late = asyncio.create_task(refuse(authorization, used, Challenge()))
     await slow.has_begun()
-    resource.respond(404)
+    resource.mock(return_value=httpx.Response(404))
     await refuse(authorization, used, Challenge())
     slow.go.set()
     await late

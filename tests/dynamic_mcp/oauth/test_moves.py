@@ -157,6 +157,51 @@ async def test_other_issuer_gets_no_refresh_token(
     assert sent_to() == {TOKEN}
 
 
+@pytest.mark.parametrize("left", [86400.0, -1.0])
+@pytest.mark.parametrize("named", [[ISSUER, OTHER], [OTHER, f"{ISSUER}/"]])
+async def test_order_of_the_named_servers_means_nothing(
+    make: Make, store: FileStore, named: list[str], left: float
+) -> None:
+    store.save(stored(left))
+    leads_to(PAGE)
+    publish(resource_metadata(authorization_servers=named), server_metadata(token_endpoint=MOVED))
+    respx.get(f"{OTHER}/.well-known/oauth-authorization-server").respond(
+        json=server_metadata(issuer=OTHER, token_endpoint=f"{OTHER}/token")
+    )
+    respx.post(MOVED).mock(return_value=grant(1))
+    authorization = make()
+
+    if left > 0:
+        await refuse(authorization, await authorization.bearer(), Challenge())
+    assert await authorization.bearer() == f"{ACCESS}-1"
+    assert sent_to() == {TOKEN, MOVED}
+
+
+@pytest.mark.parametrize("left", [86400.0, -1.0])
+async def test_server_without_resource_metadata_names_no_other_issuer(
+    make: Make, store: FileStore, left: float
+) -> None:
+    """The metadata may be missing for a moment. If the server has moved, it refuses the renewed token too."""
+    store.save(stored(left))
+    leads_to(PAGE)
+    origin = "https://mcp.test"
+    respx.get(f"{origin}/.well-known/oauth-authorization-server").respond(
+        json=server_metadata(issuer=origin, token_endpoint=f"{origin}/token")
+    )
+    respx.get(SERVER_METADATA).respond(json=server_metadata(token_endpoint=MOVED))
+    respx.post(MOVED).mock(return_value=grant(1))
+    authorization = make()
+
+    if left > 0:
+        await refuse(authorization, await authorization.bearer(), Challenge())
+    renewed = await authorization.bearer()
+    assert renewed == f"{ACCESS}-1"
+    assert sent_to() == {TOKEN, MOVED}
+    if left > 0:
+        with pytest.raises(SignInNeeded):
+            await refuse(authorization, renewed, Challenge())
+
+
 async def test_configured_issuer_is_asked_whatever_the_resource_names(make: Make, store: FileStore) -> None:
     store.save(stored(-1.0))
     leads_to(PAGE)
