@@ -103,6 +103,7 @@ class NotificationStream:
                 except UpstreamError as error:
                     log.debug("group %s: the stream of notifications ended: %s", self._group, error)
                     if isinstance(error, UpstreamRefused) and error.code in _LASTING:
+                        self.has_gap |= self._opened is not None
                         return error
                 self.has_gap = True
                 if self._opened is not None and began <= self._opened <= anyio.current_time() - SHORT:

@@ -189,7 +189,8 @@ class ResourceSubscriptions:
         self._missed.note(self.holders)
         self._replace_updates(upstream)
         if self.holders and not upstream.modern:
-            self._in_background(lambda: self._restore_all(upstream))
+            self._heard = heard = asyncio.Event()
+            self._in_background(lambda: self._restore_all(upstream, heard))
 
     def on_hearing(self) -> None:
         """Note that the stream of a legacy upstream is open, and that updates before that may be lost."""
@@ -201,7 +202,7 @@ class ResourceSubscriptions:
 
     def end(self) -> None:
         """Stop, because the connection and its task group are gone."""
-        self._tasks = self._lists = None
+        self._tasks = self._lists = self._heard = None
         self._updates, self._replaced = [], []
         self._refused.clear()
         self._will_replace_updates = False
@@ -216,17 +217,15 @@ class ResourceSubscriptions:
         for stream in (*self._replaced, *self._updates, *([] if self._lists is None else [self._lists])):
             stream.take_acknowledgement(params)
 
-    async def _restore_all(self, upstream: Upstream) -> None:
-        self._heard = heard = asyncio.Event()
-        try:
-            await self._subscribe_all(upstream)
-            if not upstream.hears:
-                with anyio.move_on_after(HEARING_WAIT):
-                    await heard.wait()
-        finally:
-            if self._heard is heard:
-                self._heard = None
-        self._missed.over(self.holders)
+    async def _restore_all(self, upstream: Upstream, heard: asyncio.Event) -> None:
+        await self._subscribe_all(upstream)
+        if not upstream.hears:
+            with anyio.move_on_after(HEARING_WAIT):
+                await heard.wait()
+        if self._heard is heard:
+            # No newer session has begun, which makes the subscriptions again.
+            self._heard = None
+            self._missed.over(self.holders)
 
     async def _subscribe_all(self, upstream: Upstream) -> None:
         uris, refusals = sorted(self.holders), []
@@ -272,17 +271,15 @@ class ResourceSubscriptions:
             self._open_updates(upstream, wanted)
 
     def _open_updates(self, upstream: Upstream, uris: list[str]) -> None:
-        def on_open() -> None:
-            self._end_replaced()
-            self._note_gap(stream)
-            self._missed.over(uris)
-
-        stream = NotificationStream(self._group, upstream, {"resourceSubscriptions": uris}, on_open)
+        stream = NotificationStream(
+            self._group, upstream, {"resourceSubscriptions": uris}, self._announce_gaps
+        )
         self._updates.append(stream)
 
         async def run() -> None:
             refusal = await stream.run()
             if refusal is not None and stream in self._updates:
+                self._note_gap(stream)
                 self._updates.remove(stream)
                 self._take_refusal(upstream, uris, refusal)
 
@@ -302,8 +299,18 @@ class ResourceSubscriptions:
             refusal,
         )
         self._refused.update(uris)
-        self._end_replaced()
+        self._announce_gaps()
         self._missed.over(uris)
+
+    def _announce_gaps(self) -> None:
+        """Announce the updates that are lost, of each resource with an open stream now. Another stream than that one may have the gap."""
+        self._end_replaced()
+        streams = [*self._replaced, *self._updates]
+        for stream in streams:
+            self._note_gap(stream)
+        for stream in streams:
+            if stream.is_open:
+                self._missed.over(stream.uris)
 
     def _cancel(self, stream: NotificationStream) -> None:
         self._note_gap(stream)
