@@ -150,7 +150,7 @@ class Catalog:
 
     def subscribed(self, uri: str, holder: object) -> list[Group]:
         """The groups where this holder has a subscription to a resource, even if they do not list it any more."""
-        return [group for group in self._groups.values() if group.subscriptions.has(uri, holder)]
+        return [group for group in self._groups.values() if group.subscriptions.holders.has(uri, holder)]
 
     async def owner_of_uri(self, uri: str, call: Call) -> Group | None:
         """The group of a URI that a call contains, or None."""

@@ -218,7 +218,7 @@ class Relay:
             uri = msgspec.json.decode(params, type=_UpdatedParams).uri
         except msgspec.DecodeError:
             return
-        if memoryview(params).nbytes > _MAX_UPDATE or not subscriptions.covers(uri):
+        if memoryview(params).nbytes > _MAX_UPDATE or not subscriptions.holders.covers(uri):
             return
         # The clients bound the number of URIs with a subscription, and nothing that of the resources within them.
         if uri not in subscriptions.holders and not self._allows(group, message):
@@ -227,7 +227,7 @@ class Relay:
         self._merger.put((UPDATED, group.name, uri), lambda: self._update_now(group, uri, encoded))
 
     def _update_now(self, group: Group, uri: str, encoded: bytes) -> None:
-        holders = group.subscriptions.holders_of(uri)
+        holders = group.subscriptions.holders.of(uri)
         if self._session in holders:
             self._session.notify(UPDATED, encoded)
         for listener in self.listeners:

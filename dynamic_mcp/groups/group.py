@@ -294,7 +294,7 @@ class Group:
             self.policy.inherit(policy)
         self._subscriptions.inherit(subscriptions)
         if subscriptions.holders and self.upstream is not None:
-            self._subscriptions.restore(self.upstream)
+            self._subscriptions.restore()
 
     async def finish_calls(self) -> None:
         """Wait until no call is in flight, at most as long as a call can take that reports progress."""
@@ -332,7 +332,7 @@ class Group:
         for method in CHANGED:
             self._listings.invalidate(method)
         if self.upstream is not None:
-            self._subscriptions.restore(self.upstream)
+            self._subscriptions.restore()
             self._listener.on_ready(self)
 
     def on_hearing(self) -> None:

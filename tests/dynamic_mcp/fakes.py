@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
+from anyio.abc import TaskGroup
 from msgspec import Raw
 
 from dynamic_mcp.config.model import Features, Server, StdioTransport, Timeouts
@@ -113,6 +114,17 @@ class NoConnector:
         return None
 
 
+class LooseTasks:
+    """A task group that ends with the loop."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start_soon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start work."""
+        self._tasks.add(asyncio.get_running_loop().create_task(work()))
+
+
 class FakeGroup(Group):
     """A group with a given upstream; None means that the group has failed."""
 
@@ -125,11 +137,15 @@ class FakeGroup(Group):
     ) -> None:
         super().__init__(server, NoConnector(), Relay(ClientSession(lambda line: None), {}), hooks or Hooks())
         self._fake = upstream
+        self._has_begun = False
         self._tools = {"echo": b'{"name":"echo"}'} if tools is None else tools
 
     async def connected(self) -> Upstream:
         if self._fake is None:
             raise UpstreamFailed("it is broken")
+        if not self._has_begun:
+            self._has_begun = True
+            self._subscriptions.begin(self._fake, cast("TaskGroup", LooseTasks()))
         return self._fake
 
     async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:

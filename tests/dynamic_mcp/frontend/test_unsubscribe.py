@@ -13,7 +13,6 @@ from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.subscriptions import UPDATED, Subscriptions
 from dynamic_mcp.groups.listing import RESOURCES
 from dynamic_mcp.protocol.jsonrpc import Message, Refusal
-from dynamic_mcp.upstream.base import Options
 from tests.dynamic_mcp.fakes import FakeUpstream, named
 from tests.dynamic_mcp.frontend.test_owners import Lister, call, catalog_of
 
@@ -42,6 +41,11 @@ class Subscribed:
     def switch_off(self) -> None:
         """Switch off the resources of the first group."""
         self.first.server = replace(self.first.server, features=Features(resources=False))
+
+    def fail(self, error: UpstreamError) -> None:
+        """Let each further request to the server of the first group fail."""
+        assert isinstance(self.first._fake, FakeUpstream)
+        self.first._fake.answer = error
 
     def hears(self) -> bool:
         """Whether an update of the first group reaches the client."""
@@ -121,7 +125,7 @@ async def test_a_subscription_ends_while_its_server_is_down() -> None:
 async def test_a_subscription_ends_though_its_server_does_not_answer(error: UpstreamError) -> None:
     client = Subscribed()
     await client.subscribe()
-    client.first._fake = Failing(error)
+    client.fail(error)
     await client.unsubscribe()
     assert not client.hears()
 
@@ -129,18 +133,7 @@ async def test_a_subscription_ends_though_its_server_does_not_answer(error: Upst
 async def test_a_refusal_of_the_server_reaches_the_client() -> None:
     client = Subscribed()
     await client.subscribe()
-    client.first._fake = Failing(UpstreamRefused(b'{"code":-32602,"message":"no"}'))
+    client.fail(UpstreamRefused(b'{"code":-32602,"message":"no"}'))
     with pytest.raises(UpstreamRefused):
         await client.unsubscribe()
     assert not client.hears()
-
-
-class Failing(FakeUpstream):
-    """An upstream on which each request fails."""
-
-    def __init__(self, error: UpstreamError) -> None:
-        super().__init__()
-        self._error = error
-
-    async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        raise self._error

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused
+from dynamic_mcp.groups.legacy_subscriptions import HEARING_WAIT
 from dynamic_mcp.groups.missed_updates import INTERVAL
-from dynamic_mcp.groups.subscriptions import HEARING_WAIT
 from dynamic_mcp.upstream.base import Options
 from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.groups.test_missed_updates import FRESH, URIS, Client

