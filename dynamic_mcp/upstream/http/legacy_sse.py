@@ -16,6 +16,7 @@ from dynamic_mcp.errors import HttpStatus, StreamEnded, UpstreamError, UpstreamF
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, MAX_MESSAGE, Outgoing, format_size
+from dynamic_mcp.protocol.oversized import OversizedMessages
 from dynamic_mcp.protocol.pieces import first_bytes, size_of
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events
@@ -100,7 +101,9 @@ class SseUpstream(HttpUpstream):
                 stream.endpoint.set_exception(error)
 
     async def _read(self, stream: _Stream, reply: HttpReply) -> None:
-        parser = EventParser(self._max_size, self._peer.receive_oversized)
+        # A new stream can open before the old one has ended, and each one can have an oversized message.
+        oversized = OversizedMessages(self._peer.take_oversized)
+        parser = EventParser(self._max_size, oversized.take)
         async for piece in self._flow.pieces(reply.chunks()):
             events = parser.feed(piece)
             for event in events:

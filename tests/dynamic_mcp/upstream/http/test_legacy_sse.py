@@ -7,6 +7,7 @@ import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from dynamic_mcp.errors import HttpStatus, UpstreamGone, UpstreamTimeout
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.protocol import versions
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
 from dynamic_mcp.secret import Secret
 from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.upstream.http import client as client_module
@@ -92,17 +94,21 @@ class Server:
 
     def answer(self, request: Request, result: dict[str, object]) -> None:
         """Answer a request on the stream."""
-        self._streams[0].event({"id": request.id, "result": result})
+        self.send({"id": request.id, "result": result})
+
+    def send(self, message: dict[str, object]) -> None:
+        """Send a message on the stream."""
+        self._streams[0].event(message)
 
 
 @asynccontextmanager
 async def connected(
-    tmp_path: Path, server: Handler, events: RecordedEvents | None = None
+    tmp_path: Path, server: Handler, events: RecordedEvents | None = None, *, max_size: int = MAX_MESSAGE
 ) -> AsyncIterator[SseUpstream]:
     async with site(server) as running:
         transport = SseTransport(Secret(running.url), (), None, ())
         client = HttpClient(running.url, {}, Authorization("a", transport, FileStore("a", tmp_path)))
-        upstream = SseUpstream(client, events or RecordedEvents())
+        upstream = SseUpstream(client, events or RecordedEvents(), max_size=max_size)
         try:
             async with asyncio.timeout(WITHIN):
                 await upstream.open(WITHIN)
@@ -150,6 +156,28 @@ async def test_unanswered_post_ends_soon_after_its_call(tmp_path: Path, has_answ
                 await call
         assert not server.is_over.is_set()
         await asyncio.wait_for(server.is_over.wait(), WITHIN / 2)
+
+
+@pytest.mark.usefixtures("short_wait")
+async def test_oversized_request_is_refused_and_the_call_with_its_id_goes_on(tmp_path: Path) -> None:
+    refused: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    async def ask(server: Server, request: Request) -> None:
+        request.answer(202)
+        text = "x" * (2 << 20)
+        server.send({"method": "sampling/createMessage", "params": {"x": text}, "id": request.id})
+        await refused
+        server.answer(request, {"content": []})
+
+    class Asking(Server):
+        async def __call__(self, request: Request) -> None:
+            if request.method == "POST" and request.rpc is None:
+                refused.set_result(request.message)
+            await super().__call__(request)
+
+    async with connected(tmp_path, Asking(ask), max_size=1 << 20) as upstream:
+        assert await upstream.request("tools/call", b"{}", Options(WITHIN)) == b'{"content": []}'
+    assert refused.result()["error"]["message"] == "the message is larger than 1 MiB"
 
 
 class ForgetfulServer:
