@@ -21,7 +21,7 @@ from conformance.errors import ConformanceError, HarnessError, Untestable, Usage
 from conformance.model.profile import DEFAULT_TOOLS
 from conformance.model.profile_tables import Names, check_names
 from conformance.model.registry import REVISIONS
-from conformance.workbench.faces import affixes
+from conformance.workbench.listed_tools import affixes
 from conformance.workbench.listing_forms import LISTS
 from mock_servers.script import Script, tool
 

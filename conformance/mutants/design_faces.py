@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -56,6 +57,22 @@ def shows_each_tool_under_a_name_of_its_own_making() -> None:
     show_flat(lambda group, tool: f"mcp.{tool}@{group}")
 
 
+@legitimate(*_USERS, profile='face = "flat"')
+def shows_each_tool_under_a_name_with_a_hash_beside_a_tool_of_its_own() -> None:
+    """The description of a tool names its server. No pattern describes the names, and the own tool has a similar one."""
+
+    def hashed(group: str, tool: str) -> str:
+        return f"t_{zlib.crc32(f'{group} {tool}'.encode()):08x}_{tool}"
+
+    def described(group: str, members: dict[str, Raw]) -> dict[str, Raw]:
+        text = msgspec.json.decode(members.get("description", Raw(b'""')))
+        return {**members, "description": Raw(msgspec.json.encode(f"[{group}] {text}"))}
+
+    own = {"name": "say_echo", "description": "Says it again", "inputSchema": {"type": "object"}}
+    show_flat(hashed, described)
+    wire.to_client(wire.results_of("tools/list", lambda result: {**result, "tools": [own, *result["tools"]]}))
+
+
 @legitimate("FRONT-003", "FRONT-022", profile='face = "flat"\n\n[config]\nreload = false')
 def announces_new_tools_before_the_answer_to_the_call_that_made_them() -> None:
     """MCP sets no order of a notification and an answer. The design announces no change of the configuration."""
@@ -73,31 +90,49 @@ def announces_new_tools_before_the_answer_to_the_call_that_made_them() -> None:
     wire.to_client(announced)
 
 
-def show_flat(name_of: Callable[[str, str], str]) -> None:
+def show_flat(
+    name_of: Callable[[str, str], str],
+    described: Callable[[str, dict[str, Raw]], dict[str, Raw]] = lambda group, members: members,
+) -> None:
     """The design announces no change of its tools. It signs in at its start, because a list of all tools is about no group."""
     # Private, because the reference has two tools, and lists no others.
     fitting, run, handlers = Catalog._fitting, Toolbox.run, Frontend._handlers
     declared = tool_surface.capabilities
+    listed: dict[str, tuple[str, str]] = {}
     legacy_route, modern_route = Router._route_legacy, Router._route_modern
 
     def renamed(self: Catalog, kind: Any, listings: Any) -> Any:
         shown = fitting(self, kind, listings)
         if kind is not TOOLS:
             return shown
-        return [(group, _with_names(group.name, listing, name_of)) for group, listing in shown]
+        return [(group, with_names(group.name, listing)) for group, listing in shown]
+
+    def with_names(group: str, listing: Any) -> dict[str, Raw]:
+        found = {}
+        for own, definition in (listing or {}).items():
+            members = msgspec.json.decode(definition, type=dict[str, Raw])
+            name = name_of(group, own)
+            listed[name] = group, own
+            found[own] = Raw(
+                msgspec.json.encode({**described(group, members), "name": Raw(msgspec.json.encode(name))})
+            )
+        return found
 
     async def run_own(self: Toolbox, call: Any) -> bytes:
         asked = call.read("name", str)
-        for group in self._groups:
+        group, own = listed.get(asked) or by_prefix(asked, self._groups)
+        arguments = {"group": group, "name": own, "args": call.members.get("arguments", Raw(b"{}"))}
+        call.members |= {
+            "name": Raw(msgspec.json.encode(CALL)),
+            "arguments": Raw(msgspec.json.encode(arguments)),
+        }
+        return await run(self, call)
+
+    def by_prefix(asked: str, groups: Iterable[str]) -> tuple[str, str]:
+        for group in groups:
             before, _, after = name_of(group, "\0").partition("\0")
             if asked.startswith(before) and asked.endswith(after):
-                own = asked[len(before) : len(asked) - len(after)]
-                arguments = {"group": group, "name": own, "args": call.members.get("arguments", Raw(b"{}"))}
-                call.members |= {
-                    "name": Raw(msgspec.json.encode(CALL)),
-                    "arguments": Raw(msgspec.json.encode(arguments)),
-                }
-                return await run(self, call)
+                return group, asked[len(before) : len(asked) - len(after)]
         raise Refusal(INVALID_PARAMS, f"Unknown tool: {cut(asked)}")
 
     def with_a_list(self: Frontend, subscriptions: Any) -> Any:
@@ -133,11 +168,3 @@ def show_flat(name_of: Callable[[str, str], str]) -> None:
     replace(handlers, with_a_list)
     replace(legacy_route, route_legacy)
     replace(modern_route, route_modern)
-
-
-def _with_names(group: str, listing: Any, name_of: Callable[[str, str], str]) -> dict[str, Raw]:
-    found = {}
-    for own, definition in (listing or {}).items():
-        members = msgspec.json.decode(definition, type=dict[str, Raw])
-        found[own] = Raw(msgspec.json.encode({**members, "name": name_of(group, own)}))
-    return found

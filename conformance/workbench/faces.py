@@ -6,20 +6,21 @@ describes its name, or the list shows it. A check uses the same methods on both.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from conformance.errors import NotApplicable, Untestable
 from conformance.workbench.inbox import Answer
+from conformance.workbench.listed_tools import ListedTools
 from conformance.workbench.listing_forms import listing_text, offered_groups
 from conformance.workbench.names import formatted
 from conformance.workbench.timeline import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from conformance.model.profile import Profile
+    from conformance.workbench.listed_tools import Around
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.transcript import Json
 
@@ -104,7 +105,7 @@ class FlatFace:
     """Each tool of an upstream is a tool of the proxy.
 
     The pattern of the profile makes its name. If the list shows no such name, or the profile has no pattern, the list decides
-    (`affixes`). Limit: of two groups that show one name without a prefix, either can have got the call.
+    (`conformance.workbench.listed_tools`). Limit: of two groups that show one name without a prefix, either can have got the call.
     """
 
     def __init__(
@@ -114,26 +115,28 @@ class FlatFace:
         self._pattern = profile.names.pattern("tool", alone=alone)
         self._alone = alone
         #: by group: what stood around the names of its tools when the list showed one
-        self._learned: dict[str, tuple[str, str]] = {}
+        self._learned: dict[str, Around] = {}
+        #: by group and tool: its name when the list showed it
+        self._names: dict[tuple[str, str], str] = {}
         self._upstreams = upstreams
-        self._shown: list[str] = []
+        self._listed = ListedTools((), ())
         #: by name: what `call_params` meant by it
         self._made: dict[str, set[tuple[str, str]]] = {}
 
     async def tools_of(self, ask: Ask, group: str, within: float, selection: Json) -> Answer:
         if selection:
             raise NotApplicable("the face of the program is flat: tools/list selects no tools")
-        answer, shown, raw = await self._list(ask, within)
+        answer, raw = await self._list(ask, within)
         if answer.is_error:
             return answer
-        result = {"content": [], "structuredContent": {"tools": list(self._own(group, shown))}}
+        result = {"content": [], "structuredContent": {"tools": list(self._own(group))}}
         message = {**answer.message, "result": result}
         # A reader looks for what the program has sent, and not for the part that is of the group.
         return Answer(message, raw, answer.t)
 
     async def groups(self, ask: Ask, among: Sequence[str], within: float) -> list[str]:
-        _, shown, _ = await self._list(ask, within)
-        return [group for group in among if any(self._own(group, shown))]
+        await self._list(ask, within)
+        return [group for group in among if any(self._own(group))]
 
     async def listing_tool(self, ask: Ask, within: float) -> Json:
         raise NotApplicable("the face of the program is flat: it has no tool that lists the tools of a group")
@@ -142,8 +145,8 @@ class FlatFace:
         return "tools/list", {}
 
     def call_params(self, group: str, tool: str, args: Json | None) -> Json:
-        before, after = self._affixes(group) or self._wanted(group)
-        name = f"{before}{tool}{after}"
+        """Raises `NotApplicable` if the list does not tell the tool from that of the same name of another group."""
+        name = self._name_of(group, tool)
         self._made.setdefault(name, set()).add((group, tool))
         return {"name": name, "arguments": {} if args is None else args}
 
@@ -152,8 +155,8 @@ class FlatFace:
         meant = self._made.get(name, set()) if isinstance(name, str) else set()
         return [(group, tool, params.get("arguments", {})) for group, tool in sorted(meant)]
 
-    async def _list(self, ask: Ask, within: float) -> tuple[Answer, list[Json], str]:
-        """The last answer to `tools/list`, the definitions of all its pages, and the pages as the program sent them."""
+    async def _list(self, ask: Ask, within: float) -> tuple[Answer, str]:
+        """The last answer to `tools/list`, and all its pages as the program sent them."""
         found: list[Json] = []
         pages: list[str] = []
         params: Json = {}
@@ -165,41 +168,49 @@ class FlatFace:
             if answer.is_error or cursor is None:
                 break
             params = {"cursor": cursor}
-        self._shown = [tool["name"] for tool in found if isinstance(tool.get("name"), str)]
-        return answer, found, "\n".join(pages)
+        named = [tool for tool in found if isinstance(tool.get("name"), str)]
+        self._listed = ListedTools(named, self._upstreams())
+        return answer, "\n".join(pages)
 
-    def _own(self, group: str, shown: Iterable[Json]) -> Iterator[Json]:
-        """The definitions that are of the group, under their own names."""
+    def _own(self, group: str) -> Iterator[Json]:
+        """The definitions in the list that are of the group, under their own names."""
+        one_by_one = None if self._fits_pattern(group) else self._listed.own(group)
+        of_others = self._listed.of_others(group)
+        for own, tool in self._by_affixes(group) if one_by_one is None else one_by_one:
+            if tool["name"] != own or own not in of_others:
+                yield {**tool, "name": own}
+
+    def _by_affixes(self, group: str) -> Iterator[tuple[str, Json]]:
         around = self._affixes(group) or (("", "") if self._alone else None)
         if around is None:
             return
         before, after = around
-        of_others = {
-            name for one in self._upstreams() if one.name != group for name in one.tool_names
-        } - self._names_of(group)
-        for tool in shown:
-            name = tool.get("name")
-            if not isinstance(name, str) or len(name) < len(before) + len(after):
-                continue
-            own = name[len(before) : len(name) - len(after)]
-            bare = not before and not after
-            if name.startswith(before) and name.endswith(after) and not (bare and own in of_others):
-                yield {**tool, "name": own}
+        for tool in self._listed.shown:
+            name = tool["name"]
+            if len(name) >= len(before) + len(after) and name.startswith(before) and name.endswith(after):
+                yield name[len(before) : len(name) - len(after)], tool
 
-    def _names_of(self, group: str) -> set[str]:
-        return {name for one in self._upstreams() if one.name == group for name in one.tool_names}
+    def _name_of(self, group: str, tool: str) -> str:
+        if not self._fits_pattern(group):
+            if found := self._listed.name(group, tool):
+                self._names[group, tool] = found
+            if (group, tool) in self._names:
+                return self._names[group, tool]
+        before, after = self._affixes(group) or self._wanted(group)
+        return f"{before}{tool}{after}"
 
-    def _affixes(self, group: str) -> tuple[str, str] | None:
+    def _affixes(self, group: str) -> Around | None:
         """What stands before and after the own name of a tool of this group; None if no list has shown one."""
-        around = self._wanted(group)
-        if not (self._pattern and _fits(self._shown, *around)):
-            others = {one.name for one in self._upstreams()} - {group}
-            learned = affixes(self._shown, group, sorted(self._names_of(group)), others)
-            if learned is None:
-                return self._learned.get(group)
-            around = learned
-        self._learned[group] = around
-        return around
+        around = self._wanted(group) if self._fits_pattern(group) else self._listed.around(group)
+        if around is not None:
+            self._learned[group] = around
+        return self._learned.get(group)
+
+    def _fits_pattern(self, group: str) -> bool:
+        """Whether the profile has a pattern, and the list shows a name that it can have made for this group."""
+        before, after = self._wanted(group)
+        names = [tool["name"] for tool in self._listed.shown]
+        return bool(self._pattern) and any(name.startswith(before) and name.endswith(after) for name in names)
 
     def _wanted(self, group: str) -> tuple[str, str]:
         """What the pattern of the profile puts before and after; nothing without a pattern."""
@@ -213,43 +224,6 @@ def _tools_on(page: Answer) -> list[Json]:
     return [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
 
 
-def affixes(
-    shown: Iterable[str], group: str, own: Iterable[str], others: Iterable[str]
-) -> tuple[str, str] | None:
-    """What stands before and after the own names of the tools of a group, as far as the list shows it.
-
-    The name of the group counts most, in any spelling of its other characters. Then the bare name counts, then any name that does
-    not contain another group. None = the list shows no tool of the group.
-    """
-    cut = [
-        (name[: place.start()], name[place.end() :])
-        for tool in own
-        for name in shown
-        for place in [re.search(re.escape(tool), name)]
-        if place is not None
-    ]
-    of_group = [around for around in cut if _has_token(around, group)]
-    of_none = [around for around in cut if not any(_has_token(around, other) for other in others)]
-    if of_group:
-        return min(of_group, key=lambda around: len("".join(around)))
-    if ("", "") in cut:
-        return "", ""
-    return min(of_none, key=lambda around: len("".join(around)), default=None)
-
-
 def face_of(profile: Profile, upstreams: Callable[[], Sequence[MockUpstream]], *, alone: bool) -> Face:
     """The face that the profile describes."""
     return FlatFace(profile, upstreams, alone) if profile.face == "flat" else DynamicFace(profile.tools)
-
-
-def _has_token(around: tuple[str, str], group: str) -> bool:
-    token = f"_{_plain(group).strip('_')}_"
-    return any(token in f"_{_plain(part)}_" for part in around)
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]", "_", text).casefold()
-
-
-def _fits(shown: Iterable[str], before: str, after: str) -> bool:
-    return any(name.startswith(before) and name.endswith(after) for name in shown)

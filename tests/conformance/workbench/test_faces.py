@@ -9,9 +9,11 @@ import pytest
 
 from conformance.errors import NotApplicable, Untestable
 from conformance.model.profile import Profile
-from conformance.workbench.faces import DynamicFace, FlatFace, affixes
+from conformance.workbench.faces import DynamicFace, FlatFace
 from conformance.workbench.inbox import Answer
+from conformance.workbench.listed_tools import affixes
 from conformance.workbench.listing_forms import definitions
+from mock_servers.script import Script, default_tools, tool
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,12 @@ def test_the_spelling_of_a_group_can_differ() -> None:
 
 class _Upstream:
     def __init__(self, name: str, *tools: str) -> None:
-        self.name, self.tool_names = name, list(tools)
+        self.name, self.script = name, Script(tools=[tool(one) for one in tools])
+
+
+class _Default:
+    def __init__(self, name: str) -> None:
+        self.name, self.script = name, Script()
 
 
 def _face(text: str, *upstreams: Any) -> FlatFace:
@@ -87,6 +94,69 @@ def test_two_groups_can_mean_the_same_name() -> None:
     params = face.call_params("a", "echo", {})
     face.call_params("b", "echo", {})
     assert face.called(params) == [("a", "echo", {}), ("b", "echo", {})]
+
+
+def _flat(shown: list[dict[str, Any]], *upstreams: Any) -> FlatFace:
+    face = _face('face = "flat"', *upstreams)
+
+    async def ask(method: str, params: dict[str, Any], within: float) -> Answer:
+        return Answer({"id": 1, "result": {"tools": shown}}, "", 0.0)
+
+    anyio.run(face.tools_of, ask, upstreams[0].name, 1.0, {})
+    return face
+
+
+def _name(face: FlatFace, group: str, own: str) -> str:
+    return str(face.call_params(group, own, None)["name"])
+
+
+def test_each_tool_can_have_another_text_before_it() -> None:
+    shown = [tool("t_11111111_add"), tool("t_22222222_echo"), tool("t_33333333_new")]
+    face = _flat(shown, _Upstream("a", "echo", "add"))
+    assert [_name(face, "a", own) for own in ("echo", "add", "new")] == [
+        "t_22222222_echo",
+        "t_11111111_add",
+        "t_33333333_new",
+    ]
+
+    async def own_names() -> None:
+        async def ask(method: str, params: dict[str, Any], within: float) -> Answer:
+            return Answer({"id": 1, "result": {"tools": shown}}, "", 0.0)
+
+        answer = await face.tools_of(ask, "a", 1.0, {})
+        assert [len(definitions(answer, own)) for own in ("echo", "add", "new")] == [1, 1, 1]
+
+    anyio.run(own_names)
+
+
+def test_a_name_that_contains_the_own_name_of_another_tool_stands_for_that_one() -> None:
+    face = _flat([tool("x1_echo_all"), tool("x22_echo")], _Upstream("a", "echo", "echo_all"))
+    assert [_name(face, "a", own) for own in ("echo", "echo_all")] == ["x22_echo", "x1_echo_all"]
+
+
+def test_a_tool_of_the_program_itself_is_none_of_the_upstream() -> None:
+    own = tool("gateway_echo", "Says it again", properties={"text": {}})
+    face = _flat(
+        [own, *default_tools(), tool("t_11111111_echo", "[a] Return", properties={"x": {}})], _Default("a")
+    )
+    assert _name(face, "a", "echo") == "echo"
+    hashed = [
+        {**one, "name": f"t_{number}1111111_{one['name']}"} for number, one in enumerate(default_tools())
+    ]
+    face = _flat([own, *hashed], _Default("a"))
+    assert _name(face, "a", "echo") == "t_01111111_echo"
+
+
+def test_a_definition_that_names_the_group_tells_equal_tools_apart() -> None:
+    shown = [tool("t_1_echo", "[b] "), tool("t_2_echo", "[a] ")]
+    face = _flat(shown, _Upstream("a", "echo"), _Upstream("b", "echo"))
+    assert [_name(face, group, "echo") for group in ("a", "b")] == ["t_2_echo", "t_1_echo"]
+
+
+def test_equal_tools_that_nothing_tells_apart_are_not_called() -> None:
+    face = _flat([tool("t_1_echo"), tool("t_2_echo")], _Upstream("a", "echo"), _Upstream("b", "echo"))
+    with pytest.raises(NotApplicable, match="and nothing there tells which of them is echo of server a"):
+        face.call_params("a", "echo", None)
 
 
 @pytest.mark.parametrize("tools", [None, 5, {"get": {}}, [None, 5]])
