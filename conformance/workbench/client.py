@@ -26,7 +26,7 @@ from conformance.workbench.client_answers import ClientAnswers
 from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer, Inbox, RequestId
 from conformance.workbench.launched import Launched, describe_end
-from conformance.workbench.request_lines import described, line_of
+from conformance.workbench.request_lines import bytes_of, described, line_of
 from conformance.workbench.timeline import Timeline, shorten
 from conformance.workbench.transports.base import ClientTransport, Failure, StdioClientTransport, needs_stdio
 from conformance.workbench.transports.bodies import BodyReply, TakesBodies
@@ -195,7 +195,7 @@ class McpClient:
         arrived, answers = self._inbox.expect(id)
         try:
             with waiting_for(f"an answer to {what}"), anyio.move_on_after(extended(within)):
-                await self._send(line.encode() + b"\n", extended(within))
+                await self._send(bytes_of(line), extended(within))
                 if not self._inbox.ended.is_set():
                     await arrived.wait()
         except Violation:
@@ -217,7 +217,7 @@ class McpClient:
 
     async def send(self, message: Json, within: float = 5.0) -> None:
         """Send any message unchanged."""
-        await self._send(line_of(message).encode() + b"\n", within)
+        await self._send(bytes_of(line_of(message)), within)
 
     def _envelope(self, method: str, params: Json | None, era: Era | None) -> Json:
         if (era or self.era) == "legacy":

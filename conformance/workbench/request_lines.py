@@ -24,3 +24,8 @@ def described(method: str, params: Json | None) -> str:
 def line_of(message: Json) -> str:
     """The message as one line without its end, with the member `jsonrpc`."""
     return json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
+
+
+def bytes_of(line: str) -> bytes:
+    """The line in UTF-8, with its end. Half a surrogate pair, which a name of the program can have, stays an escape of JSON."""
+    return line.encode(errors="backslashreplace") + b"\n"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SESSION = "Mcp-Session-Id"
 VERSION = "MCP-Protocol-Version"
+LAST_EVENT = "Last-Event-ID"
 STREAM = "text/event-stream"
 JSON = "application/json"
 #: the first version that has the header `MCP-Protocol-Version`
@@ -30,11 +31,28 @@ _ENCODED = re.compile(r"=\?base64\?.*\?=")
 
 
 def session_headers(session: str | None, version: str | None) -> dict[str, str]:
-    """The headers of each request in a legacy session, as far as the client knows its id and its version."""
-    headers = {} if session is None else {SESSION: session}
-    if version is not None and version >= _FIRST_WITH_VERSION:
+    """The headers of each request in a legacy session, as far as the client knows its id and its version.
+
+    An id or a version that no header can have is left out.
+    """
+    headers = {} if session is None or not _fits(session) else {SESSION: session}
+    if version is not None and version >= _FIRST_WITH_VERSION and _fits(version):
         headers[VERSION] = version
     return headers
+
+
+def resuming(headers: Mapping[str, str], last_id: str | None) -> dict[str, str]:
+    """The headers of a GET that goes on after the event with this id. `headers` are those of the session."""
+    last = {LAST_EVENT: last_id} if last_id and _fits(last_id) else {}
+    return {"Accept": STREAM, **headers, **last}
+
+
+def _fits(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return not any(character < " " or character == "\x7f" for character in value)
 
 
 def modern_version(message: Json) -> str | None:

@@ -46,6 +46,12 @@ async def test_items_follows_every_cursor() -> None:
     assert items == [{"group": "a"}, {"group": "a", "cursor": ""}]
 
 
+async def test_half_a_surrogate_pair_of_the_program_goes_back_as_an_escape() -> None:
+    async with workbench_for(PAGES) as workbench, workbench.proxy(wire_types=False) as proxy:
+        items = await proxy.items("some/list", "items", {"name": "\ud800", "word": "Zürich"})
+    assert items[0] == {"name": "\ud800", "word": "Zürich"}
+
+
 @pytest.mark.parametrize(
     ("method", "member", "what"),
     [
