@@ -4,7 +4,11 @@
     session = await endpoint.begin()
     reply = await endpoint.post(message, {**session, "Origin": "http://other.example"})
 
+A stream that ends before the answer is resumed after its last event with an id.
+
 Limit: a reply has at most the first 64 KiB of its body. From an event stream it has the events up to the first answer, and from a GET none.
+
+Source: MCP 2025-11-25, basic/transports, Sending Messages to the Server: the server may close the connection, and the client polls.
 """
 
 from __future__ import annotations
@@ -13,11 +17,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from conformance.errors import NotApplicable, Violation
 from conformance.model.client_table import PORT
 from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY
 from conformance.workbench.timeline import shorten
-from conformance.workbench.transports.headers import JSON, SESSION, STREAM, session_headers
+from conformance.workbench.transports.events import EventDecoder
+from conformance.workbench.transports.headers import JSON, SESSION, STREAM, resuming, session_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
 _WITHIN = 10.0
 #: seconds for a program to exit after its connection broke
 _LAST_MOMENT = 0.5
+#: seconds before it resumes a stream, if the program gives no time
+_PAUSE = 0.5
 _MAX_BODY = 64 << 10
 #: a member that only answers have
 _ANSWER = re.compile(r'"(?:result|error)"\s*:')
@@ -109,7 +118,11 @@ class Endpoint:
                 aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http,
                 http.request(method, self._url, headers=sent, allow_redirects=False, **body) as response,
             ):
-                reply = EndpointReply(response.status, response.headers.copy(), await _body(method, response))
+                text = "" if method == "GET" and _is_stream(response) else await _body(response)
+                if message is not None and "id" in message and _is_stream(response):
+                    session = session_headers(response.headers.get(SESSION), None)
+                    text += await self._resumed(http, text, {**session, **sent})
+                reply = EndpointReply(response.status, response.headers.copy(), text)
         except TimeoutError:
             raise Violation(expected, "none", timed=True) from None
         except (aiohttp.ClientError, OSError) as problem:
@@ -120,6 +133,26 @@ class Endpoint:
         self._workbench.note(f"{method} {(message or {}).get('method', '')} with {dict(headers)}: {reply}")
         return reply
 
+    async def _resumed(self, http: aiohttp.ClientSession, text: str, headers: Mapping[str, str]) -> str:
+        """What came of a stream after this text, up to the answer or as far as the program lets the client resume it."""
+        decoder = EventDecoder(2 * _MAX_BODY)
+        more = ""
+        with anyio.move_on_after(_WITHIN):
+            while not _ANSWER.search(text) and len(more) < _MAX_BODY:
+                for _ in decoder.feed(text.encode()):
+                    pass  # the decoder keeps the id of the last event
+                if not decoder.last_id:
+                    break
+                await anyio.sleep(_PAUSE if decoder.retry is None else decoder.retry / 1000)
+                sent = resuming(headers, decoder.last_id) | {"Accept": STREAM}
+                async with http.get(self._url, headers=sent, allow_redirects=False) as response:
+                    if response.status != 200 or not _is_stream(response):
+                        break
+                    decoder.restart()
+                    text = await _body(response)
+                more += text
+        return more
+
 
 def needs_streamable_http(workbench: Workbench) -> None:
     """Raise `NotApplicable` unless the client reaches the program over Streamable HTTP."""
@@ -127,18 +160,19 @@ def needs_streamable_http(workbench: Workbench) -> None:
         raise NotApplicable("the client does not reach the program over Streamable HTTP")
 
 
-async def _body(method: str, response: aiohttp.ClientResponse) -> str:
+def _is_stream(response: aiohttp.ClientResponse) -> bool:
+    return response.content_type == STREAM
+
+
+async def _body(response: aiohttp.ClientResponse) -> str:
     """The body as far as a check needs it. A stream may never end, and a broken body tells less than the status."""
     import aiohttp
 
-    is_stream = response.content_type == STREAM
     body = b""
-    if is_stream and method == "GET":
-        return ""
     try:
         while len(body) < _MAX_BODY and (chunk := await response.content.read(_MAX_BODY)):
             body += chunk
-            if is_stream and _ANSWER.search(body.decode(errors="replace")):
+            if _is_stream(response) and _ANSWER.search(body.decode(errors="replace")):
                 break
     except (TimeoutError, aiohttp.ClientError, OSError):
         pass

@@ -25,6 +25,7 @@ from conformance.workbench.transports.headers import (
     STREAM,
     modern_headers,
     modern_version,
+    resuming,
     session_headers,
 )
 from conformance.workbench.transports.listening import (
@@ -40,6 +41,8 @@ from conformance.workbench.transports.listening import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import aiohttp
 
     from conformance.workbench.transcript import Json
@@ -131,22 +134,36 @@ class StreamableHttpTransport(ListeningTransport):
                 ) as response:
                     text = await self.body(response)
                     seen = describe(response, text)
+                    is_stream = media_type(response) == STREAM
+                parts = await self._events_of(text, _requests_in(body)) if is_stream else [text]
         except TimeoutError:
             raise Violation(expected, "the response does not end", timed=True) from None
         except LOST as problem:
             raise Violation(expected, f"the connection broke: {describe_loss(problem)}") from problem
         self.note(f"POST {shorten(body.decode(errors='replace'), 200)}: {seen}")
-        decoder = EventDecoder(MAX_RECEIVED)
-        bodies = (
-            [event.data for event in decoder.feed(text.encode())]
-            if media_type(response) == STREAM
-            else [text]
-        )
-        found = [message for one in bodies for message in messages(one)]
+        found = [message for one in parts for message in messages(one)]
         for message in found:
             if "method" in message:
                 self._inbox.take(json.dumps(message, ensure_ascii=False))
         return BodyReply(response.status, [message for message in found if "method" not in message], seen)
+
+    async def _events_of(self, text: str, wanted: int) -> list[str]:
+        """The data of the events of a stream. If it ended before so many answers, the client resumes it."""
+        decoder = EventDecoder(MAX_RECEIVED)
+        parts = [event.data for event in decoder.feed(text.encode())]
+        attempts = 0
+        while decoder.last_id and attempts < _MAX_ATTEMPTS and len(_answers_in(parts)) < wanted:
+            attempts += 1
+            await asyncio.sleep(_pause(decoder))
+            headers = self._resuming(decoder)
+            async with self.client.get(self._url, headers=headers, allow_redirects=False) as response:
+                text = await self.body(response)
+                self.note(f"GET, Last-Event-ID: {decoder.last_id}: {describe(response, text)}")
+                if response.status != 200 or media_type(response) != STREAM:
+                    break
+            decoder.restart()
+            parts += [event.data for event in decoder.feed(text.encode())]
+        return parts
 
     def _learn_session(self, response: aiohttp.ClientResponse) -> None:
         session = response.headers.get(SESSION)
@@ -208,7 +225,7 @@ class StreamableHttpTransport(ListeningTransport):
             attempts += 1
             if modern_version(post.message) is not None:
                 break  # this era has no resumption
-            await asyncio.sleep(_PAUSE if decoder.retry is None else decoder.retry / 1000)
+            await asyncio.sleep(_pause(decoder))
             before = decoder.last_id
             why = await self._resume(post, decoder)
             attempts = attempts if decoder.last_id == before else 0
@@ -230,9 +247,7 @@ class StreamableHttpTransport(ListeningTransport):
         return "the stream ended without the answer"
 
     async def _resume(self, post: Post | None, decoder: EventDecoder) -> str:
-        headers = {"Accept": STREAM, **session_headers(self._session, self._version)}
-        if decoder.last_id:
-            headers["Last-Event-ID"] = decoder.last_id
+        headers = self._resuming(decoder)
         try:
             async with self.client.get(self._url, headers=headers, allow_redirects=False) as response:
                 if response.status != 200 or media_type(response) != STREAM:
@@ -242,6 +257,9 @@ class StreamableHttpTransport(ListeningTransport):
                 return await self._read_events(post, response, decoder)
         except LOST as problem:
             return f"the stream cannot be resumed: {describe_loss(problem)}"
+
+    def _resuming(self, decoder: EventDecoder) -> dict[str, str]:
+        return resuming(session_headers(self._session, self._version), decoder.last_id)
 
     def _take(self, post: Post | None, text: str) -> None:
         """Take a message that came in the response to `post`, or without one on the GET stream."""
@@ -280,9 +298,7 @@ class StreamableHttpTransport(ListeningTransport):
         decoder = EventDecoder(MAX_RECEIVED)
         attempts = 0
         while attempts < _MAX_ATTEMPTS:
-            headers = {"Accept": STREAM, **session_headers(self._session, self._version)}
-            if decoder.last_id:
-                headers["Last-Event-ID"] = decoder.last_id
+            headers = self._resuming(decoder)
             before = self._received
             try:
                 async with self.client.get(self._url, headers=headers, allow_redirects=False) as response:
@@ -301,13 +317,28 @@ class StreamableHttpTransport(ListeningTransport):
             except LOST as problem:
                 self.note(f"the GET stream broke: {problem}")
             attempts = attempts + 1 if self._received == before else 1
-            await asyncio.sleep(_PAUSE if decoder.retry is None else decoder.retry / 1000)
+            await asyncio.sleep(_pause(decoder))
 
     def _take_own(self, text: str, *, resumed: bool) -> None:
         answers = [message for message in messages(text) if "method" not in message]
         if answers and not resumed:
             self.deviates("no answer on the GET stream, which does not resume another one", shorten(text))
         self._inbox.take(text)
+
+
+def _pause(decoder: EventDecoder) -> float:
+    """Seconds before the client opens the stream again."""
+    return _PAUSE if decoder.retry is None else decoder.retry / 1000
+
+
+def _answers_in(parts: Iterable[str]) -> list[Json]:
+    return [message for part in parts for message in messages(part) if "method" not in message]
+
+
+def _requests_in(body: bytes) -> int:
+    """How many answers a body can get; one for a body that cannot be read."""
+    requests = [one for one in messages(body.decode(errors="replace")) if {"id", "method"} <= one.keys()]
+    return max(1, len(requests))
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -52,6 +52,18 @@ async def test_the_headers_of_the_profile_are_sent_and_not_noted() -> None:
     assert not any("from the profile" in note for note in notes)
 
 
+async def test_a_stream_that_ends_before_the_answer_is_resumed() -> None:
+    async with endpoint_of("cuts") as endpoint:
+        reply = await endpoint.post(REQUEST, await endpoint.begin())
+        assert reply.has_result
+
+
+async def test_a_stream_that_ends_before_the_answer_and_has_no_ids_has_no_result() -> None:
+    async with endpoint_of("loses") as endpoint:
+        reply = await endpoint.post(REQUEST, await endpoint.begin())
+        assert (reply.status, reply.has_result) == (200, False)
+
+
 async def test_a_stream_is_read_up_to_the_answer() -> None:
     async with endpoint_of("streams") as endpoint:
         reply = await endpoint.post(REQUEST, await endpoint.begin())

@@ -14,6 +14,7 @@ from conformance.model.client_table import ClientTable, Ready
 from conformance.model.profile import Profile
 from conformance.model.sut import Sut
 from conformance.workbench.transports import listening, streamable
+from conformance.workbench.transports.headers import session_headers
 from conformance.workbench.workbench import open_workbench
 
 if TYPE_CHECKING:
@@ -107,6 +108,18 @@ async def test_a_body_of_any_kind_gets_the_response_of_its_post() -> None:
         assert (reply.status, [one["id"] for one in reply.answers]) == (200, ["own"])
         assert not reply.refuses
         assert not proxy.received
+
+
+async def test_a_stream_that_answers_a_body_is_resumed() -> None:
+    async with bench("cuts") as workbench, workbench.proxy(**ANY) as proxy:
+        await proxy.handshake()
+        reply = await proxy.post_body(b'{"jsonrpc": "2.0", "id": "one", "method": "some/method"}')
+        assert [message["result"] for message in reply.answers] == [{"of": "one"}]
+
+
+async def test_a_version_that_no_header_can_have_is_not_sent() -> None:
+    assert session_headers("s-1", "2025-11-25\r\nX-Other: 1") == {"Mcp-Session-Id": "s-1"}
+    assert session_headers("\udcff", "2025-11-25\ud800") == {}
 
 
 async def test_a_body_without_a_response_is_a_violation() -> None:
