@@ -7,11 +7,12 @@ describes. An `intermittent` entry accepts both its verdict and a pass. Entries 
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from conformance.errors import UsageError
+from conformance.model import profile_values as values
 from conformance.model.client_table import ClientTable
 from conformance.model.profile_tables import ConfigTable, Face, Names, SingleTable, TokensTable, Upstreams
 from conformance.model.registry import Registry
@@ -51,7 +52,7 @@ class ProfileFile(Names, frozen=True, forbid_unknown_fields=True):
     settings: dict[str, str] = msgspec.field(default_factory=dict)
     registers: bool = False
     relay: bool = False
-    starts_within: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    starts_within: float = 5.0
     entries: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     promises: tuple[str, ...] = ()
     log_switch: dict[str, str] = msgspec.field(default_factory=dict)
@@ -93,6 +94,22 @@ def check_profile(content: ProfileFile, file: Path, registry: Registry | None = 
             raise UsageError(f"{file}: absent: there is no requirement and no family {name}")
         if not reason.strip():
             raise UsageError(f"{file}: absent: {name}: the reason is blank")
+    try:
+        _check_values(content)
+    except UsageError as refused:
+        raise UsageError(f"{file}: {refused}") from refused
+
+
+def _check_values(content: ProfileFile) -> None:
+    """Raise `UsageError` for a value that no run can use."""
+    values.check_number("starts_within", content.starts_within)
+    values.check_number("tokens.margin", content.tokens.margin)
+    values.check_number("client.lingers", content.client.lingers)
+    values.check_json("entries", content.entries)
+    values.check_places("settings", content.settings)
+    values.check_headers("client.headers", content.client.headers)
+    values.check_variables("client.env", content.client.env)
+    values.check_variables("log_switch", content.log_switch)
 
 
 def decode_toml(file: Path, kind: type[_Decoded]) -> _Decoded:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -49,7 +49,7 @@ class ClientTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: whether its clients share one process of each stdio server; on stdio, each client is a start with the same configuration
     shares: bool = False
     #: seconds that shared servers outlive the last client
-    lingers: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    lingers: float = 0.0
 
     @property
     def listens(self) -> bool:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from conformance.errors import UsageError
 from conformance.model.misspelt import check_fields, check_member
+from conformance.model.profile_values import check_places
 
 #: "dynamic": two tools in front of all others; "flat": each tool of a server is a tool of the program
 Face = Literal["dynamic", "flat"]
@@ -48,6 +49,9 @@ _ENTRY_MEMBERS = (
 )
 #: the parts of `timeout` that a program can have in places of their own
 _TIMEOUTS = tuple(f"timeout.{kind}" for kind in ("tools", "resources", "prompts", "start", "lists"))
+
+#: the members of an entry that are tables, and what can have a table of its own around it
+_TABLES = ("oauth", "features", "tools", "timeout", "security", *_TIMEOUTS)
 
 #: by line of `[single]`: what its words can stand for; all but `command` need each of them
 _LINE_FIELDS = {
@@ -163,7 +167,7 @@ class TokensTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: the token file of a server, below HOME; `{server}` stands for its name
     place: str = ""
     #: seconds before the expiry at which it refreshes a token
-    margin: Annotated[float, msgspec.Meta(ge=0)] = DEFAULT_MARGIN
+    margin: float = DEFAULT_MARGIN
 
 
 def check_names(names: Names) -> None:
@@ -179,21 +183,19 @@ def check_names(names: Names) -> None:
 
 
 def check_config(config: ConfigTable) -> None:
-    """Raise `UsageError` for a place that is no dotted path."""
-    for member, place in (
-        ("servers", config.servers),
-        *((f"rename.{a}", b) for a, b in config.rename.items()),
-    ):
-        if not all(place.split(".")):
-            raise UsageError(f'config.{member}: {place!r} is not a dotted place such as "mcp.servers"')
+    """Raise `UsageError` for a name that no entry has, and for a place that cannot be meant."""
+    members = (*_ENTRY_MEMBERS, *_TIMEOUTS)
+    check_places("config", {"servers": config.servers})
     for member in config.drop:
-        check_member("config.drop", member, _ENTRY_MEMBERS)
+        check_member("config.drop", member, members)
     for member in config.rename:
-        check_member("config.rename", member, (*_ENTRY_MEMBERS, *_TIMEOUTS))
+        check_member("config.rename", member, members)
     if both := sorted(set(config.drop) & set(config.rename)):
         raise UsageError(
             f"config.drop: {both[0]!r} is in `rename` too; a member is either renamed or dropped"
         )
+    unchanged = {member: member for member in _ENTRY_MEMBERS if member not in config.drop}
+    check_places("config.rename", {**unchanged, **config.rename}, _TABLES)
 
 
 def check_single(single: SingleTable) -> None:

@@ -75,6 +75,8 @@ def _put_timeout(config: ConfigTable, found: dict[str, Any], value: Any) -> None
     """A timeout for all requests, or one for each kind. A program with one number for all gets that of the tools."""
     place = config.rename.get("timeout", "timeout")
     parts = value if isinstance(value, dict) else {}
+    if dropped := sorted(kind for kind in parts if f"timeout.{kind}" in config.drop):
+        raise NotApplicable(f"the check sets the timeout of {dropped[0]}, which the program does not have")
     own = {kind: config.rename.get(f"timeout.{kind}") for kind in parts}
     rest = {kind: _in_units(config, part) for kind, part in parts.items() if own[kind] is None}
     for kind, where in own.items():

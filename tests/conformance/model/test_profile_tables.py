@@ -47,12 +47,47 @@ from conformance.model.registry import Reach
         ('config.format = "ini"', "Invalid enum value 'ini'"),
         ('config.units = "hours"', "Invalid enum value 'hours'"),
         ('tokens.place = "/etc/{server}"', "tokens.place: '/etc/{server}' is not a path below HOME"),
-        ("tokens.margin = -1", "Expected `float` >= 0.0"),
+        ("tokens.margin = -1", "tokens.margin: -1 is not a number of seconds from 0 to 31622400"),
+        ("tokens.margin = inf", "tokens.margin: inf is not a number of seconds"),
+        ("starts_within = inf", "starts_within: inf is not a number of seconds from 0.001 to 3600"),
+        ("starts_within = nan", "starts_within: nan is not a number of seconds"),
+        ("starts_within = 0", "starts_within: 0 is not a number of seconds"),
+        ("starts_within = 1e300", "starts_within: 1e+300 is not a number of seconds"),
+        ("client = { shares = true, lingers = inf }", "client.lingers: inf is not a number of seconds"),
+        (
+            "entries.http.since = 2024-01-01",
+            'entries.http.since: JSON has no date; write a text: "2024-01-01"',
+        ),
+        (
+            "entries.http.limits = [1, { most = inf }]",
+            "entries.http.limits[1].most: inf is no number of JSON",
+        ),
+        (
+            'config.rename = { url = "a", headers = "a.b" }',
+            "config.rename.headers: 'a.b' is inside of 'a', the place of 'url'; write a place outside of it",
+        ),
+        ('config.rename = { cwd = "command.cwd" }', "'command.cwd' is inside of 'command'"),
+        (
+            'settings = { tools_allow = "a", tools_deny = "a.b" }',
+            "settings.tools_deny: 'a.b' is inside of 'a'",
+        ),
+        ('settings.tools_allow = "a..b"', "settings.tools_allow: 'a..b' is not a dotted place"),
+        ('client.headers = { "a b" = "c" }', "client.headers: 'a b' is not the name of a header"),
+        ('client.headers = { a = "b\\r\\nc" }', "client.headers.a: write the value on one line"),
+        ('client.env = { "A=B" = "c" }', "client.env: 'A=B' is not the name of an environment variable"),
+        ('log_switch = { A = "\\u0000" }', "log_switch.A: no variable can have a NUL character"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_by_name(text: str, problem: str) -> None:
     with pytest.raises(UsageError, match=re.escape(problem)):
         Profile.parse(text, "mine")
+
+
+def test_a_place_can_be_inside_of_a_table_of_an_entry() -> None:
+    text = (
+        'config.rename = { oauth = "auth", oauth_client_id = "auth.id", "timeout.tools" = "timeout.calls" }'
+    )
+    assert Profile.parse(text, "mine").config.rename["oauth_client_id"] == "auth.id"
 
 
 def test_a_profile_without_tables_is_that_of_dynamic_mcp() -> None:
