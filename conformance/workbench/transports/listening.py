@@ -22,7 +22,7 @@ from conformance.workbench.launched import MAX_STDOUT
 from conformance.workbench.timeline import shorten
 from conformance.workbench.transports.base import Failure
 from conformance.workbench.transports.events import EventDecoder, StreamTooLarge
-from conformance.workbench.transports.readiness import wait_until_it_listens
+from conformance.workbench.transports.readiness import Readiness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -113,6 +113,7 @@ class ListeningTransport:
         self._url = table.url.replace(PORT, str(port))
         self._starts_within = starts_within
         self._launched = launched
+        self._readiness = Readiness(self._url, table, launched)
         self._inbox = inbox
         self._timeline = timeline
         self._client: aiohttp.ClientSession | None = None
@@ -149,7 +150,9 @@ class ListeningTransport:
     def failure(self, id: RequestId) -> Failure | None:
         """As in `ClientTransport`."""
         if self._client is None:
-            return Failure(f"it does not listen at {self._url}, or its session does not begin", timed=True)
+            missing = self._readiness.missing
+            why = f"it does not listen at {self._url}: {missing}" if missing else "its session does not begin"
+            return Failure(why, timed=True)
         return self._failures.get((type(id), id))
 
     async def end(self) -> None:
@@ -206,7 +209,7 @@ class ListeningTransport:
         async with self._preparing:
             if self._client is not None:
                 return
-            await wait_until_it_listens(self._url, self._table.ready, self._launched, self._starts_within)
+            await self._readiness.wait(self._starts_within)
             traces = aiohttp.TraceConfig()
             traces.on_request_chunk_sent.append(_has_written)
             client = aiohttp.ClientSession(

@@ -16,7 +16,7 @@ from conformance.workbench.deadlines import extended
 from conformance.workbench.timeline import shorten
 
 if TYPE_CHECKING:
-    from conformance.model.client_table import Ready
+    from conformance.model.client_table import ClientTable
     from conformance.workbench.launched import Launched
 
 _POLL = 0.03
@@ -24,48 +24,57 @@ _POLL = 0.03
 _LOOK = 1.0
 
 
-async def wait_until_it_listens(url: str, ready: Ready, launched: Launched, within: float) -> None:
-    """Return when the program listens at the URL. Raises `Violation` if it has ended, or after `within` seconds."""
-    deadline = time.monotonic() + extended(within)
-    expected = f"the program listens at {url} within {within:g} s"
-    while True:
-        seen = await _look(url, ready, launched)
-        if seen is None:
-            return
-        if launched.code is not None:
-            raise Violation(expected, "it has ended")
-        if time.monotonic() > deadline:
-            raise Violation(expected, seen, timed=True)
-        await anyio.sleep(_POLL)
+class Readiness:
+    """Whether a program listens, as its profile tells it."""
+
+    def __init__(self, url: str, table: ClientTable, launched: Launched) -> None:
+        self._url, self._ready, self._headers = url, table.ready, table.headers
+        self._launched = launched
+        #: what was missing at the last look; empty before the first one, and for a program that listens
+        self.missing = ""
+
+    async def wait(self, within: float) -> None:
+        """Return when the program listens. Raises `Violation` if it has ended, or after `within` seconds."""
+        deadline = time.monotonic() + extended(within)
+        expected = f"the program listens at {self._url} within {within:g} s"
+        while True:
+            self.missing = await self._look()
+            if not self.missing:
+                return
+            if self._launched.code is not None:
+                raise Violation(expected, "it has ended")
+            if time.monotonic() > deadline:
+                raise Violation(expected, self.missing, timed=True)
+            await anyio.sleep(_POLL)
+
+    async def _look(self) -> str:
+        """What is missing; empty if the program is ready."""
+        for name, pattern, capture in (
+            ("stderr", self._ready.stderr, self._launched.stderr),
+            ("stdout", self._ready.stdout, self._launched.stdout),
+        ):
+            if pattern:
+                written = capture.data.decode(errors="replace")
+                found = re.search(pattern, written, re.MULTILINE) is not None
+                return "" if found else f"nothing on {name} matches /{pattern}/: {shorten(written[-500:])!r}"
+        try:
+            async with asyncio.timeout(_LOOK):
+                return await (self._get() if self._ready.path else _connect(self._url))
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return str(error) or f"no answer within {_LOOK:g} s"
+
+    async def _get(self) -> str:
+        parts = urlsplit(self._url)
+        path = self._ready.path
+        async with (
+            aiohttp.ClientSession(headers=self._headers) as client,
+            client.get(f"{parts.scheme}://{parts.netloc}{path}", allow_redirects=False) as response,
+        ):
+            return "" if response.status < 400 else f"GET {path} has the status {response.status}"
 
 
-async def _look(url: str, ready: Ready, launched: Launched) -> str | None:
-    """What is missing; None if the program is ready."""
-    for name, pattern, capture in (
-        ("stderr", ready.stderr, launched.stderr),
-        ("stdout", ready.stdout, launched.stdout),
-    ):
-        if pattern:
-            written = capture.data.decode(errors="replace")
-            found = re.search(pattern, written, re.MULTILINE) is not None
-            return None if found else f"nothing on {name} matches /{pattern}/: {shorten(written[-500:])!r}"
-    try:
-        async with asyncio.timeout(_LOOK):
-            return await (_get(url, ready.path) if ready.path else _connect(url))
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        return str(error) or f"no answer within {_LOOK:g} s"
-
-
-async def _connect(url: str) -> None:
+async def _connect(url: str) -> str:
     parts = urlsplit(url)
     _, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.close()
-
-
-async def _get(url: str, path: str) -> str | None:
-    parts = urlsplit(url)
-    async with (
-        aiohttp.ClientSession() as client,
-        client.get(f"{parts.scheme}://{parts.netloc}{path}", allow_redirects=False) as response,
-    ):
-        return None if response.status < 400 else f"GET {path} has the status {response.status}"
+    return ""

@@ -148,7 +148,8 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(0.02)
             self.stream(event(self.kept.pop()))
         elif self.path == "/ready":
-            self.reply(200, b"yes")
+            is_known = FAULT != "wants-a-key" or self.headers.get("X-Key") == "sesame"
+            self.reply(200 if is_known else 401, b"")
         elif FAULT == "no-405":
             self.reply(404, b"")
         else:

@@ -85,9 +85,24 @@ async def test_the_profile_says_how_to_know_that_it_listens(ready: Ready) -> Non
         await proxy.handshake()
 
 
+async def test_the_headers_of_the_profile_also_go_to_the_path_of_readiness() -> None:
+    headers = {"X-Key": "sesame"}
+    table = ClientTable(transport="http", url=TABLE.url, ready=Ready(path="/ready"), headers=headers)
+    async with bench("wants-a-key", table) as workbench, workbench.proxy(**ANY) as proxy:
+        await proxy.handshake()
+
+
+async def test_the_reason_why_it_is_not_ready_is_named() -> None:
+    table = ClientTable(transport="http", url=TABLE.url, ready=Ready(path="/ready"))
+    async with bench("wants-a-key", table, starts_within=0.6) as workbench:
+        with pytest.raises(Untestable, match="GET /ready has the status 401"):
+            async with workbench.proxy(exit_within=0.5) as proxy:
+                await proxy.handshake()
+
+
 async def test_a_program_that_never_listens_is_untestable() -> None:
     async with bench("never-listens", starts_within=0.6) as workbench:
-        with pytest.raises(Untestable, match=r"initialize.*listen"):
+        with pytest.raises(Untestable, match=r"initialize.*listen.*Connect call failed"):
             async with workbench.proxy(exit_within=0.5) as proxy:
                 await proxy.handshake()
 
