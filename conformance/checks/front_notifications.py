@@ -190,6 +190,8 @@ async def _reports_progress(
     answer = await proxy.request(
         "tools/call", {**proxy.call_params("a", "echo"), "_meta": {"progressToken": token}}
     )
+    with workbench.precondition("a call of a tool that reports its progress"):
+        workbench.expect(not answer.is_error, "it succeeds", answer.raw)
     call = upstream.requests("tools/call")[-1]
     workbench.expect(
         part(call.params, "_meta", "progressToken") is not None,

@@ -46,6 +46,12 @@ _FORMS: Mapping[str, tuple[Mapping[str, str], ...]] = {
     "http": ({}, {"type": "http"}, {"transport": "http"}, {"type": "streamable-http"}),
     "sse": ({}, {"transport": "sse"}),
 }
+#: by kind: what a program without it does not do; it may send other requests to a URL
+_LACKS: Mapping[str, str] = {
+    "command": "did not start",
+    "http": "sent no POST to",
+    "sse": "did not open the stream of",
+}
 #: seconds for a program that has answered a request for its tools to connect to its server, or so many times its first answer
 _CONTACT, _SLOWER = 4.0, 5.0
 _POLL = 0.2
@@ -109,7 +115,7 @@ async def _look(sut: Sut, result: KindFound, found: Findings, factory: Workbench
                 proxy.may_end_by_itself()
                 try:
                     await proxy.handshake(within=min(FIRST_ANSWER, sut.profile.starts_within))
-                    did = "sent nothing to" if result.kind != "command" else "did not start"
+                    did = _LACKS[result.kind]
                     if not await _connects(proxy, upstream, found):
                         raise Untestable(f"it {did} {name}")
                     did = f"did not list the tools of, within {found.patience:.2g} s,"

@@ -24,7 +24,9 @@ def test_a_kind_is_absent_only_if_the_program_never_tried_it(capsys: pytest.Capt
     profile = Profile.parse(shown, "mine")
     # It sends one POST to a server with `transport`, which is no beginning of HTTP+SSE.
     assert profile.absent.keys() == {"SSE"}
-    assert profile.absent["SSE"].startswith("in a first probe, it sent nothing to an HTTP+SSE server")
+    assert profile.absent["SSE"].startswith(
+        "in a first probe, it did not open the stream of an HTTP+SSE server"
+    )
     assert '# HTTP = "in a first probe, it did not list the tools of' in shown
     assert "stderr: one message is enough" in shown
 
