@@ -46,6 +46,12 @@ _LEAST_UNTIL_LISTED, _SLOWER_LISTED = 5.0, 5.0
 #: names that no program has by itself
 GROUPS = ("zebra", "walrus")
 TOOL, PROMPT, URI = "sing", "rhyme", "memo://songs/one"
+#: by kind of name: the list that has it, and the beginnings of the own names; two, because a program can put a hash into each name
+_OWN = {
+    "tool": ("tools", (f"{TOOL}_", "whisper_")),
+    "prompt": ("prompts", (f"{PROMPT}_", "verse_")),
+    "uri": ("resources", (URI, "poem://lines/two")),
+}
 _VARIABLE = "CONFORMANCE_PROBE"
 
 
@@ -109,7 +115,7 @@ async def find_out(sut: Sut, kind: str, factory: WorkbenchFactory, tell: Callabl
             several = await _shown(proxy, found, upstreams)
             _look_at_variables(found, upstreams)
     if found.face == "flat":
-        found.names = _loadable(_patterns(alone, several), found.remarks)
+        found.names = _loadable(_patterns(alone, several, found.remarks), found.remarks)
         if sut.profile.single is None and not _has_all(several.get("tools", [])):
             found.remarks.append('the list with two upstreams lacks one of them: is it upstreams = "one"?')
         _look_for_a_relay(found, lost, serves_several=_has_all(several.get("tools", [])))
@@ -155,10 +161,11 @@ async def _served(
 ) -> AsyncIterator[tuple[Proxy, list[MockUpstream]]]:
     upstreams: list[MockUpstream] = []
     for place, name in enumerate(GROUPS[:count]):
+        own = {kind: [f"{name}{place}" for name in names] for kind, (_, names) in _OWN.items()}
         script = Script(
-            tools=[tool(f"{TOOL}_{place}")],
-            prompts=[{"name": f"{PROMPT}_{place}"}],
-            resources=[{"uri": f"{URI}{place}", "name": "a song"}],
+            tools=[tool(name) for name in own["tool"]],
+            prompts=[{"name": name} for name in own["prompt"]],
+            resources=[{"uri": uri, "name": "a song"} for uri in own["uri"]],
             on=relay_evidence.greeting_rules() if greets else [],
         )
         # Two upstreams have a configuration file, which can have variables.
@@ -218,20 +225,34 @@ def _two_tools(tools: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return {"list": listing, "call": calling}
 
 
-def _patterns(alone: Mapping[str, list[str]], several: Mapping[str, list[str]]) -> dict[str, str]:
+def _patterns(
+    alone: Mapping[str, list[str]], several: Mapping[str, list[str]], remarks: list[str]
+) -> dict[str, str]:
+    """The patterns of the names with one upstream and with two; a remark for names that follow none."""
     found = {}
-    for kind, member, own in (
-        ("tool", "tools", TOOL),
-        ("prompt", "prompts", PROMPT),
-        ("uri", "resources", URI),
-    ):
-        one = _pattern(kind, alone.get(member, []), f"{own}{'' if kind == 'uri' else '_'}0")
-        both = _pattern(kind, several.get(member, []), f"{own}{'' if kind == 'uri' else '_'}0")
+    for kind, (member, _) in _OWN.items():
+        one, both = (_pattern_of_all(kind, shown.get(member, [])) for shown in (alone, several))
+        if one is None or both is None:
+            names = ", ".join(several.get(member) or alone[member])
+            remarks.append(
+                f"no pattern describes each {kind} of {names}: the checks learn them from the list"
+            )
+            continue
         if both or one:
             found[kind] = both or one
         if both and one and both != one:
             found[f"{kind}_alone"] = one
     return found
+
+
+def _pattern_of_all(kind: str, shown: list[str]) -> str | None:
+    """The pattern that gives all own names of both upstreams their names in the list; empty if it shows none, None without one."""
+    found = {
+        _pattern(kind, shown, f"{own}{place}", group)
+        for place, group in enumerate(GROUPS)
+        for own in _OWN[kind][1]
+    } - {""}
+    return None if len(found) > 1 else next(iter(found), "")
 
 
 def _loadable(patterns: Mapping[str, str], remarks: list[str]) -> dict[str, str]:
@@ -248,15 +269,15 @@ def _loadable(patterns: Mapping[str, str], remarks: list[str]) -> dict[str, str]
     return found
 
 
-def _pattern(kind: str, shown: list[str], own: str) -> str:
-    """The pattern that gives the first upstream's own name its name in the list; empty without one."""
-    group = GROUPS[0]
+def _pattern(kind: str, shown: list[str], own: str, group: str = GROUPS[0]) -> str:
+    """The pattern that gives the own name of a group its name in the list; empty without one."""
+    others = [other for other in GROUPS if other != group]
     forms = {f"{{{kind}}}": own}
     if kind == "uri":
         scheme, _, rest = own.partition("://")
         forms = {"{uri}": own, "{quoted}": quote(own, safe=""), "{rest}": rest}
     for placeholder, text in forms.items():
-        around = affixes(shown, group, [text], [GROUPS[1]])
+        around = affixes(shown, group, [text], others)
         if around is None:
             continue
         before, after = (re.sub(re.escape(group), "{server}", part, flags=re.IGNORECASE) for part in around)

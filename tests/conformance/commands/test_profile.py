@@ -82,5 +82,16 @@ def test_the_pattern_of_a_uri_is_learned(shown: str, pattern: str) -> None:
 def test_names_of_one_upstream_have_a_pattern_of_their_own() -> None:
     alone = {"tools": ["sing_0"], "prompts": ["rhyme_0"]}
     both = {"tools": [f"{group}.sing_{place}" for place, group in enumerate(GROUPS)], "prompts": ["rhyme_0"]}
-    found = _patterns(alone, both)
+    found = _patterns(alone, both, [])
     assert found == {"tool": "{server}.{tool}", "tool_alone": "{tool}", "prompt": "{prompt}"}
+
+
+def test_names_with_a_hash_for_each_tool_or_server_have_no_pattern() -> None:
+    tools = ["t_1111_sing_0", "t_2222_whisper_0"]
+    uris = ["gw+memo.5f1://songs/one0", "gw+memo.a07://songs/one1"]
+    remarks: list[str] = []
+    assert _patterns({"tools": tools}, {"tools": tools, "resources": uris}, remarks) == {}
+    assert remarks == [
+        "no pattern describes each tool of t_1111_sing_0, t_2222_whisper_0: the checks learn them from the list",
+        f"no pattern describes each uri of {', '.join(uris)}: the checks learn them from the list",
+    ]
