@@ -257,7 +257,8 @@ def _with_own_uris(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     members = {name: _with_own_uris(one) for name, one in value.items()}
-    own = [uri for uri in URIS if find_exposed([members.get("uri")], "a", uri)]
+    seen = members.get("uri")
+    own = [uri for uri in URIS if find_exposed([seen], "a", uri) or str(seen).endswith(uri.partition(":")[2])]
     return {**members, "uri": own[0]} if own else members
 
 

@@ -123,13 +123,13 @@ async def a_changed_upstream_list_is_shown_by_the_next_listing(workbench: Workbe
         has_prompts = declares(proxy, "prompts")
         with workbench.precondition("the listings work before the change"):
             if has_prompts:
-                await shows(workbench, "p1", partial(proxy.request, "prompts/list"))
+                await shows(workbench, "p1", partial(proxy.pages, "prompts/list", "prompts"))
             listing = await proxy.tools_of("a")
             workbench.expect("t3" not in listing_text(listing), "no tool t3", listing.raw)
             await proxy.call("a", "echo")
         await shows(workbench, "t3", partial(proxy.tools_of, "a"))
         if has_prompts:
-            await shows(workbench, "p3", partial(proxy.request, "prompts/list"))
+            await shows(workbench, "p3", partial(proxy.pages, "prompts/list", "prompts"))
         if declares(proxy, "prompts", "listChanged"):
             await workbench.eventually(
                 lambda: proxy.transcript.heard("notifications/prompts/list_changed"),

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
-from conformance.workbench.exposed import declared_methods, exposed_template, exposed_uri, find_exposed, needs
+from conformance.workbench.exposed import (
+    declared_methods,
+    exposed_among,
+    exposed_template,
+    exposed_uri,
+    find_exposed,
+    needs,
+)
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.transcript import Json, part
 from mock_servers.script import Rule, Script, error, on_call, reply, silence, sleep
@@ -87,7 +94,8 @@ async def _lists_all(
     workbench.expect(len(shown) == len(wanted), f"{method} holds {len(wanted)} entries", shown)
     key = LISTS[method][1]
     for entry in wanted:
-        exposed = find_exposed([one.get(key) for one in shown], "", entry[key])
+        owner = "other" if entry in OTHER else "full"
+        exposed = exposed_among(proxy.of(owner), method, shown, owner, entry[key])
         workbench.expect({**entry, key: exposed} in shown, f"{method} holds {entry} with all fields", shown)
 
 

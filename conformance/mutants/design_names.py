@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dynamic_mcp.groups.listing import PROMPTS
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 
 _WRAPPED = re.compile(r"^dmcp:([^:]*):")
+_HASHED = re.compile(r"^gw\+([^:.]*)\.([0-9a-f]{8}):")
 #: whether the design that runs takes no bare URI
 _only_wrapped: list[bool] = []
 #: the checks that use prompts or resources
@@ -63,37 +65,62 @@ def puts_the_group_before_each_prompt() -> None:
 @legitimate(*_USERS, "FRONT-029", "FRONT-031", "FRONT-169", "OPS-008", "SEC-016")
 def puts_the_group_before_each_uri() -> None:
     """It also takes the bare URI, because results of tools contain it."""
+
+    def unwrapped(uri: str) -> tuple[str, str] | None:
+        found = _WRAPPED.match(uri)
+        return (found[1], uri[found.end() :]) if found is not None else None
+
+    _wrap_uris(lambda group, own: f"dmcp:{group}:{own}", unwrapped)
+
+
+@legitimate(*_USERS, "FRONT-029", "FRONT-031", "FRONT-037", "FRONT-169", "OPS-008", "SEC-016")
+def puts_a_hash_of_the_group_into_the_scheme_of_each_uri() -> None:
+    """No pattern describes the URIs. It also takes the bare URI."""
+    groups: dict[str, str] = {}
+
+    def wrapped(group: str, own: str) -> str:
+        mark = f"{zlib.crc32(group.encode()):08x}"
+        groups[mark] = group
+        scheme, colon, rest = own.partition(":")
+        return f"gw+{scheme}.{mark}{colon}{rest}"
+
+    def unwrapped(uri: str) -> tuple[str, str] | None:
+        found = _HASHED.match(uri)
+        return (groups[found[2]], f"{found[1]}:{uri[found.end() :]}") if found is not None else None
+
+    _wrap_uris(wrapped, unwrapped)
+
+
+def _wrap_uris(wrap: Callable[[str, str], str], unwrap: Callable[[str], tuple[str, str] | None]) -> None:
     # Private, because nothing public of the reference knows which group an entry of a list comes from.
     right = Catalog._fitting
 
     def wrapped(self: Catalog, kind: Any, listings: Any) -> Any:
         fitting = right(self, kind, listings)
-        return (
-            fitting
-            if kind is PROMPTS
-            else [(group, _wrapped(group.name, listing)) for group, listing in fitting]
-        )
+        if kind is PROMPTS:
+            return fitting
+        return [(group, _with_uris(group.name, listing, wrap)) for group, listing in fitting]
 
     def bare(params: Any) -> Any:
         about = params.get("ref") or params
         uri = about.get("uri")
-        found = _WRAPPED.match(uri) if isinstance(uri, str) else None
+        found = unwrap(uri) if isinstance(uri, str) else None
         if found is None:
             return {**params, "uri": "unknown:"} if _only_wrapped and "ref" not in params else params
-        inner = {**about, "uri": uri[found.end() :]}
-        return {**(inner if about is params else {**params, "ref": inner}), "group": found[1]}
+        inner = {**about, "uri": found[1]}
+        return {**(inner if about is params else {**params, "ref": inner}), "group": found[0]}
 
     replace(right, wrapped)
     for method in ("resources/read", "resources/subscribe", "resources/unsubscribe", "completion/complete"):
         wire.from_client(wire.params_of(method, bare))
 
 
-def _wrapped(group: str, listing: Any) -> dict[str, Raw]:
+def _with_uris(group: str, listing: Any, wrap: Callable[[str, str], str]) -> dict[str, Raw]:
     found = {}
     for own, definition in (listing or {}).items():
         members = msgspec.json.decode(definition, type=dict[str, Raw])
         key = "uri" if "uri" in members else "uriTemplate"
-        found[own] = Raw(msgspec.json.encode({**members, key: f"dmcp:{group}:{own}"}))
+        found[own] = Raw(msgspec.json.encode({**members, key: wrap(group, own)}))
     return found
 
 

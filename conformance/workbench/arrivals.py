@@ -64,6 +64,11 @@ class Arrivals:
         """The upstreams with this name, the newest last."""
         return [upstream for upstream in self.upstreams() if upstream.name == name]
 
+    def scripted(self, member: str) -> list[dict[str, Any]]:
+        """The entries that the scripts have for this member of a list answer, such as `resources`."""
+        name = "templates" if member == "resourceTemplates" else member
+        return [entry for upstream in self.upstreams() for entry in getattr(upstream.script, name) or ()]
+
     def must_be_declared(self, group: str, tool: str, args: Mapping[str, Any]) -> None:
         """Raise `HarnessError` for an argument that the tool's definitions in the scripts of the group do not declare.
 

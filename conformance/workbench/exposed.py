@@ -1,14 +1,17 @@
 """What a proxy declares, and the names under which it shows the prompts and resources of its upstreams.
 
-A proxy may put the name of the group into them, in any form. So a check takes a name from the list, and then uses it.
+A proxy may put the name of the group into them, in any form. So a check takes a name from the list, and then uses it. A URI can have
+another scheme, such as one with a hash; then the name of the resource, or the rest of the URI, tells which one it is.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from conformance.errors import NotApplicable, Violation
+from conformance.workbench.listed_tools import has_token
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.polling import show
 
@@ -68,13 +71,43 @@ async def exposed_template(proxy: Proxy, group: str, own: str) -> str:
 async def _exposed(proxy: Proxy, method: str, group: str, own: str) -> str:
     member, key = LISTS[method]
     proxy = proxy.of(group)
-    shown = [item.get(key) for item in await proxy.items(method, member)]
+    items = await proxy.items(method, member)
+    shown = [item.get(key) for item in items]
     found = proxy.name_by_pattern(method, group, own)
     if found not in shown:
-        found = find_exposed(shown, group, own)
+        found = exposed_among(proxy, method, items, group, own)
     if found is None:
         raise Violation(f"{method} shows {own} of group {group}", show(shown))
     return found
+
+
+def exposed_among(proxy: Proxy, method: str, items: Iterable[Json], group: str, own: str) -> str | None:
+    """The name or URI among these items that stands for the upstream's `own` one; None if they have none.
+
+    Raises `NotApplicable` if several can.
+    """
+    member, key = LISTS[method]
+    shown = [item for item in items if isinstance(item.get(key), str)]
+    found = find_exposed([item[key] for item in shown], group, own)
+    if found is not None or key == "name":
+        return found
+    scripted = proxy.scripted(member)
+    of_others = {one[key] for one in scripted} - {own}
+    free = [one for one in shown if not any(find_exposed([one[key]], "", other) for other in of_others)]
+    possible = _like(free, key, own, {one.get("name") for one in scripted if one[key] == own})
+    possible = [one for one in possible if has_token((json.dumps(one),), group)] or possible
+    if len(possible) > 1:
+        seen = [one[key] for one in possible]
+        raise NotApplicable(f"{method} shows {show(seen)}, and nothing there tells which is {own} of {group}")
+    return str(possible[0][key]) if possible else None
+
+
+def _like(shown: list[Json], key: str, own: str, names: set[Any]) -> list[Json]:
+    """The items with the rest of a URI and the name of its resource; else those with the name, and else those with the rest."""
+    rest = own.partition("://")[2]
+    with_rest = [one for one in shown if rest and one[key].endswith(f"://{rest}")]
+    with_name = [one for one in shown if any(name and name in str(one.get("name")) for name in names)]
+    return [one for one in with_name if one in with_rest] or with_name or with_rest
 
 
 async def requests_of_each_kind(proxy: Proxy, group: str) -> dict[str, Json]:

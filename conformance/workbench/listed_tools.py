@@ -143,13 +143,19 @@ def affixes(shown: Iterable[str], group: str, own: Iterable[str], others: Iterab
         for place in [re.search(re.escape(tool), name)]
         if place is not None
     ]
-    of_group = [around for around in cut if _has_token(around, group)]
-    of_none = [around for around in cut if not any(_has_token(around, other) for other in others)]
+    of_group = [around for around in cut if has_token(around, group)]
+    of_none = [around for around in cut if not any(has_token(around, other) for other in others)]
     if of_group:
         return min(of_group, key=_length)
     if ("", "") in cut:
         return "", ""
     return min(of_none, key=_length, default=None)
+
+
+def has_token(texts: Sequence[str], group: str) -> bool:
+    """Whether one of the texts has the name of a group as a word, in any spelling of its other characters."""
+    token = f"_{_plain(group).strip('_')}_"
+    return any(token in f"_{_plain(text)}_" for text in texts)
 
 
 def _likely(found: list[Json], is_likely: Callable[[Json], bool]) -> list[Json]:
@@ -158,7 +164,7 @@ def _likely(found: list[Json], is_likely: Callable[[Json], bool]) -> list[Json]:
 
 
 def _is_about(name: str, tool: str, group: str) -> bool:
-    return any(_has_token(around, group) for around in cuts(name, tool))
+    return any(has_token(around, group) for around in cuts(name, tool))
 
 
 def _describes(shown: Json, own: Json) -> bool:
@@ -179,12 +185,7 @@ def _arguments(definition: Json) -> Any:
 def _mentions(shown: Json, group: str) -> bool:
     """Whether the title, the description or the metadata of the definition has the name of the group."""
     about = [shown.get("title"), shown.get("description"), json.dumps(shown.get("_meta"))]
-    return _has_token(tuple(text for text in about if isinstance(text, str)), group)
-
-
-def _has_token(texts: Sequence[str], group: str) -> bool:
-    token = f"_{_plain(group).strip('_')}_"
-    return any(token in f"_{_plain(text)}_" for text in texts)
+    return has_token(tuple(text for text in about if isinstance(text, str)), group)
 
 
 def _plain(text: str) -> str:

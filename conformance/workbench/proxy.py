@@ -314,10 +314,19 @@ class Proxy(McpClient):
             asked["cursor"] = answer.result["nextCursor"]
         raise Violation(f"{method} comes to an end", f"{MAX_PAGES} pages, the last: {shorten(answer.raw)}")
 
+    async def pages(self, method: str, member: str) -> Answer:
+        """The items of a list method from all pages, as one answer. Raises as `items`."""
+        found = await self.items(method, member)
+        return Answer({"result": {member: found}}, json.dumps(found), time.monotonic())
+
     def call_params(self, group: str, tool: str, args: Json | None = None) -> Json:
         """The params of `tools/call` for this tool of a group."""
         self._arrivals.must_be_declared(group, tool, args or {})
         return self._face.call_params(group, tool, args)
+
+    def scripted(self, member: str) -> list[Json]:
+        """The entries that its upstreams have for this member of a list answer, as their scripts begin."""
+        return self._arrivals.scripted(member)
 
     def name_by_pattern(self, method: str, group: str, own: str) -> str | None:
         """The name or URI that the profile's pattern gives an item of this list method; None without a pattern."""

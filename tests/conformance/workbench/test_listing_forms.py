@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from conformance.workbench.exposed import find_exposed
+from conformance.errors import NotApplicable
+from conformance.workbench.exposed import exposed_among, find_exposed
 from conformance.workbench.inbox import Answer
 from conformance.workbench.listing_forms import BY_NAME, definitions, listing_text, offered_groups, selecting
 
@@ -100,3 +101,34 @@ def test_an_exposed_name_contains_the_own_name(names: list[Any], found: str | No
 
 def test_an_exposed_uri_may_be_encoded() -> None:
     assert find_exposed(["p://first/mock%3A%2F%2Fone"], "first", "mock://one") == "p://first/mock%3A%2F%2Fone"
+
+
+class _Scripted:
+    """A proxy, as far as `exposed_among` needs it."""
+
+    def scripted(self, member: str) -> list[dict[str, Any]]:
+        return [{"uri": "mock://one", "name": "first"}, {"uri": "x://one", "name": "other"}]
+
+
+def _exposed(own: str, *items: dict[str, Any]) -> str | None:
+    proxy: Any = _Scripted()
+    return exposed_among(proxy, "resources/list", items, "alpha", own)
+
+
+def test_a_uri_with_another_scheme_is_known_by_its_rest_and_by_the_name() -> None:
+    one = {"uri": "gw+mock.b0ad6bc1://one", "name": "first"}
+    other = {"uri": "gw+x.b0ad6bc1://one", "name": "other"}
+    assert _exposed("mock://one", one, other) == one["uri"]
+    assert _exposed("mock://one", {"uri": "gw:5f1", "name": "[alpha] first"}, other) == "gw:5f1"
+    assert _exposed("mock://new", {"uri": "gw+mock.1://new"}, one) == "gw+mock.1://new"
+
+
+def test_a_uri_of_another_resource_stands_for_that_one() -> None:
+    assert _exposed("mock://one", {"uri": "x://one", "name": "first"}) is None
+
+
+def test_uris_that_nothing_tells_apart_are_not_used() -> None:
+    shown = [{"uri": f"gw:{number}", "name": "first"} for number in (1, 2)]
+    with pytest.raises(NotApplicable, match="nothing there tells which is mock://one of alpha"):
+        _exposed("mock://one", *shown)
+    assert _exposed("mock://one", shown[0], {**shown[1], "description": "Of alpha"}) == "gw:2"
