@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: the tables that a draft can have
-TABLES = ("client", "config", "entries", "log_switch", "settings", "tokens")
+TABLES = ("absent", "client", "config", "entries", "log_switch", "settings", "tokens")
 
 
 @dataclass(frozen=True)

@@ -104,22 +104,25 @@ def _kinds(kinds: Sequence[KindFound], draft: Draft) -> Iterator[str]:
         entries.setdefault(kind, {}).update(members)
     for kind, members in entries.items():
         yield from table(f"entries.{kind}", members)
-    missing = [one for one in kinds if not one.is_used]
-    if not missing:
+    given = draft.table("absent")
+    missing = [one for one in kinds if not one.is_used and not given.keys() >= set(one.families)]
+    if not missing and not given:
         return
-    yield from ("", "# If it takes such servers in another form, describe it in [config] or [entries].")
+    yield ""
+    if missing:
+        yield "# If it takes such servers in another form, describe it in [config] or [entries]."
     yield "[absent]"
+    yield from (_member(name, reason) for name, reason in given.items())
     for one in missing:
         if one.said:
             yield comment(f"Its last line on stderr: {one.said}")
         if one.was_reached:
             yield "# It began to use this server, so the mistake may be one that the checks find."
-        yield from _absent(one.families, one.reason, is_certain=not one.was_reached)
+        yield from _absent(_new(one.families, given), one.reason, is_certain=not one.was_reached)
     remote = [one for one in kinds if one.kind != "command"]
     if len(remote) == 2 and not any(one.is_used or one.was_reached for one in remote):
-        yield from _absent(
-            ("OAUTH", "TOK"), "it uses no server behind a URL, so it never signs in", is_certain=True
-        )
+        why = "it uses no server behind a URL, so it never signs in"
+        yield from _absent(_new(("OAUTH", "TOK"), given), why, is_certain=True)
 
 
 def entries_of(kinds: Sequence[KindFound]) -> dict[str, dict[str, str]]:
@@ -142,6 +145,10 @@ def _config(config: Mapping[str, Any], found: Findings) -> Iterator[str]:
         yield "# If it does not apply a changed file: reload = false"
     if found.face == "flat" and "tools" not in config.get("drop", ()):
         yield '# If it cannot leave out tools of a server: add "tools" to drop. If it takes no OAuth client id: registers = true, above.'
+
+
+def _new(families: Sequence[str], given: Mapping[str, Any]) -> list[str]:
+    return [family for family in families if family not in given]
 
 
 def _absent(families: Sequence[str], reason: str, *, is_certain: bool) -> Iterator[str]:

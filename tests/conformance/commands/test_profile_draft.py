@@ -10,12 +10,17 @@ import pytest
 from conformance.cli import main
 from conformance.commands.draft import Draft
 from conformance.commands.probing import Findings
+from conformance.commands.probing_kinds import KindFound
 from conformance.commands.profile_text import profile_text
+from conformance.model.client_table import ClientTable
 from conformance.model.profile import Profile
 
 PROBED = str(Path(__file__).with_name("probed.py"))
 CONFIG = '[config]\nservers = "my-servers"\nrename = { command = "program", "timeout.tools" = "t" }\ndrop = ["description"]\n'
-OTHERS = '[entries.http]\ntype = "http"\n[client]\nshares = true\n[tokens]\nmargin = 2.5\n[log_switch]\n"A B" = "1"\n'
+OTHERS = (
+    '[entries.http]\ntype = "http"\n[client]\nshares = true\n[tokens]\nmargin = 2.5\n'
+    '[log_switch]\n"A B" = "1"\n[absent]\nTOK = "none"\n'
+)
 
 
 @pytest.mark.slow
@@ -42,14 +47,29 @@ def test_each_table_of_a_draft_is_in_the_profile(tmp_path: Path) -> None:
     draft = Draft.read(file)
     text = profile_text("m", ["x"], Findings(face="flat"), None, draft.profile.client, draft=draft)
     written = Profile.parse(text, "mine")
-    for member in ("config", "entries", "client", "margin", "log_switch"):
+    for member in ("config", "entries", "client", "margin", "log_switch", "absent"):
         assert getattr(written, member) == getattr(draft.profile, member)
+
+
+def test_what_the_draft_knows_to_be_absent_keeps_its_reason(tmp_path: Path) -> None:
+    file = tmp_path / "draft.toml"
+    file.write_text('[absent]\nSSE = "mine"\nOAUTH = "mine too"\n', encoding="utf-8")
+    kinds = [KindFound("http", reason="found"), KindFound("sse", reason="found too")]
+    draft = Draft.read(file)
+    text = profile_text("m", ["x"], Findings(face="flat"), None, ClientTable(), kinds, draft)
+    absent = Profile.parse(text, "mine").absent
+    assert {name: absent[name] for name in ("HTTP", "SSE", "OAUTH")} == {
+        "HTTP": "found",
+        "SSE": "mine",
+        "OAUTH": "mine too",
+    }
+    assert absent["TOK"].startswith("it uses no server behind a URL")
 
 
 @pytest.mark.parametrize(
     ("text", "words", "problem"),
     [
-        ('face = "flat"', [], "face is for the finished profile; a draft has client, config"),
+        ('face = "flat"', [], "face is for the finished profile; a draft has absent, client, config"),
         ("[config", [], "draft.toml"),
         ('config.drop = ["descripton"]', [], "did you mean 'description'?"),
         ("client.shares = true", ["--url", "http://127.0.0.1:{port}/mcp"], "give one of the two"),
