@@ -19,7 +19,7 @@ from dynamic_mcp.groups.owner import UpstreamOwner
 def starts_servers_on_first_use() -> None:
     """The first request about a group starts its server, also a request for a list of all groups."""
     used: WeakKeyDictionary[Group, anyio.Event] = WeakKeyDictionary()
-    run, connected, settled, inherit = Group.run, Group.connected, Group.settled, Group.inherit
+    run, live, settled, inherit = Group.run, Group.live, Group.settled, Group.inherit
 
     def use_of(group: Group) -> anyio.Event:
         return used.setdefault(group, anyio.Event())
@@ -30,7 +30,7 @@ def starts_servers_on_first_use() -> None:
 
     async def use(self: Group) -> Any:
         use_of(self).set()
-        return await connected(self)
+        return await live(self)
 
     async def settled_if_used(self: Group) -> None:
         if use_of(self).is_set():
@@ -42,7 +42,7 @@ def starts_servers_on_first_use() -> None:
             use_of(self).set()
 
     replace(run, run_once_used)
-    replace(connected, use)
+    replace(live, use)
     replace(settled, settled_if_used)
     replace(inherit, inherit_as_use)
 
@@ -51,14 +51,14 @@ def starts_servers_on_first_use() -> None:
 def restarts_servers_on_next_use() -> None:
     """Only a request about a group starts its server again, after any end or failed start."""
     # Private, because the reference starts servers again by itself, so that a call need not ask for it.
-    connected, after_failure, sign_in = Group.connected, Backoff.after_failure, UpstreamOwner.sign_in
+    live, after_failure, sign_in = Group.live, Backoff.after_failure, UpstreamOwner.sign_in
 
     async def use(self: Group) -> Any:
         if self._state.failure is not None and self._state.ended is None:
             self._state.failure = None
             self._state.settled = anyio.Event()
             self._owner.retry()
-        return await connected(self)
+        return await live(self)
 
     def wait_for_use(self: Backoff) -> None:
         self.next = math.inf
@@ -70,7 +70,7 @@ def restarts_servers_on_next_use() -> None:
         finally:
             replace(after_failure, wait_for_use)
 
-    replace(connected, use)
+    replace(live, use)
     replace(Backoff.after_crash, lambda self: self.after_failure())
     replace(after_failure, wait_for_use)
     replace(sign_in, with_its_delays)

@@ -195,9 +195,9 @@ def hides_groups_whose_command_does_not_exist() -> None:
 
 @mutant("FRONT-016", also={"FRONT-004": "one of its groups stays away"})
 def lets_calls_wait_until_a_failed_group_is_back() -> None:
-    async def wrong(self: Group) -> Upstream:
+    async def wrong(self: Group) -> tuple[Group, Upstream]:
         while self.upstream is None:  # noqa: ASYNC110
             await anyio.sleep(0.1)
-        return self.upstream
+        return self, self.upstream
 
-    replace(Group.connected, wrong)
+    replace(Group.live, wrong)

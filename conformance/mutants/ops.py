@@ -166,9 +166,9 @@ def waits_for_a_silent_upstream_for_ever() -> None:
 
 @mutant("OPS-005")
 def waits_for_a_silent_server_for_ever() -> None:
-    right = Group.connected
+    right = Group.live
 
-    async def wrong(self: Group) -> Upstream:
+    async def wrong(self: Group) -> tuple[Group, Upstream]:
         if not isinstance(self.server.transport, StdioTransport):
             await self.settled()
         return await right(self)

@@ -201,9 +201,9 @@ def waits_a_minute_for_an_endpoint() -> None:
 
 @mutant("SSE-008")
 def no_group_works_before_all_have_settled() -> None:
-    known, right = instances(Group), Group.connected
+    known, right = instances(Group), Group.live
 
-    async def wrong(self: Group) -> Upstream:
+    async def wrong(self: Group) -> tuple[Group, Upstream]:
         for one in known:
             await one.settled()
         return await right(self)

@@ -162,7 +162,8 @@ class Catalog:
     async def _forward(self, call: Call, group: Group, kind: Kind, members: dict[str, Raw]) -> bytes:
         call.group = group
         if group.upstream is None:
-            call.group = group = await group.live()
+            group, _ = await group.live()
+            call.group = group
         params = call.params({name: raw for name, raw in members.items() if name != "group"})
         timeout = group.timeout(kind)
         # Another group may have taken the time, because the search for the owner waited for its listing.

@@ -82,8 +82,8 @@ class Toolbox:
             parsed = read_get(arguments, self._groups)
             call.awaited = group = self._group(parsed.group)
             _refuse_switched_off(group, *find_tools(group.name, parsed.names, ()))
-            call.awaited = group = await group.live()
-            upstream = await group.connected()
+            group, upstream = await group.live()
+            call.awaited = group
             listing = await group.listing(TOOLS, doubt=Doubt.ASKED)
             names = find_tools(group.name, parsed.names, listing)
             if any(name not in listing for name in names):
@@ -125,7 +125,8 @@ class Toolbox:
             _refuse_switched_off(group, parsed.name)
         # The usual case costs no further coroutine.
         if group.upstream is None:
-            call.group = group = await group.live()
+            group, _ = await group.live()
+            call.group = group
         listing = group.certain_listing(TOOLS)
         if listing is None:
             listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)))

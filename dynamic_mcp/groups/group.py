@@ -108,22 +108,22 @@ class Group:
             self._signing_in.is_named = True
             self._state.try_again()
 
-    async def connected(self) -> Upstream:
-        """The connected upstream; waits while the upstream starts. Raises UpstreamFailed with the reason of a failure."""
-        # The usual case costs no further coroutine.
-        upstream = self._state.upstream
-        if upstream is None:
-            self.begin()
-            upstream = await self._state.connected()
-        if upstream is not None:
-            return upstream
-        assert self._successor is not None
-        return await self._successor.connected()
+    async def live(self) -> tuple[Group, Upstream]:
+        """This group, or the one that replaced it, with its connected upstream; waits while the upstream starts.
 
-    async def live(self) -> Group:
-        """This group once it is connected, or the one that replaced it meanwhile. Raises UpstreamFailed as ``connected``."""
-        await self.connected()
-        return self if self.upstream is not None or self._successor is None else await self._successor.live()
+        Raises UpstreamFailed with the reason of a failure.
+        """
+        group = self
+        while True:
+            group.begin()
+            if (upstream := await group._state.connected()) is not None:
+                return group, upstream
+            assert group._successor is not None
+            group = group._successor
+
+    async def connected(self) -> Upstream:
+        """The connected upstream, as ``live``."""
+        return (await self.live())[1]
 
     def leads_to(self, group: Group) -> bool:
         """Whether a call that waits for this group gets that one: it is the same, or replaced it."""
@@ -138,9 +138,9 @@ class Group:
 
         The pages together may take ``timeout`` seconds, by default the timeout of one request of this kind.
         """
-        upstream = await self.connected()
-        if self.upstream is None and self._successor is not None:
-            return await self._successor.listing(kind, timeout, doubt)
+        group, upstream = await self.live()
+        if group is not self:
+            return await group.listing(kind, timeout, doubt)
         if doubt is Doubt.ASKED and not self._hears_of_changes(upstream, kind):
             doubt = Doubt.MISSING
         if doubt is not Doubt.MISSING and (cached := self.certain_listing(kind)) is not None:
@@ -182,9 +182,9 @@ class Group:
         """Send a request of this kind to the upstream and return its result. Raises UpstreamError."""
         # The usual case costs no further coroutine.
         if (upstream := self._state.upstream) is None:
-            upstream = await self.connected()
-            if self._successor is not None:
-                return await self._successor.request(method, params, options, kind)
+            group, upstream = await self.live()
+            if group is not self:
+                return await group.request(method, params, options, kind)
         try:
             # As ``_tracked``, which would cost every call a further coroutine.
             with self.in_flight:
@@ -193,6 +193,7 @@ class Group:
                 except UpstreamRefused as refusal:
                     if refusal.code != era.HEADER_MISMATCH or not await self._has_other_tools():
                         raise
+                    # Once more, so that the total counts the second request too.
                     with self.in_flight:
                         result = await upstream.request(method, params, options)
         except UpstreamFailed as error:

@@ -136,17 +136,18 @@ class FakeGroup(Group):
         hooks: Hooks | None = None,
     ) -> None:
         super().__init__(server, NoConnector(), Relay(ClientSession(lambda line: None), {}), hooks or Hooks())
-        self._fake = upstream
+        self._state.upstream = upstream
+        if upstream is None:
+            self._state.failure = UpstreamFailed("it is broken")
         self._has_begun = False
         self._tools = {"echo": b'{"name":"echo"}'} if tools is None else tools
 
-    async def connected(self) -> Upstream:
-        if self._fake is None:
-            raise UpstreamFailed("it is broken")
+    async def live(self) -> tuple[Group, Upstream]:
+        group, upstream = await super().live()
         if not self._has_begun:
             self._has_begun = True
-            self._subscriptions.begin(self._fake, cast("TaskGroup", LooseTasks()))
-        return self._fake
+            self._subscriptions.begin(upstream, cast("TaskGroup", LooseTasks()))
+        return group, upstream
 
     async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
         await self.connected()

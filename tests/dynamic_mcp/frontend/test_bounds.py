@@ -35,7 +35,7 @@ def client_with(tools: dict[str, bytes]) -> Client:
 def call_of(method: str = "tools/call") -> Call:
     incoming = Incoming(b"1", method, Raw(b"{}"), lambda line: None)
     call = Call(incoming)
-    call.group = FakeGroup(server("files"), FakeUpstream())
+    call.group = FakeGroup(server("files"), FakeUpstream(modern=True))
     return call
 
 

@@ -75,8 +75,8 @@ async def subscribe(catalog: Any, uri: str) -> str:
 
 def good() -> Lister:
     group = Lister("good", prompts=["p"], uris=["x://1"], templates=["y://{id}"])
-    assert isinstance(group._fake, FakeUpstream)
-    group._fake.agreed.capabilities["completions"] = Raw(b"{}")
+    assert isinstance(group.upstream, FakeUpstream)
+    group.upstream.agreed.capabilities["completions"] = Raw(b"{}")
     return group
 
 
@@ -165,7 +165,7 @@ async def test_a_listener_waits_for_all_hung_groups_at_once() -> None:
     bad = [Lister(f"bad{number}", uris=[f"bad://{number}"]) for number in range(5)]
     all_asked = asyncio.Barrier(len(bad))
     for group in bad:
-        group._fake = Mute(all_asked)
+        group._state.upstream = Mute(all_asked)
     uris = [*(f"bad://{number}" for number in range(len(bad))), "x://1"]
     request = call("subscriptions/listen", notifications={"resourceSubscriptions": uris})
     sent: asyncio.Queue[bytes] = asyncio.Queue()

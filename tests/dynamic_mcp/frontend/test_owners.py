@@ -38,10 +38,10 @@ class Lister(FakeGroup):
         self.lists = {PROMPTS: prompts or [], RESOURCES: uris or [], TEMPLATES: templates or []}
         self.is_down = False
 
-    async def connected(self) -> Upstream:
+    async def live(self) -> tuple[Group, Upstream]:
         if self.is_down:
             raise UpstreamFailed(f"{self.name} is down")
-        return await super().connected()
+        return await super().live()
 
     async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
         await self.connected()
@@ -278,8 +278,8 @@ async def test_a_template_for_completions_leads_to_the_group_that_lists_it() -> 
         Lister("evil", uris=["x://{id}"], templates=["x://{+id}"]),
     )
     for group in (bank, evil):
-        assert isinstance(group._fake, FakeUpstream)
-        group._fake.agreed.capabilities["completions"] = Raw(b"{}")
+        assert isinstance(group.upstream, FakeUpstream)
+        group.upstream.agreed.capabilities["completions"] = Raw(b"{}")
     ref = {"type": "ref/resource", "uri": "x://{id}"}
     argument = {"name": "id", "value": ""}
     catalog = catalog_of(evil, bank)

@@ -189,7 +189,7 @@ async def test_modern_client_gets_the_result_with_additional_members() -> None:
 
 
 async def test_question_of_a_modern_upstream_in_both_eras() -> None:
-    client = Client()
+    client = Client(FakeUpstream(modern=True))
     client.upstream.answer = b'{"resultType":"input_required","inputRequests":{"a":{"method":"roots/list"}}}'
     modern = await client.echo(modern=True)
     legacy = await client.echo()

@@ -29,7 +29,7 @@ class Subscribed:
         self.session.initialized()
         self.first, self.second = Lister("first", uris=[URI]), Lister("second")
         for group in (self.first, self.second):
-            group._fake = FakeUpstream()
+            group._state.upstream = FakeUpstream()
         self.subscriptions = Subscriptions(self.session, catalog_of(self.first, self.second), [])
 
     async def subscribe(self) -> None:
@@ -44,8 +44,8 @@ class Subscribed:
 
     def fail(self, error: UpstreamError) -> None:
         """Let each further request to the server of the first group fail."""
-        assert isinstance(self.first._fake, FakeUpstream)
-        self.first._fake.answer = error
+        assert isinstance(self.first.upstream, FakeUpstream)
+        self.first.upstream.answer = error
 
     def hears(self) -> bool:
         """Whether an update of the first group reaches the client."""
@@ -58,8 +58,8 @@ class Subscribed:
 
 def requests(group: Lister) -> list[str]:
     """The methods of the requests about subscriptions that a group got."""
-    assert isinstance(group._fake, FakeUpstream)
-    return [method for method, _ in group._fake.requests]
+    assert isinstance(group.upstream, FakeUpstream)
+    return [method for method, _ in group.upstream.requests]
 
 
 async def test_a_subscription_to_a_resource_that_has_left_the_list_ends() -> None:
