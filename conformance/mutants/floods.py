@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace, wire
 from dynamic_mcp.frontend.changes import ListChanges
-from dynamic_mcp.frontend.storms import Bucket
+from dynamic_mcp.pacing import Bucket
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.flow import Owed, Turn
 from dynamic_mcp.upstream.http.outbox import Outbox

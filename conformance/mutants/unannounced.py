@@ -9,9 +9,9 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.links import Links
 from dynamic_mcp.frontend.uritemplate import Matcher
+from dynamic_mcp.groups import renewals
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import TOOLS, Doubt, Kind, Listing
-from dynamic_mcp.groups.renewals import Renewals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     },
 )
 def keeps_a_list_until_a_notification() -> None:
-    replace(Renewals.take, lambda self: False)
+    renewals.BURST = 0
 
 
 @mutant("FRONT-070", also={"HTTP-062": "the list after a mismatch is the old one"})
@@ -59,7 +59,7 @@ def _doubts(is_right: Callable[[Kind, Doubt], bool]) -> None:
 
 @mutant("FRONT-072")
 def lists_again_for_each_wrong_name() -> None:
-    replace(Renewals.take, lambda self: True)
+    renewals.BURST = 1 << 30
 
 
 @mutant("FRONT-073")

@@ -28,11 +28,12 @@ from dynamic_mcp.frontend.session import (
     refusal_of,
     severity_of,
 )
-from dynamic_mcp.frontend.storms import QUESTION_RATE, Merger, Rates
+from dynamic_mcp.frontend.storms import MERGED_WITHIN, QUESTION_RATE, Rates
 from dynamic_mcp.frontend.subscriptions import UPDATED, Listener
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind, announces_changes
 from dynamic_mcp.log import log
+from dynamic_mcp.pacing import Merger
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
 from dynamic_mcp.protocol.nulls import without_nulls
@@ -70,7 +71,7 @@ class Relay:
         self._calls: set[Call] = set()
         self.calls_made = 0
         self._tasks = TaskSet()
-        self._merger = Merger()
+        self._merger = Merger(MERGED_WITHIN)
         self._rates = Rates()
 
     # From the client

@@ -21,12 +21,13 @@ from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.notification_stream import ACKNOWLEDGED
 from dynamic_mcp.groups.oddities import Oddities
 from dynamic_mcp.groups.owner import UpstreamOwner
-from dynamic_mcp.groups.renewals import Paced
+from dynamic_mcp.groups.renewals import INTERVAL, Renewals
 from dynamic_mcp.groups.signing_in import WAITS, SigningIn
 from dynamic_mcp.groups.state import GroupState
 from dynamic_mcp.groups.subscriptions import ResourceSubscriptions
 from dynamic_mcp.hooks import CallPolicy, Hooks
 from dynamic_mcp.log import log
+from dynamic_mcp.pacing import Paced
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Message, Refusal
 from dynamic_mcp.protocol.nulls import valid_result
@@ -78,7 +79,7 @@ class Group:
         self._may_start = asyncio.Event()
         self._may_start.set()
         self._successor: Group | None = None
-        self._suspicions = Paced(lambda: listener.suspect_lists(self))
+        self._suspicions = Paced(lambda: listener.suspect_lists(self), Renewals(), INTERVAL)
         self.in_flight = InFlight()
         self.define(server)
 

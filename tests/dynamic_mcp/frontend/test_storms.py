@@ -5,64 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from functools import partial
+import time
 
 import pytest
 from msgspec import Raw
 
 from dynamic_mcp.frontend import storms
-from dynamic_mcp.frontend.storms import Bucket, CallProgress, Merger, Rates
+from dynamic_mcp.frontend.storms import CallProgress, Rates
 from tests.dynamic_mcp.helpers import eventually
-
-
-async def test_the_first_and_the_last_of_equal_notifications_arrive() -> None:
-    merger, sent = Merger(), list[int]()
-    for number in range(100):
-        merger.put("k", partial(sent.append, number))
-    assert sent == [0]
-    await eventually(lambda: len(sent) == 2, "the last one")
-    assert sent == [0, 99]
-
-
-async def test_different_notifications_do_not_wait_for_each_other() -> None:
-    merger, sent = Merger(), list[str]()
-    for key in ("a", "b", "a"):
-        merger.put(key, partial(sent.append, key))
-    assert sent == ["a", "b"]
-    merger.close()
-
-
-async def test_after_a_pause_a_notification_goes_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storms, "MERGED_WITHIN", 0.01)
-    merger, sent = Merger(), list[int]()
-    merger.put("k", partial(sent.append, 1))
-    await asyncio.sleep(0.05)
-    merger.put("k", partial(sent.append, 2))
-    assert sent == [1, 2]
-    merger.close()
-
-
-async def test_closed_merger_sends_nothing() -> None:
-    merger, sent = Merger(), list[int]()
-    merger.put("k", partial(sent.append, 1))
-    merger.put("k", partial(sent.append, 2))
-    merger.close()
-    await asyncio.sleep(2 * storms.MERGED_WITHIN)
-    assert sent == [1]
-
-
-async def test_bucket_refills() -> None:
-    bucket = Bucket(2, 100)
-    assert [bucket.take() for _ in range(3)] == [True, True, False]
-    await asyncio.sleep(0.05)
-    assert bucket.take()
-
-
-async def test_large_message_delays_later_ones() -> None:
-    bucket = Bucket(2, 100)
-    assert bucket.take(50)
-    await asyncio.sleep(0.05)
-    assert not bucket.take()
 
 
 async def test_dropped_messages_are_counted_in_few_warnings(caplog: pytest.LogCaptureFixture) -> None:
@@ -123,3 +73,14 @@ async def test_progress_of_a_cancelled_request_is_dropped() -> None:
     count = len(lines)
     await asyncio.sleep(2 * storms.PROGRESS_INTERVAL)
     assert len(lines) == count
+
+
+async def test_progress_of_a_long_storm_keeps_its_rate() -> None:
+    lines: list[bytes] = []
+    progress = CallProgress(lines.append, Raw(b'"t"'))
+    began = time.monotonic()
+    while (passed := time.monotonic() - began) < 10 * storms.PROGRESS_INTERVAL:
+        progress.pass_on({"progress": Raw(b"1")})
+        await asyncio.sleep(0)
+    assert len(lines) <= storms.PROGRESS_BURST + passed / storms.PROGRESS_INTERVAL + 1
+    progress.drop()

@@ -12,7 +12,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.groups import renewals
 from dynamic_mcp.groups.listing import PROMPTS, TOOLS, Doubt, Listing, announces_changes
 from dynamic_mcp.groups.listing_cache import ListingCache
-from dynamic_mcp.groups.renewals import BURST, PATIENCE, Paced, Renewals
+from dynamic_mcp.groups.renewals import BURST, PATIENCE, Renewals
 from dynamic_mcp.upstream.base import Handshake
 from tests.dynamic_mcp.clocks import ManualClock, skip
 from tests.dynamic_mcp.fakes import FakeUpstream
@@ -283,17 +283,3 @@ async def test_error_of_a_list_without_callers_is_only_logged(caplog: pytest.Log
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("DEBUG", "group a: no new tools/list: it broke")
     ]
-
-
-async def test_paced_actions_are_bounded_and_none_is_lost() -> None:
-    acted: list[int] = []
-    paced = Paced(lambda: acted.append(1))
-    for _ in range(20):
-        paced.act()
-    assert len(acted) == BURST
-    await skip(renewals.INTERVAL)
-    assert len(acted) == BURST + 1
-    paced.act()
-    paced.stop()
-    await skip(renewals.INTERVAL)
-    assert len(acted) == BURST + 1
