@@ -30,13 +30,12 @@ from dynamic_mcp.protocol.jsonrpc import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
-    PARSE_ERROR,
     Malformed,
     Message,
+    NoJson,
     Refusal,
     Repaired,
 )
-from dynamic_mcp.protocol.no_json import NO_JSON
 from dynamic_mcp.protocol.pieces import Large, Line, edges_of, first_character
 from dynamic_mcp.wording import cut
 
@@ -178,7 +177,7 @@ class Router:
     def _take(self, message: Message, reply: Send, batch: Batch | None) -> None:
         if isinstance(message, Repaired):
             # The proxy refuses invalid values of a client; it repairs only those of servers.
-            self._malformed(Malformed(PARSE_ERROR, NO_JSON), reply, batch)
+            self._malformed(NoJson(), reply, batch)
         elif message.method is None:
             self._session.client_peer.receive_answer(message)
         elif message.id:
@@ -193,7 +192,7 @@ class Router:
             return
         # Nothing in invalid JSON counts, so the answer has no id of it (JSON-RPC 2.0, section 5). One with the id of a request in flight
         # would end that request.
-        is_unusable = problem.reason.startswith(NO_JSON) or self._calls.has(problem.id)
+        is_unusable = isinstance(problem, NoJson) or self._calls.has(problem.id)
         id = jsonrpc.NULL if is_unusable else problem.id
         line = jsonrpc.error(id, jsonrpc.error_object(problem.code, problem.reason))
         if batch is None:

@@ -15,7 +15,6 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.protocol.log_lines import is_no_log_line
-from dynamic_mcp.protocol.no_json import MORE_FOLLOWS, why_no_json
 from dynamic_mcp.protocol.numbers import with_valid_numbers
 from dynamic_mcp.protocol.pieces import Large, Line, Pieces, edges_of
 from dynamic_mcp.protocol.surrogates import without_lone_surrogates
@@ -173,7 +172,10 @@ class Outgoing(msgspec.Struct, gc=False, frozen=True):
 
 
 class Malformed(Exception):
-    """A line is not a JSON-RPC message. ``code`` is the error code of JSON-RPC for it, ``id`` its id or null."""
+    """A line is not a JSON-RPC message. ``code`` is the error code of JSON-RPC for it, ``id`` its id or null.
+
+    ``reason`` is for people only.
+    """
 
     def __init__(self, code: int, reason: str, id: bytes = NULL, *, answer: bool = False) -> None:
         super().__init__(reason)
@@ -182,6 +184,17 @@ class Malformed(Exception):
         self.id = id
         #: whether the line looks like an answer rather than a request
         self.answer = answer
+
+
+class NoJson(Malformed):
+    """A line is not valid JSON."""
+
+    def __init__(self, detail: str = "", id: bytes = NULL, *, answer: bool = False) -> None:
+        super().__init__(PARSE_ERROR, "the message is not valid JSON" + detail, id, answer=answer)
+
+
+class MoreFollows(NoJson):
+    """A line begins with a whole JSON value, which something follows."""
 
 
 class Refusal(Exception):
@@ -212,7 +225,7 @@ def parse(line: bytes) -> Message:
         message = _decode_message(line)
     except UnicodeDecodeError:
         found = _diagnose(line)
-        if found.reason == MORE_FOLLOWS:
+        if isinstance(found, MoreFollows):
             raise found from None
         raise Malformed(
             PARSE_ERROR, "the message is not valid UTF-8", found.id, answer=found.answer
@@ -258,7 +271,15 @@ def _parse_repaired(line: bytes, error: Exception) -> Message:
         raise _diagnose(repaired) from None
     # The id fails the request of an unreadable answer at once. A request that is no JSON gets an error without an id.
     begun = None if b'"method"' in line or not line.startswith(b'{"jsonrpc"') else find_id(line[:EDGE], False)
-    raise Malformed(PARSE_ERROR, why_no_json(error), begun or NULL, answer=begun is not None) from None
+    raise _no_json(error, begun or NULL, answer=begun is not None) from None
+
+
+def _no_json(error: Exception, id: bytes = NULL, *, answer: bool = False) -> NoJson:
+    """What an error of the decoder says about a line."""
+    text = str(error)
+    if "trailing" in text:
+        return MoreFollows(": more follows its end", id, answer=answer)
+    return NoJson(": it ends too early" if "truncated" in text else "", id, answer=answer)
 
 
 class _Outline(msgspec.Struct, gc=False):
@@ -276,7 +297,7 @@ def _diagnose(line: bytes) -> Malformed:
     except msgspec.ValidationError:
         return Malformed(INVALID_REQUEST, "a message is one JSON object")
     except (msgspec.DecodeError, RecursionError) as error:
-        return Malformed(PARSE_ERROR, why_no_json(error))
+        return _no_json(error)
     is_usable = outline.id and _is_id(outline.id) and bytes(outline.id).isascii()
     id = bytes(outline.id) if is_usable else NULL
     answer = not outline.method and (bytes(outline.jsonrpc) == b'"2.0"' or is_no_log_line(line))
@@ -297,7 +318,7 @@ def elements_of(array: bytes) -> Iterator[bytes]:
     except msgspec.ValidationError:
         raise Malformed(INVALID_REQUEST, f"a batch has at most {MAX_BATCH} messages") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Malformed(PARSE_ERROR, why_no_json(error)) from None
+        raise _no_json(error) from None
     elements = [raw for raw in msgspec.structs.astuple(batch) if raw]
     if not elements:
         raise Malformed(INVALID_REQUEST, "a batch must not be empty")

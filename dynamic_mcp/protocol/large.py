@@ -25,9 +25,9 @@ from dynamic_mcp.protocol.jsonrpc import (
     PARSE_ERROR,
     Malformed,
     Message,
+    NoJson,
     Repaired,
 )
-from dynamic_mcp.protocol.no_json import NO_JSON
 from dynamic_mcp.protocol.pieces import LARGE, Large, Line, Part, edges_of
 from dynamic_mcp.protocol.scan import SLICE, Invalid, Scan, TooManyMembers
 
@@ -122,7 +122,7 @@ async def _scan(line: Large, max_members: int) -> Scan:
     except Invalid:
         if scan.kind not in b"{[":
             raise Malformed(INVALID_REQUEST, "a message is one JSON object") from None
-        raise Malformed(PARSE_ERROR, NO_JSON) from None
+        raise NoJson() from None
     return scan
 
 

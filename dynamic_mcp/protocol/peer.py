@@ -22,9 +22,8 @@ from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, jsonrpc, progress
 from dynamic_mcp.protocol.callers import Callers
 from dynamic_mcp.protocol.cancellation import CANCELLED_BY_RECEIVER, cancelled_id
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, MoreFollows, Outgoing
 from dynamic_mcp.protocol.junk import JunkCount
-from dynamic_mcp.protocol.no_json import MORE_FOLLOWS
 from dynamic_mcp.protocol.oversized import OversizedMessages
 from dynamic_mcp.protocol.pending import NEVER, OnProgress, OnRequest, Pending, QuestionClocks
 from dynamic_mcp.protocol.pieces import Line, is_batch
@@ -137,7 +136,7 @@ class Peer:
         try:
             message = jsonrpc.parse(line)
         except Malformed as problem:
-            if problem.reason == MORE_FOLLOWS or is_batch(line):
+            if isinstance(problem, MoreFollows) or is_batch(line):
                 return True
             is_useful = self.receive_malformed(problem)
         else:
