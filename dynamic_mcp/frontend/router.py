@@ -223,29 +223,34 @@ class Router:
         version = self._session.version if meta is None else meta.version
         incoming.span = self._hooks.request(message.method, incoming.id, message.params, version)
         try:
-            if meta is None:
-                incoming.capabilities = self._session.capabilities
-                incoming.log_level = self._session.level
-                incoming.client_info = self._session.client_info
-                if incoming.method not in ("ping", "initialize"):
+            try:
+                self._describe_client(incoming, meta)
+            finally:
+                if incoming.modern or incoming.method not in ("ping", "initialize"):
                     self._session.set_ready(incoming.capabilities, incoming.client_info)
-                self._route_legacy(incoming)
-            else:
-                incoming.modern = True
-                if meta.version != era.MODERN:
-                    data = {"supported": [era.MODERN], "requested": cut(meta.version)}
-                    raise Refusal(era.UNSUPPORTED_VERSION, "Unsupported protocol version", data)
-                if meta.capabilities is None:
-                    raise Refusal(INVALID_PARAMS, f'_meta must hold an object "{era.CLIENT_CAPABILITIES}"')
-                incoming.capabilities, incoming.log_level = meta.capabilities, meta.log_level
-                incoming.client_info = client_info(meta.client_info)
-                self._session.set_ready(incoming.capabilities, incoming.client_info)
+            if incoming.modern:
                 self._route_modern(incoming)
+            else:
+                self._route_legacy(incoming)
         except Refusal as refusal:
             self._hooks.record("refused", outcome="refused", method=incoming.method, code=refusal.code)
             incoming.answer(error_line(incoming, refusal.error))
-            if incoming.method != "ping":
-                self._session.set_ready(incoming.capabilities, incoming.client_info)
+
+    def _describe_client(self, incoming: Incoming, meta: era.RequestMeta | None) -> None:
+        """Note what the client says about itself. Raises Refusal if it leaves out what a modern request needs."""
+        if meta is None:
+            incoming.capabilities = self._session.capabilities
+            incoming.log_level = self._session.level
+            incoming.client_info = self._session.client_info
+            return
+        incoming.modern = True
+        if meta.version != era.MODERN:
+            data = {"supported": [era.MODERN], "requested": cut(meta.version)}
+            raise Refusal(era.UNSUPPORTED_VERSION, "Unsupported protocol version", data)
+        if meta.capabilities is None:
+            raise Refusal(INVALID_PARAMS, f'_meta must hold an object "{era.CLIENT_CAPABILITIES}"')
+        incoming.capabilities, incoming.log_level = meta.capabilities, meta.log_level
+        incoming.client_info = client_info(meta.client_info)
 
     def _route_legacy(self, incoming: Incoming) -> None:
         match incoming.method:
