@@ -33,8 +33,6 @@ class Backoff:
         self._clock = clock
         #: seconds before the next attempt
         self.next = 0.0
-        #: whether the user has signed in since the last connection; if so, the server must not open a second browser window
-        self.signed_in = False
         self._start_over()
 
     def _start_over(self) -> None:
@@ -44,7 +42,6 @@ class Backoff:
     def connected(self) -> None:
         """Note that the server is connected."""
         self._connected_at = self._clock()
-        self.signed_in = False
 
     def after_failure(self) -> None:
         """Choose the delay after a failed attempt."""

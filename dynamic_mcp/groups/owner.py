@@ -108,7 +108,7 @@ class UpstreamOwner:
             upstream = await self._connect(events)
         except SignInNeeded as need:
             record.failed(str(need), outcome="sign_in_needed")
-            if not backoff.signed_in:
+            if not self._signing_in.has_signed_in:
                 return need
             backoff.after_failure()
             self._fail("it refuses the tokens of the sign-in that just succeeded")
@@ -159,11 +159,11 @@ class UpstreamOwner:
             remedy = error.remedy if isinstance(error, UpstreamFailed) else ""
             self._fail(str(error), need.stderr_tail, remedy)
             return False
-        backoff.signed_in = True
+        self._signing_in.has_signed_in = True
         return True
 
     def _set_ready(self, upstream: Upstream, tasks: TaskGroup) -> None:
-        self._signing_in.is_named = False
+        self._signing_in.is_named = self._signing_in.has_signed_in = False
         self._state.ready(upstream)
         upstream.set_paused(self._paused)
         self._subscriptions.begin(upstream, tasks)

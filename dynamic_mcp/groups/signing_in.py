@@ -41,6 +41,8 @@ class SigningIn:
         self._state = state
         #: whether a client has named the group since the last connection
         self.is_named = False
+        #: whether the user has signed in since the last connection; if so, the server must not open a second browser window
+        self.has_signed_in = False
         self._questions = TaskSet()
         self._question: asyncio.Task[None] | None = None
         self._has_agreed = False
