@@ -240,9 +240,9 @@ def ignores_iss() -> None:
     discover, wait = metadata.discover, Callback.wait
 
     async def needs_no_iss(
-        http: httpx.AsyncClient, url: str, challenge: Challenge, *settings: OAuthSettings
+        http: httpx.AsyncClient, url: str, challenge: Challenge, settings: OAuthSettings
     ) -> Discovered:
-        found = await discover(http, url, challenge, *settings)
+        found = await discover(http, url, challenge, settings)
         server = msgspec.structs.replace(found.server, authorization_response_iss_parameter_supported=False)
         return msgspec.structs.replace(found, server=server)
 

@@ -45,10 +45,10 @@ def gives_up_at_the_first_failure() -> None:
     first = metadata.discover
 
     async def discover(
-        http: httpx.AsyncClient, url: str, challenge: Challenge, *settings: OAuthSettings
+        http: httpx.AsyncClient, url: str, challenge: Challenge, settings: OAuthSettings
     ) -> metadata.Discovered:
         try:
-            return await first(http, url, challenge, *settings)
+            return await first(http, url, challenge, settings)
         except _Fatal:
             raise UpstreamFailed("one address does not answer") from None
 

@@ -13,6 +13,7 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from conformance.mutants.oauth_signin import alter_token_requests, without
+from dynamic_mcp.config.model import OAuthSettings
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import metadata, store, token_answer, token_endpoint, tokens
 from dynamic_mcp.oauth.authorization import Authorization
@@ -307,7 +308,7 @@ def refreshes_at_the_server_that_is_named_now() -> None:
         if found is None or found.issuer is not None:
             return found
         async with http_client(NetworkReach(url)) as http:
-            named = await metadata.discover(http, url, Challenge())
+            named = await metadata.discover(http, url, Challenge(), OAuthSettings())
         return msgspec.structs.replace(
             found,
             issuer=named.server.issuer,

@@ -173,7 +173,7 @@ class Pool:
         for relay in self._relays():
             relay.on_notification(group, message)
 
-    async def on_request(self, group: Group, message: Message, callers: Sequence[object] = ()) -> bytes:
+    async def on_request(self, group: Group, message: Message, callers: Sequence[object]) -> bytes:
         calls = [caller for caller in callers if isinstance(caller, Call)]
         relays = {call.owner for call in calls} or set(self._relays())
         if len(relays) != 1:

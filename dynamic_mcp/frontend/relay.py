@@ -154,7 +154,7 @@ class Relay:
             else:
                 self.changes.suspect(method)
 
-    async def on_request(self, group: Group, message: Message, callers: Sequence[object] = ()) -> bytes:
+    async def on_request(self, group: Group, message: Message, callers: Sequence[object]) -> bytes:
         method = message.method or ""
         if not self._rates.allows_question(group.name):
             raise Refusal(

@@ -341,7 +341,7 @@ class Group:
         self._doubt_lists()
         self._subscriptions.on_hearing()
 
-    async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[object]) -> bytes:
         try:
             return await self._listener.on_request(self, message, callers)
         except Refusal as refusal:

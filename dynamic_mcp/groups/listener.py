@@ -34,7 +34,7 @@ class GroupListener(Protocol[G]):
         """Take a notification of the group's upstream. The group itself has handled it already."""
         ...
 
-    async def on_request(self, group: G, message: Message, callers: Sequence[object] = ()) -> bytes:
+    async def on_request(self, group: G, message: Message, callers: Sequence[object]) -> bytes:
         """Answer a request of the group's upstream with a result. Raises ``jsonrpc.Refusal``.
 
         ``callers`` are the calls that the request can belong to (``Options.caller``).

@@ -25,7 +25,7 @@ from dynamic_mcp.oauth.challenge import Challenge, challenge_of
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
 from dynamic_mcp.oauth.reach import AddressLevel, NetworkReach, TooInward
 from dynamic_mcp.oauth.sign_in_limit import SignInLimit
-from dynamic_mcp.oauth.store import FileStore, TokenStore
+from dynamic_mcp.oauth.store import TokenStore
 from dynamic_mcp.oauth.waiting import Declined, SignInWait
 from dynamic_mcp.sign_in_page import SignInPage
 
@@ -44,7 +44,7 @@ class Authorization:
         self,
         server: str,
         transport: HttpTransport | SseTransport,
-        store: TokenStore | None = None,
+        store: TokenStore,
         show_address: ShowAddress | None = None,
         record: Record = discard,
         config: Path | None = None,
@@ -52,9 +52,9 @@ class Authorization:
         takes_turns: bool = True,
         clock: Clock = time.monotonic,
     ) -> None:
-        """``store`` is the token file of the name by default; ``show_address`` opens the address for the user, by default in a browser.
+        """``show_address`` opens the address for the user, by default in a browser; ``config`` is the file to name in messages.
 
-        ``config`` is the file to name in messages. With ``takes_turns`` a sign-in waits for that of another process.
+        With ``takes_turns`` a sign-in waits for that of another process.
         """
         self._server = server
         self._record = record
@@ -66,7 +66,6 @@ class Authorization:
         issuer = transport.oauth.issuer
         named = () if issuer is None else (host_of(issuer),)
         self.reach = NetworkReach(self._url, (*transport.oauth_private_hosts, *named))
-        store = store or FileStore(server)
         self.tokens = FreshTokens(server, transport, store, record, self.reach, clock)
         self._wait = SignInWait(
             server, store, self._adopt_newer, show_address, config, takes_turns=takes_turns

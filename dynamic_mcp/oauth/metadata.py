@@ -28,7 +28,6 @@ from dynamic_mcp.oauth.request import TransientFailure, Unreadable, fetch
 from dynamic_mcp.origin import identifier_of, is_loopback, without_user
 
 _T = TypeVar("_T", bound=msgspec.Struct)
-_DEFAULTS = OAuthSettings()
 #: The most authorization servers of a resource to ask.
 MAX_SERVERS = 3
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -99,7 +98,7 @@ class Discovered(msgspec.Struct, frozen=True):
 
 
 async def discover(
-    http: httpx.AsyncClient, url: str, challenge: Challenge, settings: OAuthSettings = _DEFAULTS
+    http: httpx.AsyncClient, url: str, challenge: Challenge, settings: OAuthSettings
 ) -> Discovered:
     """Find the authorization server of the MCP server at ``url``. Raises UpstreamFailed."""
     search = Search()
@@ -228,7 +227,7 @@ def resource_addresses(url: str, challenge: Challenge) -> list[str]:
 
 
 async def server_of_origin(
-    http: httpx.AsyncClient, url: str, settings: OAuthSettings = _DEFAULTS
+    http: httpx.AsyncClient, url: str, settings: OAuthSettings
 ) -> tuple[ServerMetadata, bool]:
     """The authorization server at the origin of the MCP server; false if it has no metadata, so default endpoints. Raises UpstreamFailed.
 
@@ -261,7 +260,7 @@ def server_addresses(issuer: str) -> list[str]:
     return [*addresses, f"{origin}{path}/.well-known/openid-configuration"] if path else addresses
 
 
-def validated(server: ServerMetadata, issuer: str, settings: OAuthSettings = _DEFAULTS) -> ServerMetadata:
+def validated(server: ServerMetadata, issuer: str, settings: OAuthSettings) -> ServerMetadata:
     """The metadata of the authorization server ``issuer``, if they can be used. Raises UpstreamFailed."""
     if not is_same_issuer(server.issuer, issuer):
         raise UpstreamFailed(

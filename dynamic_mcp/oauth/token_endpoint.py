@@ -27,8 +27,8 @@ _ABOUT_THE_CLIENT = frozenset({"", "invalid_request", "invalid_client"})
 class GrantRefused(UpstreamFailed):
     """The authorization server refuses this grant, now and later. ``code`` is its error code (RFC 6749, section 5.2)."""
 
-    def __init__(self, message: str, stderr_tail: str = "", *, code: str = "") -> None:
-        super().__init__(message, stderr_tail)
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
         self.code = code
 
 

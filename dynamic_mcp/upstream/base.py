@@ -144,7 +144,7 @@ class Events(Protocol):
         """Take a notification."""
         ...
 
-    async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[object]) -> bytes:
         """Answer a request with a result. ``callers`` are the calls that it can belong to. Raises ``jsonrpc.Refusal``."""
         ...
 
@@ -177,7 +177,7 @@ class NullEvents:
     def on_notification(self, message: Message) -> None:
         """Drop it."""
 
-    async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[object]) -> bytes:
         raise Refusal(METHOD_NOT_FOUND, f"this client does not answer {message.method}")
 
     def on_sign_in(self, page: SignInPage) -> bool:

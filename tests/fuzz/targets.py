@@ -12,6 +12,7 @@ from typing import Any, cast
 import httpx
 
 from dynamic_mcp.config.load import parse as parse_configuration
+from dynamic_mcp.config.model import OAuthSettings
 from dynamic_mcp.errors import ConfigError, UpstreamFailed
 from dynamic_mcp.extras.early_answers import simple_servers
 from dynamic_mcp.frontend.uritemplate import MAX_TEMPLATE, matches
@@ -158,7 +159,7 @@ def metadata(data: bytes) -> None:
     """Accepted metadata name the right resource and issuer, and only endpoints that are https or on this machine."""
     _bodies["resource"], _, _bodies["server"] = data.partition(b"\n")
     try:
-        found: Discovered = _loop.run_until_complete(discover(_http, _RESOURCE, Challenge()))
+        found: Discovered = _loop.run_until_complete(discover(_http, _RESOURCE, Challenge(), OAuthSettings()))
     except UpstreamFailed as failure:
         assert str(failure)
         return

@@ -49,14 +49,13 @@ async def respond(
     status: int,
     body: bytes = b"",
     headers: Mapping[str, str] | None = None,
-    media_type: str = "application/json",
 ) -> None:
     """Send a whole response."""
     fields = dict(headers or {})
     if status != 204:
         fields["Content-Length"] = str(len(body))
     if body:
-        fields["Content-Type"] = media_type
+        fields["Content-Type"] = "application/json"
     await start(send, status, fields)
     await send({"type": "http.response.body", "body": body})
 

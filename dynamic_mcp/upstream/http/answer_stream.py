@@ -169,7 +169,7 @@ async def listen(
     client: HttpClient,
     session: HttpSession,
     open_stream: Callable[[str], AnswerStream],
-    is_lost: Callable[[], bool] = lambda: False,
+    is_lost: Callable[[], bool],
     opened: Callable[[bool], AbstractContextManager[None]] = lambda resumed: nullcontext(),
     *,
     was_open: bool = False,

@@ -220,7 +220,7 @@ async def test_the_end_of_an_elicitation_counts_from_its_group() -> None:
 async def test_a_client_without_the_capability_is_not_asked_even_wrongly() -> None:
     client = Relayed()
     with pytest.raises(Refusal) as caught:
-        await client.relay.on_request(client.evil, Message(method=SAMPLE, params=Raw(b"[]")))
+        await client.relay.on_request(client.evil, Message(method=SAMPLE, params=Raw(b"[]")), ())
     assert caught.value.code == -32601
 
 

@@ -267,11 +267,11 @@ async def test_a_question_never_goes_to_the_call_of_another_client() -> None:
 
 async def test_the_log_says_why_a_question_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     class Refusing(Relay):
-        async def on_request(self, group: Any, message: Message, callers: Any = ()) -> bytes:
+        async def on_request(self, group: Any, message: Message, callers: Any) -> bytes:
             raise Refusal(INTERNAL_ERROR, "because of this")
 
     group = Group(server("a"), NoConnector(), Refusing(ClientSession(lambda line: None), {}), Hooks())
     with caplog.at_level("DEBUG", "dynamic_mcp"), pytest.raises(Refusal):
-        await group.on_request(Message(method=ELICIT))
+        await group.on_request(Message(method=ELICIT), ())
     assert "group a" in caplog.text
     assert "because of this" in caplog.text

@@ -6,10 +6,11 @@ import httpx
 import pytest
 import respx
 
+from dynamic_mcp.config.model import OAuthSettings
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import request
+from dynamic_mcp.oauth import metadata, request
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.metadata import NoSignIn, canonical, discover, secure
+from dynamic_mcp.oauth.metadata import Discovered, NoSignIn, canonical, secure
 from dynamic_mcp.oauth.request import TransientFailure
 from tests.dynamic_mcp.oauth.kit import (
     ISSUER,
@@ -24,6 +25,10 @@ from tests.dynamic_mcp.oauth.kit import (
 
 NO_CHALLENGE = Challenge()
 DEEP = b'{"resource":' + b"[" * 100_000
+
+
+async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> Discovered:
+    return await metadata.discover(http, url, challenge, OAuthSettings())
 
 
 async def test_address_in_the_challenge_comes_first(http: httpx.AsyncClient, requested: list[str]) -> None:

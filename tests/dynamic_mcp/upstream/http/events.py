@@ -26,7 +26,7 @@ class RecordedEvents:
     def on_notification(self, message: Message) -> None:
         self.methods.append(message.method)
 
-    async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[object]) -> bytes:
         raise jsonrpc.Refusal(jsonrpc.METHOD_NOT_FOUND, "no")
 
     def on_sign_in(self, page: SignInPage) -> bool:

@@ -12,6 +12,7 @@ from msgspec import Raw
 from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.secret import Secret
 from dynamic_mcp.sign_in_page import SignInPage
@@ -166,7 +167,7 @@ class NullEvents:
     def on_notification(self, message: Message) -> None:
         return None
 
-    async def on_request(self, message: Message, callers: Sequence[object] = ()) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[object]) -> bytes:
         return b"{}"
 
     def on_sign_in(self, page: SignInPage) -> bool:
@@ -194,7 +195,7 @@ class NullEvents:
 async def test_only_an_entry_without_a_type_detects_the_transport(
     transport: HttpTransport | SseTransport, kind: type[object]
 ) -> None:
-    connector = HttpConnector(transport, Authorization("a", transport))
+    connector = HttpConnector(transport, Authorization("a", transport, FileStore("a")))
     one, other = connector.connect(NullEvents()), connector.connect(NullEvents())
 
     assert type(one) is kind
