@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.protocol.jsonrpc import LineSplitter
+from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.http.reply import HttpReply
 

@@ -13,7 +13,7 @@ from msgspec import Raw
 from conformance.mutants import mutant, replace
 from dynamic_mcp import log
 from dynamic_mcp.oauth import request
-from dynamic_mcp.protocol import jsonrpc, surrogates
+from dynamic_mcp.protocol import batch, surrogates
 from dynamic_mcp.protocol.pieces import Pieces
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def measures_metadata_after_decompression() -> None:
 
 @mutant("HTTP-024")
 def splits_an_array_before_it_counts() -> None:
-    right = jsonrpc.elements_of
+    right = batch.elements_of
 
     def wrong(array: bytes) -> Iterator[bytes]:
         with suppress(msgspec.DecodeError):

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from dynamic_mcp.hiding import HiddenValues
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
+from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.secret import Secret
 
 

@@ -18,7 +18,7 @@ from msgspec import UNSET, UnsetType
 from dynamic_mcp.config import duration, size
 from dynamic_mcp.config.model import Audit, RateLimit, ResourceLimits, TokenStoreKind
 from dynamic_mcp.config.places import Path, text_of
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
+from dynamic_mcp.protocol.lines import MAX_MESSAGE
 
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 _N = TypeVar("_N", int, float)

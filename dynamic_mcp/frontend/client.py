@@ -19,7 +19,7 @@ import anyio
 
 from dynamic_mcp.hooks import EarlyResponder
 from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, LineSplitter, OnOversized
+from dynamic_mcp.protocol.lines import MAX_MESSAGE, LineSplitter, OnOversized
 from dynamic_mcp.protocol.pieces import Large, Line
 
 #: Seconds in which the client has to read its last answers when the proxy ends.

@@ -24,6 +24,7 @@ from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import era, jsonrpc, large
+from dynamic_mcp.protocol.batch import elements_of
 from dynamic_mcp.protocol.cancellation import cancelled_id
 from dynamic_mcp.protocol.jsonrpc import (
     INTERNAL_ERROR,
@@ -36,6 +37,7 @@ from dynamic_mcp.protocol.jsonrpc import (
     Refusal,
     Repaired,
 )
+from dynamic_mcp.protocol.lines import EDGE, MAX_MESSAGE, begins_answer, find_id
 from dynamic_mcp.protocol.pieces import Large, Line, edges_of, first_character
 from dynamic_mcp.wording import cut
 
@@ -104,28 +106,28 @@ class Router:
     def _report(self, line: Line, error: Exception, reply: Send) -> None:
         # The loop would only log it, and uvloop would also close the stream of the client.
         reason = report_bug("a message of the client", error)
-        first, last = edges_of(line, jsonrpc.EDGE)
-        id = jsonrpc.find_id(first, False) or jsonrpc.find_id(last, True)
-        if id is not None and not jsonrpc.begins_answer(first):
+        first, last = edges_of(line, EDGE)
+        id = find_id(first, False) or find_id(last, True)
+        if id is not None and not begins_answer(first):
             reply(jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, reason)))
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
         """Refuse an oversized message, once, with its id if an edge shows it. An answer fails its question."""
         if not last:
-            self._is_oversized_answer = jsonrpc.begins_answer(edge)
+            self._is_oversized_answer = begins_answer(edge)
         if self._is_oversized_answer:
             self._session.client_peer.receive_oversized(edge, last)
             return
-        id = jsonrpc.find_id(edge, last)
+        id = find_id(edge, last)
         if not self._refused_oversized and (id is not None or last):
-            text = f"The message is larger than {jsonrpc.format_size(jsonrpc.MAX_MESSAGE)}."
+            text = f"The message is larger than {jsonrpc.format_size(MAX_MESSAGE)}."
             self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
         self._refused_oversized = not last and (self._refused_oversized or id is not None)
 
     def _receive_batch(self, line: bytes, reply: Send) -> None:
         """Handle a batch, which only MCP 2025-03-26 allows (basic, "Batching")."""
         try:
-            elements = jsonrpc.elements_of(line)
+            elements = elements_of(line)
         except Malformed as problem:
             self._malformed(problem, reply)
             return

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 as MCP uses it: lines, envelopes, errors. This module does no input or output.
+"""JSON-RPC 2.0 as MCP uses it: envelopes, errors, and the lines to send. This module does no input or output.
 
 Only the envelope is decoded. ``params``, ``result`` and ``error`` stay bytes, so that the proxy passes big integers, unknown
 fields and spellings of numbers unchanged.
@@ -7,16 +7,13 @@ fields and spellings of numbers unchanged.
 from __future__ import annotations
 
 import codecs
-import re
-from collections.abc import Callable, Iterator
-from functools import cache
 
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.protocol.lines import EDGE, find_id
 from dynamic_mcp.protocol.log_lines import is_no_log_line
 from dynamic_mcp.protocol.numbers import with_valid_numbers
-from dynamic_mcp.protocol.pieces import Large, Line, Pieces, edges_of
 from dynamic_mcp.protocol.surrogates import without_lone_surrogates
 from dynamic_mcp.protocol.utf8 import check_utf8
 
@@ -29,120 +26,6 @@ INTERNAL_ERROR = -32603
 RESOURCE_NOT_FOUND = -32002
 
 NULL = b"null"
-
-#: The largest message in bytes. The proxy drops a larger one and answers it with an error.
-MAX_MESSAGE = 128 << 20
-#: A message this many times larger than the bound counts as endless.
-ENDLESS_FACTOR = 16
-#: Bytes that stay of the beginning and of the end of an oversized message, to find its id.
-EDGE = 4096
-#: The messages of one batch. Each one takes memory and an answer of its own.
-MAX_BATCH = 1000
-
-#: Bytes of a line that is found faster by itself.
-_LONG_LINE = 1 << 10
-
-#: Called twice for an oversized message: with its beginning when it passes the bound, and with its end (``True``) when it ends.
-OnOversized = Callable[[bytes, bool], None]
-
-
-def split_lines(chunk: bytes) -> tuple[list[bytes], bytes]:
-    """The lines that end in ``chunk``, and what follows them.
-
-    ``rpartition`` and ``find`` search with instructions of the processor. ``split`` tests each byte, which takes thirty times as long for
-    a long line, and less time for short ones.
-    """
-    before, end, rest = chunk.rpartition(b"\n")
-    if not end:
-        return [], rest
-    lines, start = [], 0
-    while (at := before.find(b"\n", start)) >= start + _LONG_LINE:
-        lines.append(before[start:at])
-        start = at + 1
-    before = before[start:]
-    return lines + ([before] if at < 0 else before.split(b"\n")), rest
-
-
-class LineSplitter:
-    """Splits a byte stream into lines. The time is linear in the length of the stream, for chunks of any size.
-
-    Each chunk is searched once. One growing buffer, searched again for each chunk, would take quadratic time: half a minute for
-    64 MiB. The splitter drops a line longer than ``max_size`` bytes.
-    """
-
-    __slots__ = ("_dropped", "_edge", "_max_size", "_on_oversized", "_partial")
-
-    def __init__(
-        self, max_size: int = MAX_MESSAGE, on_oversized: OnOversized = lambda edge, last: None
-    ) -> None:
-        self._max_size = max_size
-        self._on_oversized = on_oversized
-        self._partial = Pieces()
-        self._dropped = 0
-        #: the last bytes of the line that the splitter drops; None while it keeps the line
-        self._edge: bytes | None = None
-
-    def feed(self, chunk: bytes) -> list[Line]:
-        """The lines that ``chunk`` completes, without their line ends and without blank lines. Large ones stay in pieces."""
-        split, rest = split_lines(chunk)
-        lines: list[Line] = [*split]
-        if lines and (self._partial or self._edge is not None):
-            self._keep(split[0])
-            lines[0] = self._take()
-        if rest:
-            self._keep(rest)
-        return [line for line in lines if isinstance(line, Large) or (line and not line.isspace())]
-
-    @property
-    def is_endless(self) -> bool:
-        """Whether the line being dropped counts as endless; the stream then contains nothing more to read."""
-        return self._dropped > ENDLESS_FACTOR * self._max_size
-
-    def rest(self) -> bytes:
-        """What follows the last line end: a last message that the peer did not terminate. A large one does not count."""
-        rest = self._take()
-        return b"" if isinstance(rest, Large) or rest.isspace() else rest
-
-    def _keep(self, part: bytes) -> None:
-        if self._edge is not None:
-            self._edge = (self._edge + part[-EDGE:])[-EDGE:]
-            self._dropped += len(part)
-            return
-        self._partial.add(part)
-        if self._partial.size > self._max_size:
-            first, self._edge = edges_of(self._partial.take_line(), EDGE)
-            self._on_oversized(first, False)
-
-    def _take(self) -> Line:
-        """The unfinished line so far; empty for a dropped one."""
-        line = self._partial.take_line()
-        self._dropped = 0
-        edge, self._edge = self._edge, None
-        if edge is not None:
-            self._on_oversized(edge, True)
-        return line
-
-
-_ID = rb"(-?\d+|\"[^\"\\]*\")"
-_ID_AT_START = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*' + _ID + rb"\s*,")
-_ID_AT_END = re.compile(rb'(?<!\\)"id"\s*:\s*' + _ID + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
-_ANSWER = re.compile(
-    rb'\s*\{\s*(?:(?:"jsonrpc"\s*:\s*"2\.0"|"id"\s*:\s*' + _ID + rb')\s*,\s*)*"(?:result|error)"\s*:'
-)
-
-
-def begins_answer(edge: bytes) -> bool:
-    """Whether the beginning of an oversized message is that of an answer."""
-    return _ANSWER.match(edge) is not None
-
-
-def find_id(edge: bytes, last: bool) -> bytes | None:
-    """The id of an oversized message, if its beginning or its end shows the id beyond doubt.
-
-    Only the first and the last members of the outermost object count, so text inside a string or a nested object never does.
-    """
-    found = _ID_AT_END.search(edge) if last else _ID_AT_START.match(edge)
-    return found and found[1]
 
 
 class Message(msgspec.Struct, gc=False, frozen=True):
@@ -271,10 +154,10 @@ def _parse_repaired(line: bytes, error: Exception) -> Message:
         raise _diagnose(repaired) from None
     # The id fails the request of an unreadable answer at once. A request that is no JSON gets an error without an id.
     begun = None if b'"method"' in line or not line.startswith(b'{"jsonrpc"') else find_id(line[:EDGE], False)
-    raise _no_json(error, begun or NULL, answer=begun is not None) from None
+    raise no_json(error, begun or NULL, answer=begun is not None) from None
 
 
-def _no_json(error: Exception, id: bytes = NULL, *, answer: bool = False) -> NoJson:
+def no_json(error: Exception, id: bytes = NULL, *, answer: bool = False) -> NoJson:
     """What an error of the decoder says about a line."""
     text = str(error)
     if "trailing" in text:
@@ -297,32 +180,11 @@ def _diagnose(line: bytes) -> Malformed:
     except msgspec.ValidationError:
         return Malformed(INVALID_REQUEST, "a message is one JSON object")
     except (msgspec.DecodeError, RecursionError) as error:
-        return _no_json(error)
+        return no_json(error)
     is_usable = outline.id and _is_id(outline.id) and bytes(outline.id).isascii()
     id = bytes(outline.id) if is_usable else NULL
     answer = not outline.method and (bytes(outline.jsonrpc) == b'"2.0"' or is_no_log_line(line))
     return Malformed(INVALID_REQUEST, "the message is not a JSON-RPC 2.0 message", id, answer=answer)
-
-
-@cache
-def _batch_type() -> type[msgspec.Struct]:
-    # The decoder makes all elements of a list before it tells their number. It stops at the first field too many.
-    fields = [(f"message{number}", Raw, Raw(b"")) for number in range(MAX_BATCH)]
-    return msgspec.defstruct("Batch", fields, array_like=True, forbid_unknown_fields=True)
-
-
-def elements_of(array: bytes) -> Iterator[bytes]:
-    """The messages of a JSON array. Raises Malformed, also for an empty array and one of more than ``MAX_BATCH`` messages."""
-    try:
-        batch = msgspec.json.decode(array.removeprefix(codecs.BOM_UTF8), type=_batch_type())
-    except msgspec.ValidationError:
-        raise Malformed(INVALID_REQUEST, f"a batch has at most {MAX_BATCH} messages") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _no_json(error) from None
-    elements = [raw for raw in msgspec.structs.astuple(batch) if raw]
-    if not elements:
-        raise Malformed(INVALID_REQUEST, "a batch must not be empty")
-    return map(bytes, elements)
 
 
 def request(id: bytes, method: str, params: bytes) -> bytes:

@@ -17,17 +17,10 @@ import msgspec
 from anyio import to_thread
 from msgspec import Raw
 
-from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import (
-    EDGE,
-    INVALID_REQUEST,
-    MAX_BATCH,
-    PARSE_ERROR,
-    Malformed,
-    Message,
-    NoJson,
-    Repaired,
-)
+from dynamic_mcp.protocol import batch, jsonrpc
+from dynamic_mcp.protocol.batch import MAX_BATCH
+from dynamic_mcp.protocol.jsonrpc import INVALID_REQUEST, PARSE_ERROR, Malformed, Message, NoJson, Repaired
+from dynamic_mcp.protocol.lines import EDGE, find_id
 from dynamic_mcp.protocol.pieces import LARGE, Large, Line, Part, edges_of
 from dynamic_mcp.protocol.scan import SLICE, Invalid, Scan, TooManyMembers
 
@@ -98,7 +91,7 @@ async def elements_of(line: Large) -> list[Line]:
 
 async def elements_of_any(line: Line) -> Iterable[Line]:
     """The messages of a JSON array, which may be large. Raises Malformed."""
-    return await elements_of(line) if isinstance(line, Large) else jsonrpc.elements_of(line)
+    return await elements_of(line) if isinstance(line, Large) else batch.elements_of(line)
 
 
 async def _scan(line: Large, max_members: int) -> Scan:
@@ -113,7 +106,7 @@ async def _scan(line: Large, max_members: int) -> Scan:
         scan.finish()
     except UnicodeDecodeError:
         first, last = edges_of(line, EDGE)
-        id = jsonrpc.find_id(first, False) or jsonrpc.find_id(last, True) or jsonrpc.NULL
+        id = find_id(first, False) or find_id(last, True) or jsonrpc.NULL
         is_answer = b'"method"' not in first and b'"method"' not in last
         raise Malformed(PARSE_ERROR, "the message is not valid UTF-8", id, answer=is_answer) from None
     except TooManyMembers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.lines import begins_answer, find_id
 
 #: Takes the id of an oversized message, and whether the message is an answer. Any other message with an id counts as a request.
 OnOversizedMessage = Callable[[bytes, bool], None]
@@ -25,10 +25,10 @@ class OversizedMessages:
     def take(self, edge: bytes, last: bool) -> None:
         """Take the first or the last bytes of a message."""
         if not last:
-            self._is_answer, self._is_reported = jsonrpc.begins_answer(edge), False
+            self._is_answer, self._is_reported = begins_answer(edge), False
         if self._is_reported:
             return
-        id = jsonrpc.find_id(edge, last)
+        id = find_id(edge, last)
         if id is not None:
             self._is_reported = True
             self._report(id, self._is_answer)

@@ -22,8 +22,9 @@ from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, jsonrpc, progress
 from dynamic_mcp.protocol.callers import Callers
 from dynamic_mcp.protocol.cancellation import CANCELLED_BY_RECEIVER, cancelled_id
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, MoreFollows, Outgoing
+from dynamic_mcp.protocol.jsonrpc import Malformed, Message, MoreFollows, Outgoing
 from dynamic_mcp.protocol.junk import JunkCount
+from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.protocol.oversized import OversizedMessages
 from dynamic_mcp.protocol.pending import NEVER, OnProgress, OnRequest, Pending, QuestionClocks
 from dynamic_mcp.protocol.pieces import Line, is_batch

@@ -12,7 +12,8 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
-from dynamic_mcp.protocol.jsonrpc import LineSplitter, format_size
+from dynamic_mcp.protocol.jsonrpc import format_size
+from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.pieces import Large, Line
 
 #: Seconds of one turn of the loop that a connection may take. Only a large message is interrupted.

@@ -19,7 +19,8 @@ from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe, unread_bytes
 from dynamic_mcp.process.stuck import wait_stuck
-from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, LineSplitter, Outgoing, format_size
+from dynamic_mcp.protocol.jsonrpc import Outgoing, format_size
+from dynamic_mcp.protocol.lines import ENDLESS_FACTOR, LineSplitter
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.base import Events
 from dynamic_mcp.upstream.flow import LineFlow, Owed

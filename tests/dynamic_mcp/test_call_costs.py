@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import LineSplitter
+from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.nulls import valid_result
 from dynamic_mcp.protocol.outline import without_long_texts
 from dynamic_mcp.protocol.pieces import Large

@@ -21,6 +21,7 @@ from dynamic_mcp.oauth.challenge import Challenge, challenge_of
 from dynamic_mcp.oauth.metadata import Discovered, discover
 from dynamic_mcp.origin import is_loopback
 from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.pieces import Line, size_of
 from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
 
@@ -77,7 +78,7 @@ def lines(data: bytes) -> None:
     limit, count = (1 + data[0], data[1] % 8) if len(data) > 1 else (16, 0)
     sizes, stream = data[2 : 2 + count], data[2 + count :]
     reports: list[bool] = []
-    splitter = jsonrpc.LineSplitter(limit, lambda edge, last: reports.append(last))
+    splitter = LineSplitter(limit, lambda edge, last: reports.append(last))
     got = [line for chunk in _chunks(stream, sizes) for line in splitter.feed(chunk)]
     got.append(splitter.rest())
 

@@ -33,7 +33,8 @@ from dynamic_mcp.extras.sharing.memory import SessionMemory
 from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.frontend.running import id_key
 from dynamic_mcp.protocol import era, jsonrpc, large
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, one_line
+from dynamic_mcp.protocol.jsonrpc import Malformed, Message, one_line
+from dynamic_mcp.protocol.lines import MAX_MESSAGE, begins_answer, find_id
 from dynamic_mcp.protocol.pieces import Large, Line, first_character
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream.flow import EventFlow
@@ -113,9 +114,9 @@ class ServedConnection:
 
     def _receive_oversized(self, edge: bytes, last: bool) -> None:
         if not last:
-            self._oversized_id = jsonrpc.NULL if jsonrpc.begins_answer(edge) else jsonrpc.find_id(edge, last)
+            self._oversized_id = jsonrpc.NULL if begins_answer(edge) else find_id(edge, last)
         else:
-            id = self._oversized_id or jsonrpc.find_id(edge, last)
+            id = self._oversized_id or find_id(edge, last)
             text = f"The message is larger than {jsonrpc.format_size(MAX_MESSAGE)}."
             self._to_client(error_line(id or jsonrpc.NULL, text, jsonrpc.INVALID_REQUEST))
 

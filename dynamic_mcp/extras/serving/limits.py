@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
+from dynamic_mcp.protocol.lines import MAX_MESSAGE
 
 
 class ServingLimits(msgspec.Struct, frozen=True):

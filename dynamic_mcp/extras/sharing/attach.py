@@ -21,7 +21,7 @@ from dynamic_mcp.extras.sharing.election import Election, Serve
 from dynamic_mcp.extras.sharing.memory import SessionMemory
 from dynamic_mcp.extras.sharing.place import place_of
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
+from dynamic_mcp.protocol.lines import MAX_MESSAGE
 
 _CHUNK = 1 << 18
 #: Bytes that may wait in one direction before the other end is not read.

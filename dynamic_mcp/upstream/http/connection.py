@@ -15,7 +15,8 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import StreamEnded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log, report_bug
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Outgoing
+from dynamic_mcp.protocol.jsonrpc import Outgoing
+from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream import handshake

@@ -10,7 +10,7 @@ import codecs
 
 import msgspec
 
-from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS_FACTOR, MAX_MESSAGE, OnOversized, split_lines
+from dynamic_mcp.protocol.lines import EDGE, ENDLESS_FACTOR, MAX_MESSAGE, OnOversized, split_lines
 from dynamic_mcp.protocol.pieces import Line, Pieces, edges_of
 
 #: Bytes of an event's id and type. The proxy ignores a longer id, because no HTTP header could send it back.

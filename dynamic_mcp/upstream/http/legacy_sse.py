@@ -15,7 +15,8 @@ import asyncio
 from dynamic_mcp.errors import HttpStatus, StreamEnded, UpstreamError, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, MAX_MESSAGE, Outgoing, format_size
+from dynamic_mcp.protocol.jsonrpc import Outgoing, format_size
+from dynamic_mcp.protocol.lines import ENDLESS_FACTOR, MAX_MESSAGE
 from dynamic_mcp.protocol.oversized import OversizedMessages
 from dynamic_mcp.protocol.pieces import first_bytes, size_of
 from dynamic_mcp.upstream import handshake

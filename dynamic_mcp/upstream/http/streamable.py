@@ -20,7 +20,8 @@ from msgspec import Raw
 from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, UpstreamGone, UpstreamTimeout
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, era, jsonrpc, large
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
+from dynamic_mcp.protocol.jsonrpc import Malformed, Message, Outgoing
+from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.protocol.pieces import Line, is_batch, size_of
 from dynamic_mcp.tasks import Slices
 from dynamic_mcp.upstream import handshake

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from dynamic_mcp.errors import UpstreamError
-from dynamic_mcp.protocol.jsonrpc import EDGE
+from dynamic_mcp.protocol.lines import EDGE
 from tests.dynamic_mcp.fakes import Client, FakeUpstream
 from tests.dynamic_mcp.helpers import eventually
 

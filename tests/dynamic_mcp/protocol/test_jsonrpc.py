@@ -15,16 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import (
-    ENDLESS_FACTOR,
-    MAX_BATCH,
-    LineSplitter,
-    Malformed,
-    elements_of,
-    find_id,
-    format_size,
-    parse,
-)
+from dynamic_mcp.protocol.batch import MAX_BATCH, elements_of
+from dynamic_mcp.protocol.jsonrpc import Malformed, format_size, parse
+from dynamic_mcp.protocol.lines import ENDLESS_FACTOR, LineSplitter, find_id
 from dynamic_mcp.protocol.surrogates import without_lone_surrogates
 from tests.dynamic_mcp.jsontexts import json_tokens, number_texts, string_texts
 

@@ -12,7 +12,8 @@ import pytest
 from msgspec import Raw
 
 from dynamic_mcp.protocol import jsonrpc, large
-from dynamic_mcp.protocol.jsonrpc import MAX_BATCH, Malformed, Message
+from dynamic_mcp.protocol.batch import MAX_BATCH
+from dynamic_mcp.protocol.jsonrpc import Malformed, Message
 from dynamic_mcp.protocol.pieces import Large, Line, edges_of
 from dynamic_mcp.protocol.surrogates import without_lone_surrogates
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from dynamic_mcp.errors import TooLarge
-from dynamic_mcp.protocol.jsonrpc import LineSplitter, Message, Outgoing
+from dynamic_mcp.protocol.jsonrpc import Message, Outgoing
+from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.peer import Peer
 
 BOUND = 1 << 16

@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.protocol.jsonrpc import MAX_BATCH, LineSplitter, Message, Outgoing
+from dynamic_mcp.protocol.batch import MAX_BATCH
+from dynamic_mcp.protocol.jsonrpc import Message, Outgoing
 from dynamic_mcp.protocol.junk import JUNK_WINDOW, MAX_JUNK_LINES
+from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.protocol.pieces import LARGE, Large
 from dynamic_mcp.protocol.serving import MAX_SERVING, MAX_SERVING_BYTES

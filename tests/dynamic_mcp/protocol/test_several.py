@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamTimeout
 from dynamic_mcp.protocol import several
-from dynamic_mcp.protocol.jsonrpc import LineSplitter, Message, Outgoing
+from dynamic_mcp.protocol.jsonrpc import Message, Outgoing
+from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.protocol.pieces import LARGE, Large, Line
 from dynamic_mcp.upstream.flow import LineFlow

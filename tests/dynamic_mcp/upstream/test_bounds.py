@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
+from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from mock_servers.journal import read_journal
 from mock_servers.script import Script, on_call, payload
 from tests.wire import Wire

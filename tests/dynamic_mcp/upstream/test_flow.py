@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamic_mcp.protocol.jsonrpc import LineSplitter
+from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.pieces import LARGE, Large, Line
 from dynamic_mcp.upstream import flow
 from dynamic_mcp.upstream.flow import EventFlow, LineFlow, Owed, pieces

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR
+from dynamic_mcp.protocol.lines import ENDLESS_FACTOR
 from dynamic_mcp.protocol.pieces import size_of
 from dynamic_mcp.upstream.flow import EVENTS_AT_ONCE, pieces
 from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent

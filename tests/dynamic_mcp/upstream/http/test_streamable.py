@@ -24,7 +24,8 @@ from dynamic_mcp.errors import (
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.store import FileStore
-from dynamic_mcp.protocol import era, jsonrpc, versions
+from dynamic_mcp.protocol import era, versions
+from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.secret import Secret
 from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.upstream.http import answer_stream
@@ -100,7 +101,7 @@ class OpenUpstream:
 
 @asynccontextmanager
 async def connected(
-    tmp_path: Path, server: Server, max_size: int = jsonrpc.MAX_MESSAGE
+    tmp_path: Path, server: Server, max_size: int = MAX_MESSAGE
 ) -> AsyncIterator[OpenUpstream]:
     """An open upstream over a server. Afterwards no task is left on either side."""
     before = asyncio.all_tasks()
