@@ -9,7 +9,7 @@ from conformance.mutants import mutant, replace, wire
 from dynamic_mcp.frontend.changes import ListChanges
 from dynamic_mcp.pacing import Bucket
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream.flow import Owed, Turn
+from dynamic_mcp.upstream.flow import LoopShare, Owed
 from dynamic_mcp.upstream.http.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _PROMPTS_CHANGED = "notifications/prompts/list_changed"
 @mutant("OPS-012", also={"STD-024": "the flood never ends by itself"})
 def serves_a_flood_to_its_end() -> None:
     """A server with much to say has the whole loop, however little it means."""
-    replace(Turn.is_over, lambda self, messages=1: False)
+    replace(LoopShare.is_used_up, lambda self, messages=1: False)
     _bears_any_junk()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from conformance.mutants import mutant, replace
 from dynamic_mcp.frontend.pages import Pages
 from dynamic_mcp.groups.signing_in import SigningIn
-from dynamic_mcp.oauth import turn, waiting
+from dynamic_mcp.oauth import sign_in_lock, waiting
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.waiting import SignInWait
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @mutant("OAUTH-060")
 def each_process_signs_in_for_itself() -> None:
     """It did so up to version 1.1."""
-    replace(turn.SignInTurn.take, lambda self: True)
+    replace(sign_in_lock.SignInLock.take, lambda self: True)
 
 
 @mutant("OAUTH-060")
@@ -30,9 +30,9 @@ def never_looks_at_the_store_while_it_waits() -> None:
 @mutant("OAUTH-061")
 def a_dead_process_keeps_its_turn() -> None:
     """A file says whose turn it is, and stays."""
-    right, waiting_for_ever = turn.SignInTurn.take, set[turn.SignInTurn]()
+    right, waiting_for_ever = sign_in_lock.SignInLock.take, set[sign_in_lock.SignInLock]()
 
-    def wrong(self: turn.SignInTurn) -> bool:
+    def wrong(self: sign_in_lock.SignInLock) -> bool:
         if not right(self):
             waiting_for_ever.add(self)
         return self not in waiting_for_ever

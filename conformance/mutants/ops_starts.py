@@ -10,7 +10,7 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.state import GroupState
 from dynamic_mcp.process import descriptors
-from dynamic_mcp.process.turns import Turns
+from dynamic_mcp.process.turns import StartTurns
 from dynamic_mcp.upstream import base, handshake
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 from dynamic_mcp.upstream.stdio import StdioUpstream
@@ -55,9 +55,9 @@ def does_not_name_the_setting() -> None:
 
 @mutant("OPS-033", also={"OPS-035": "all start at once"})
 def starts_everything_at_once() -> None:
-    create = Turns.__init__
+    create = StartTurns.__init__
 
-    def wrong(self: Turns, size: int | None = None) -> None:
+    def wrong(self: StartTurns, size: int | None = None) -> None:
         create(self, 1000)
 
     replace(create, wrong)
@@ -66,7 +66,7 @@ def starts_everything_at_once() -> None:
 @mutant("OPS-034")
 def lets_a_hanging_child_keep_its_turn() -> None:
     # Private: no public name ends a turn early.
-    replace(Turns._take_back, lambda self: None)
+    replace(StartTurns._take_back, lambda self: None)
 
 
 @mutant("OPS-035")

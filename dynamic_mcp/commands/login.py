@@ -141,7 +141,13 @@ async def _login(server: Server, config: Path, hooks: Hooks, *, browser: bool) -
     store = token_store(entry, server.transport.token_store)
     display = _Display(browser=browser)
     authorization = Authorization(
-        server.name, server.transport, store, display.show_address, hooks.record, config, takes_turns=False
+        server.name,
+        server.transport,
+        store,
+        display.show_address,
+        hooks.record,
+        config,
+        waits_for_others=False,
     )
     try:
         need = await _refused(server, hooks) or await authorization.may_need_sign_in()

@@ -61,7 +61,7 @@ class ListChanges:
         self._before: dict[str, dict[Hashable, _Answered]] = {}
         #: the methods whose upstream announced a change
         self._certain: set[str] = set()
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
         self._tasks = TaskSet()
 
     def events(self, method: str) -> int:
@@ -121,7 +121,7 @@ class ListChanges:
         self._certain.discard(method)
         if is_told:
             self._announce(method)
-        async with self._turns.setdefault(method, asyncio.Lock()):
+        async with self._locks.setdefault(method, asyncio.Lock()):
             for key, answered in before.items():
                 try:
                     has_changed = answered.take(await answered.make())

@@ -49,12 +49,12 @@ class Authorization:
         record: Record = discard,
         config: Path | None = None,
         *,
-        takes_turns: bool = True,
+        waits_for_others: bool = True,
         clock: Clock = time.monotonic,
     ) -> None:
         """``show_address`` opens the address for the user, by default in a browser; ``config`` is the file to name in messages.
 
-        With ``takes_turns`` a sign-in waits for that of another process.
+        With ``waits_for_others`` a sign-in waits for that of another process.
         """
         self._server = server
         self._record = record
@@ -68,7 +68,7 @@ class Authorization:
         self.reach = NetworkReach(self._url, (*transport.oauth_private_hosts, *named))
         self.tokens = FreshTokens(server, transport, store, record, self.reach, clock)
         self._wait = SignInWait(
-            server, store, self._adopt_newer, show_address, config, takes_turns=takes_turns
+            server, store, self._adopt_newer, show_address, config, waits_for_others=waits_for_others
         )
         self.tokens.way_out = f"If this does not pass, sign in again. Run: {self._wait.anew}"
         self._signing_in: asyncio.Task[None] | None = None

@@ -1,7 +1,7 @@
 """The wait for the user, in this process or beside another one that signs in to the same entry.
 
 A sign-in ends as soon as the store has new tokens, from wherever: the page of another proxy, ``dynamic-mcp login``, or the own page.
-While another process has the turn, no page opens here. Its page is the one to finish, and its failure is a failure here too.
+While another process signs in, no page opens here. Its page is the one to finish, and its failure is a failure here too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.log import log
+from dynamic_mcp.oauth.sign_in_lock import SharedSignIn, SignInLock
 from dynamic_mcp.oauth.store import TokenStore
-from dynamic_mcp.oauth.turn import SharedSignIn, SignInTurn
 from dynamic_mcp.sign_in_page import SignInPage, login_command
 
 if TYPE_CHECKING:
@@ -43,17 +43,18 @@ class SignInWait:
         show_address: ShowAddress | None = None,
         config: Path | None = None,
         *,
-        takes_turns: bool = True,
+        waits_for_others: bool = True,
     ) -> None:
         """``has_newer`` takes new tokens from the store, if there are any. ``config`` is the file to name in messages.
 
-        ``show_address`` shows the page instead of ``on_page`` and the browser. ``takes_turns``: wait for the sign-in of another process.
+        ``show_address`` shows the page instead of ``on_page`` and the browser. With ``waits_for_others`` a sign-in
+        waits for that of another process.
         """
         self._server = server
         self._store = store
         self._has_newer = has_newer
         self._show_address = show_address
-        self._takes_turns = takes_turns
+        self._waits_for_others = waits_for_others
         self._poll = KEYRING_POLL if store.blocks else STORE_POLL
         #: the command for a sign-in without the proxy
         self.login = login_command(server, config)
@@ -61,7 +62,7 @@ class SignInWait:
         self.on_page: Callable[[SignInPage], bool] = lambda page: False
         self._page: SignInPage | None = None
         self._address_elsewhere = ""
-        self._turn: SignInTurn | None = None
+        self._lock: SignInLock | None = None
 
     @property
     def help(self) -> str:
@@ -86,23 +87,23 @@ class SignInWait:
 
         Raises Declined, also after a failure in the other process, and what ``sign_in`` raises.
         """
-        self._turn, problem = SignInTurn(self._store), ""
+        self._lock, problem = SignInLock(self._store), ""
         try:
-            while not self._turn.take() and self._takes_turns:
-                self._address_elsewhere = self._turn.other.address
+            while not self._lock.take() and self._waits_for_others:
+                self._address_elsewhere = self._lock.other.address
                 if await self._has_newer():
                     return
                 await asyncio.sleep(self._poll)
             if await self._has_newer():
                 return
-            if self._turn.other.problem:
-                raise Declined(self._turn.other.problem)
+            if self._lock.other.problem:
+                raise Declined(self._lock.other.problem)
             await self._sign_in_or_adopt(sign_in)
         except Declined as refusal:
             problem = str(refusal)
             raise
         finally:
-            self._turn.end(problem)
+            self._lock.end(problem)
             self._address_elsewhere = ""
             if self._page is not None:
                 self._page.over.set()
@@ -116,8 +117,8 @@ class SignInWait:
             await browser.show(address, server)
 
         self._page = page = SignInPage(address, open_browser)
-        if self._turn is not None:
-            self._turn.tell(SharedSignIn(address))
+        if self._lock is not None:
+            self._lock.tell(SharedSignIn(address))
         if self._show_address is not None:
             await self._show_address(address, server, callback)
         elif not self.on_page(page):

@@ -29,7 +29,7 @@ import anyio
 
 from dynamic_mcp.log import log
 from dynamic_mcp.process.exits import watch_exit
-from dynamic_mcp.process.turns import Turns
+from dynamic_mcp.process.turns import StartTurns
 
 # A child writes "+ ID" before its exec. This process writes "=" if the exec succeeded, "!" if it failed, and "- ID" when the group
 # is empty. A group gets two seconds to exit after its stdin closed, and two more after SIGTERM. The helper never signals a group
@@ -77,7 +77,7 @@ class Guard:
         #: held while one child starts
         self.start_lock = anyio.Lock()
         #: the turns of the starts, handshake included
-        self.turns = Turns()
+        self.turns = StartTurns()
         self._groups: set[int] = set()
         self._helper: subprocess.Popen[bytes] | None = None
         self._exited = anyio.Event()

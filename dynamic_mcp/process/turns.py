@@ -42,7 +42,7 @@ class _Turn:
         self.used: float | None = None
 
 
-class Turns:
+class StartTurns:
     """The turns of one proxy."""
 
     def __init__(self, size: int | None = None) -> None:

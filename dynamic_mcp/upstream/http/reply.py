@@ -11,7 +11,7 @@ import anyio.lowlevel
 from dynamic_mcp.errors import TooLarge, UpstreamFailed
 from dynamic_mcp.protocol.jsonrpc import format_size
 from dynamic_mcp.protocol.pieces import Line, Pieces
-from dynamic_mcp.upstream.flow import Turn
+from dynamic_mcp.upstream.flow import LoopShare
 from dynamic_mcp.upstream.http import refusals
 from dynamic_mcp.upstream.http.library import translated_errors
 from dynamic_mcp.upstream.http.retry_after import seconds_of
@@ -66,12 +66,12 @@ class HttpReply:
 
     async def body(self, max_size: int) -> Line:
         """The whole body. Raises TooLarge beyond ``max_size`` bytes, UpstreamGone if it breaks off."""
-        body, turn = Pieces(), Turn()
+        body, share = Pieces(), LoopShare()
         async for chunk in self.chunks():
             body.add(chunk)
             if body.size > max_size:
                 raise TooLarge(f"its answer is larger than {format_size(max_size)}")
-            if turn.is_over_after(chunk):
+            if share.is_used_up_after(chunk):
                 await anyio.lowlevel.checkpoint()
         return body.take_line()
 

@@ -12,8 +12,8 @@ from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.oauth import waiting
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.sign_in_lock import SignInLock
 from dynamic_mcp.oauth.store import FileStore
-from dynamic_mcp.oauth.turn import SignInTurn
 from dynamic_mcp.sign_in_page import login_command
 from tests.dynamic_mcp.helpers import eventually
 from tests.dynamic_mcp.oauth.kit import (
@@ -133,27 +133,27 @@ async def test_unused_server_learns_of_a_sign_in(
 
 
 def test_turn_file_is_private_and_empty_after_a_success(store: FileStore, directory: Path) -> None:
-    turn, other = SignInTurn(store), SignInTurn(store)
-    assert turn.take()
+    lock, other = SignInLock(store), SignInLock(store)
+    assert lock.take()
     assert not other.take()
     [file] = directory.glob("*.signin.lock")
     assert file.stat().st_mode & 0o777 == 0o600
-    turn.end()
-    turn.end()
+    lock.end()
+    lock.end()
     assert file.read_bytes() == b""
     assert other.take()
     other.end("refused")
 
 
 def test_damaged_turn_file_says_nothing(store: FileStore, directory: Path) -> None:
-    turn, other = SignInTurn(store), SignInTurn(store)
-    assert turn.take()
+    lock, other = SignInLock(store), SignInLock(store)
+    assert lock.take()
     [file] = directory.glob("*.signin.lock")
     for content in (b"\xff", b"[", b'{"address": 1}', b'{"problem": null}'):
         file.write_bytes(content)
         assert not other.take()
         assert (other.other.address, other.other.problem) == ("", "")
-    turn.end()
+    lock.end()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from dynamic_mcp.process import turns as module
-from dynamic_mcp.process.turns import Turns
+from dynamic_mcp.process.turns import StartTurns
 from tests.dynamic_mcp.helpers import WITHIN
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def child(code: str) -> AsyncIterator[int]:
         process.wait()
 
 
-async def order_of(turns: Turns, *wanted: bool) -> list[int]:
+async def order_of(turns: StartTurns, *wanted: bool) -> list[int]:
     """The order in which starts begin that queue behind a full row, by their numbers."""
     order: list[int] = []
 
@@ -53,11 +53,11 @@ async def order_of(turns: Turns, *wanted: bool) -> list[int]:
 
 async def test_wanted_starts_come_first_and_the_others_in_order() -> None:
     with anyio.fail_after(WITHIN):
-        assert await order_of(Turns(1), False, False, True) == [2, 0, 1]
+        assert await order_of(StartTurns(1), False, False, True) == [2, 0, 1]
 
 
 async def test_a_cancelled_start_passes_its_turn_on() -> None:
-    turns = Turns(1)
+    turns = StartTurns(1)
     with anyio.fail_after(WITHIN):
         with anyio.move_on_after(0.05):
             async with turns.turn(lambda: False, lambda: None):
@@ -74,7 +74,7 @@ async def test_a_cancelled_start_passes_its_turn_on() -> None:
 async def test_an_idle_child_loses_its_turn_and_a_busy_one_keeps_it() -> None:
     with anyio.fail_after(WITHIN):
         async with child(IDLE) as idle, child(BUSY) as busy:
-            turns = Turns(1)
+            turns = StartTurns(1)
             async with turns.turn(lambda: False, lambda: idle), turns.turn(lambda: False, lambda: busy):
                 with anyio.move_on_after(4 * module.SAMPLE) as waiting:
                     async with turns.turn(lambda: False, lambda: None):
@@ -87,6 +87,6 @@ async def test_a_turn_ends_at_its_longest_even_for_a_busy_child(monkeypatch: pyt
     monkeypatch.setattr(module, "MAX_BLIND_TURN", 0.3)
     with anyio.fail_after(WITHIN):
         async with child(BUSY) as busy:
-            turns = Turns(1)
+            turns = StartTurns(1)
             async with turns.turn(lambda: False, lambda: busy), turns.turn(lambda: False, lambda: None):
                 pass

@@ -28,8 +28,8 @@ class SharedSignIn(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-class SignInTurn:
-    """The turn of this process for the sign-in of one entry."""
+class SignInLock:
+    """The lock on the sign-in of one entry."""
 
     def __init__(self, store: TokenStore) -> None:
         self._store = store
@@ -39,7 +39,7 @@ class SignInTurn:
         self.other = SharedSignIn()
 
     def take(self) -> bool:
-        """Whether the turn is this process's now. If another process has it, ``other`` is up to date."""
+        """Whether this process has the lock now. If another one has it, ``other`` is up to date."""
         descriptor = self._store.open_beside(_SUFFIX)
         if descriptor is None:
             return True
@@ -64,7 +64,7 @@ class SignInTurn:
             log.debug("the address of the sign-in cannot be shared: %s", error.strerror)
 
     def end(self, problem: str = "") -> None:
-        """Let the next process have the turn, and tell it of a failure that it must not repeat. A second call does nothing."""
+        """Let the next process have the lock, and tell it of a failure that it must not repeat. A second call does nothing."""
         if self._descriptor is not None:
             self.tell(SharedSignIn(problem=problem))
             os.close(self._descriptor)
