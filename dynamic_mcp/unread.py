@@ -1,7 +1,7 @@
 """Writes to a stderr that may not be read, and never blocks the event loop for that.
 
 MCP leaves it to the client whether it reads the stderr of a server. A pipe takes 64 KiB; without a reader, the next write would wait for
-ever. So the sink asks before each write whether there is room. Once, it waits up to ``PATIENCE`` for a reader that is only slow. From
+ever. So the sink asks before each write whether there is room. Once, it waits up to ``WAIT_FOR_ROOM`` for a reader that is only slow. From
 then on it drops lines until there is room again, and then says how many.
 
 A line is never torn: what has begun is written before the next line. Another process can fill the pipe between the question and the
@@ -16,7 +16,7 @@ import select
 import sys
 
 #: Seconds to wait for room, before the first line is dropped.
-PATIENCE = 0.05
+WAIT_FOR_ROOM = 0.05
 #: The errors of a reader that has gone for good.
 GONE = (errno.EPIPE, errno.EBADF)
 #: Bytes that a pipe with room takes at once.
@@ -67,7 +67,7 @@ class UnreadSink:
             return True
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
-        found = poll.poll(PATIENCE * 1000 if self._is_patient else 0)
+        found = poll.poll(WAIT_FOR_ROOM * 1000 if self._is_patient else 0)
         self._is_patient = bool(found)
         return bool(found)
 

@@ -173,7 +173,7 @@ def a_broken_schema_stops_every_call() -> None:
 @mutant("HARD-006")
 def a_check_takes_as_long_as_it_takes() -> None:
     change_the_checker("c.MAX_TIME = 3600.0")
-    arguments.PATIENCE = 3600.0
+    arguments.CHECK_TIMEOUT = 3600.0
 
 
 @mutant("HARD-012")

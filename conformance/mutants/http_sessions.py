@@ -143,7 +143,7 @@ def asks_for_a_stream_without_pause() -> None:
 @mutant("HTTP-064")
 def listens_again_later_each_time() -> None:
     """A stream that served for a while counts as a failure."""
-    answer_stream.STEADY = 3600.0
+    answer_stream.NO_FAILURE_AFTER = 3600.0
 
 
 @mutant("HTTP-065")

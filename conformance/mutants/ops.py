@@ -161,7 +161,7 @@ def lets_the_client_wait_for_the_upstreams() -> None:
 
 @mutant("OPS-005")
 def waits_for_a_silent_upstream_for_ever() -> None:
-    replace(state.PATIENCE, 3600.0)
+    replace(state.START_WAIT, 3600.0)
 
 
 @mutant("OPS-005")
@@ -178,7 +178,7 @@ def waits_for_a_silent_server_for_ever() -> None:
 
 @mutant("OPS-005")
 def loses_patience_after_a_second() -> None:
-    replace(state.PATIENCE, 1.0)
+    replace(state.START_WAIT, 1.0)
 
 
 @mutant("OPS-006")

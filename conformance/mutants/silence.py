@@ -33,7 +33,7 @@ def keeps_a_server_that_stopped_answering() -> None:
 
 @mutant("STD-031")
 def gives_up_a_server_after_one_timeout() -> None:
-    silence.ROUNDS, silence.PATIENCE, silence.MIN_SILENCE = 1, 0.1, 0.0
+    silence.ROUNDS, silence.QUESTION_TIMEOUT, silence.MIN_SILENCE = 1, 0.1, 0.0
 
 
 @mutant("STD-031")

@@ -1,7 +1,7 @@
 """What waits for the clients of one proxy, and which connection has to end for it.
 
 A client may read slowly, and a single answer may be larger than what should wait. So a client loses its connection when it takes nothing
-for ``PATIENCE`` seconds while much waits. ``MAX_WAITING`` bounds the memory, even if every client reads a little.
+for ``STUCK_AFTER`` seconds while much waits. ``MAX_WAITING`` bounds the memory, even if every client reads a little.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Protocol
 MAX_UNREAD = 16 << 20
 MAX_UNREAD_OF_ALL = 64 << 20
 #: Seconds after which a client counts as one that takes nothing.
-PATIENCE = 60.0
+STUCK_AFTER = 60.0
 #: Bytes that may wait for all clients, whether they read or not.
 MAX_WAITING = 512 << 20
 
-_STUCK = f"has taken nothing for {PATIENCE:g} s, while {{}} MiB wait for it"
+_STUCK = f"has taken nothing for {STUCK_AFTER:g} s, while {{}} MiB wait for it"
 _TOO_MUCH = f"has most of the {MAX_WAITING >> 20} MiB that wait for all clients ({{}} MiB)"
 
 
@@ -30,7 +30,7 @@ class Outlet(Protocol):
         ...
 
     def stuck(self) -> int:
-        """Those of them that wait where the client has taken nothing for ``PATIENCE`` seconds."""
+        """Those of them that wait where the client has taken nothing for ``STUCK_AFTER`` seconds."""
         ...
 
     def cut(self, reason: str) -> None:
@@ -50,7 +50,7 @@ class Backlog:
         """Note that more waits for a client."""
         self._bound(lambda outlet: outlet.unread(), MAX_WAITING, _TOO_MUCH)
         if self._timer is None and self._is_much():
-            self._timer = asyncio.get_running_loop().call_later(PATIENCE / 10, self._look)
+            self._timer = asyncio.get_running_loop().call_later(STUCK_AFTER / 10, self._look)
 
     def close(self) -> None:
         """Stop watching."""

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dynamic_mcp.config.model import ToolRules
 from dynamic_mcp.errors import UpstreamError
 from dynamic_mcp.groups.listing import CHANGED, TOOLS, Doubt, Kind, Listing, incomplete, report_cut
-from dynamic_mcp.groups.renewals import PATIENCE, PAUSE, Renewals
+from dynamic_mcp.groups.renewals import LISTING_WAIT, PAUSE, Renewals
 from dynamic_mcp.groups.tool_filter import ToolFilter
 from dynamic_mcp.log import log, report_bug
 
@@ -138,7 +138,7 @@ class ListingCache:
         if is_renewal:
             # Another caller's new listing may have begun before the change that this caller looks for.
             after = kept.begun
-            seconds = min(seconds, PATIENCE) if self._renewals[kind].take() else 0.0
+            seconds = min(seconds, LISTING_WAIT) if self._renewals[kind].take() else 0.0
         elif kept.is_certain:
             seconds = 0.0
         elif known is not None and doubt is Doubt.NONE:
@@ -168,7 +168,7 @@ class ListingCache:
         """
         making = self._begin(kind, kept, make)
         waited = asyncio.get_running_loop().time() - making.began
-        return min(seconds / 2, PATIENCE - waited) if kept.is_outdated else 0.0
+        return min(seconds / 2, LISTING_WAIT - waited) if kept.is_outdated else 0.0
 
     def _report_outdated(self, kind: Kind, kept: _Kept, failure: UpstreamError) -> None:
         is_new = kept.is_outdated and kind not in self._reported_outdated

@@ -16,7 +16,7 @@ from dynamic_mcp.pacing import Bucket
 BURST = 3
 INTERVAL = 2.0
 #: Seconds that callers wait for a new list before they get the known one, because the server may be busy with a call.
-PATIENCE = 3.0
+LISTING_WAIT = 3.0
 #: Seconds without a new list after one that failed, so that not every caller waits for it.
 PAUSE = 30.0
 

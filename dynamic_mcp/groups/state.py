@@ -7,7 +7,7 @@
     starting -> slow -> ready or failed
     any      -> replaced by a successor, or ended
 
-A call waits while the group is starting, for the first time or after a first crash, at most ``PATIENCE`` seconds. A start that takes
+A call waits while the group is starting, for the first time or after a first crash, at most ``START_WAIT`` seconds. A start that takes
 longer goes on, and a call fails at once with what the server said last. During the backoff after a failure, a call fails at once
 with the reason, unless ``try_again`` starts the next attempt. If the server asked for a pause, no call starts one within it.
 """
@@ -30,7 +30,7 @@ from dynamic_mcp.upstream.base import Upstream
 
 #: Seconds that a call waits for a start (dynamic-mcp README.md: "10-second timeout for transport creation, initialization, and tool
 #: listing"). The start itself may take ``Timeouts.start``.
-PATIENCE = 10.0
+START_WAIT = 10.0
 #: Seconds after a failure before a call starts another attempt.
 MIN_AGE = 1.0
 
@@ -82,7 +82,7 @@ class GroupState:
                 raise self._still_starting()
             self._waiting += 1
             try:
-                with anyio.move_on_after(PATIENCE) as scope:
+                with anyio.move_on_after(START_WAIT) as scope:
                     await self.settled.wait()
             finally:
                 self._waiting -= 1
@@ -122,9 +122,9 @@ class GroupState:
 
     @contextmanager
     def attempt(self, last_words: Callable[[], str]) -> Iterator[None]:
-        """One attempt to connect; after ``PATIENCE`` seconds calls wait no longer. ``last_words`` is what the server said last."""
+        """One attempt to connect; after ``START_WAIT`` seconds calls wait no longer. ``last_words`` is what the server said last."""
         self._began, self._last_words = self._clock(), last_words
-        timer = asyncio.get_running_loop().call_later(PATIENCE, self._slow)
+        timer = asyncio.get_running_loop().call_later(START_WAIT, self._slow)
         try:
             yield
         finally:
@@ -137,7 +137,7 @@ class GroupState:
         log.warning(
             "group %s is not available yet: its start takes longer than %g s, and goes on",
             self._name,
-            PATIENCE,
+            START_WAIT,
         )
         self.failure, self._is_slow = None, True
         self.settled.set()

@@ -16,7 +16,7 @@ from dynamic_mcp.errors import UpstreamError, UpstreamTimeout
 #: Requests in a row without an answer, before the question.
 ROUNDS = 3
 #: Seconds that an answer to the question may take.
-PATIENCE = 5.0
+QUESTION_TIMEOUT = 5.0
 #: Seconds without any answer, at least, before the connection ends; for short timeouts.
 MIN_SILENCE = 10.0
 #: A request that its caller cancelled counts as unanswered after this many seconds, because some clients have shorter timeouts.
@@ -64,14 +64,14 @@ class Silence:
             self._asking.cancel()
 
     async def _question(self, ask: Callable[[float], Awaitable[object]]) -> None:
-        patience = max(PATIENCE, MIN_SILENCE - (self._loop.time() - self._since))
+        timeout = max(QUESTION_TIMEOUT, MIN_SILENCE - (self._loop.time() - self._since))
         try:
-            await ask(patience)
+            await ask(timeout)
         except UpstreamTimeout:
             # A sign of life may have come in another form than the answer.
             if self._rounds:
                 self._end(
-                    f"left {ROUNDS} requests in a row without an answer, and answered nothing in {patience:.0f} s more"
+                    f"left {ROUNDS} requests in a row without an answer, and answered nothing in {timeout:.0f} s more"
                 )
                 return
         except UpstreamError:

@@ -22,7 +22,7 @@ USUAL_END = 0.25
 AFTER_FAILURE = 1.5
 AFTER_SUCCESS = 10.0
 #: Seconds for the answers to the requests that a child read before it closed its stdin.
-LAST_ANSWERS = 5.0
+ANSWERS_OF_A_DEAF_CHILD = 5.0
 
 
 async def ask_for_life(peer: Peer, modern: bool, holds: Holds, timeout: float) -> None:
@@ -101,7 +101,7 @@ class ChildWatch:
             await asyncio.sleep(USUAL_END)
         await asyncio.sleep(USUAL_END)
         if not self._child.has_exited:
-            await self._peer.settle(LAST_ANSWERS)
+            await self._peer.settle(ANSWERS_OF_A_DEAF_CHILD)
         self._end("closed its input")
 
     async def _watch_exit(self) -> None:

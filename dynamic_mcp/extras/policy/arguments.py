@@ -30,7 +30,7 @@ from dynamic_mcp.upstream.stdio import StdioUpstream
 #: The command of the checker. With -P it imports nothing from its own folder or from the current one.
 COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("checker.py")))
 #: Seconds for the start of the checker, and for one check. The checker itself limits the processor time.
-PATIENCE = 10.0
+CHECK_TIMEOUT = 10.0
 #: The largest schema and the largest arguments in bytes.
 MAX_SCHEMA = 1 << 20
 MAX_ARGS = 4 << 20
@@ -152,7 +152,7 @@ class ArgumentCheck:
             params["schema"] = tool.schema.decode()
             tool.sent = True
         try:
-            answer = await checker.request(method, msgspec.json.encode(params), Options(PATIENCE))
+            answer = await checker.request(method, msgspec.json.encode(params), Options(CHECK_TIMEOUT))
         except UpstreamError:
             await self._end()
             return None
@@ -166,7 +166,7 @@ class ArgumentCheck:
         if self._checker is None:
             checker = StdioUpstream(StdioTransport(COMMAND[0], COMMAND[1:], ()), NullEvents(), self._guard)
             try:
-                await checker.open(PATIENCE, skip_probe=True)
+                await checker.open(CHECK_TIMEOUT, skip_probe=True)
             except BaseException:
                 await checker.close()
                 raise

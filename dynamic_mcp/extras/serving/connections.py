@@ -147,7 +147,7 @@ class HttpConnection(H11Protocol):
             if self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]:
                 self.transport.write(_LATE)
             self.transport.close()
-        self._deadline = self.loop.call_later(backlog.PATIENCE, self._end_waiting)
+        self._deadline = self.loop.call_later(backlog.STUCK_AFTER, self._end_waiting)
 
 
 def reset(scope: Scope) -> None:

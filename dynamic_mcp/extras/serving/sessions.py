@@ -213,7 +213,7 @@ class Sessions:
         self._sessions.pop(session.id, None)
         await session.close()
         if session.connections:
-            asyncio.get_running_loop().call_later(backlog.PATIENCE, session.was_cut.set)
+            asyncio.get_running_loop().call_later(backlog.STUCK_AFTER, session.was_cut.set)
 
     async def run(self) -> None:
         """End unused sessions, until cancelled."""

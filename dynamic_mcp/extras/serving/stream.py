@@ -99,7 +99,7 @@ class Stream:
     @property
     def stuck(self) -> int:
         """The unread bytes if the client has taken nothing for a long time, else 0."""
-        return self.unread if asyncio.get_running_loop().time() - self._moved > backlog.PATIENCE else 0
+        return self.unread if asyncio.get_running_loop().time() - self._moved > backlog.STUCK_AFTER else 0
 
     def has_moved(self) -> None:
         """Note that the client has taken a piece."""

@@ -285,7 +285,7 @@ class _Connection(asyncio.Protocol):
         now, unread = asyncio.get_running_loop().time(), self.unread()
         if self._written - unread != self._taken:
             self._taken, self._moved = self._written - unread, now
-        return unread if now - self._moved > backlog.PATIENCE else 0
+        return unread if now - self._moved > backlog.STUCK_AFTER else 0
 
     def cut(self, reason: str) -> None:
         assert self.client is not None

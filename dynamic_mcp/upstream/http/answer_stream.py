@@ -29,7 +29,7 @@ MAX_RETRY_DELAY = 30.0
 #: The shortest pause before the proxy opens a stream again, even if the server asks for less.
 MIN_RETRY_DELAY = 0.1
 #: A stream that was open for so many seconds did not fail: a gateway ended it, or the server lets its clients poll.
-STEADY = 0.5
+NO_FAILURE_AFTER = 0.5
 #: Refusals of a server that is busy, or still takes the last stream for open, beside those from 500 on.
 _BUSY = frozenset({408, 409, 425, 429})
 #: Refusals that may pass, beside those from 500 on. With other tokens, 401 and 403 do.
@@ -119,7 +119,7 @@ class AnswerStream:
             except UpstreamGone as error:
                 log.debug("a stream was not resumed: %s", error)
                 self.lasted, requested, self.failure = 0.0, None, UpstreamGone(_LOST)
-            is_useful = self.parser.last_id != last_id or self.lasted + (requested or 0.0) >= STEADY
+            is_useful = self.parser.last_id != last_id or self.lasted + (requested or 0.0) >= NO_FAILURE_AFTER
             in_vain = 0 if is_useful else in_vain + 1
         raise self.failure
 
@@ -213,7 +213,7 @@ async def listen(
         if requested is not None:
             # A server that names a time ends its streams on purpose.
             await asyncio.sleep(max(requested, MIN_RETRY_DELAY))
-        elif stream.lasted >= STEADY:
+        elif stream.lasted >= NO_FAILURE_AFTER:
             delay = RETRY_DELAY
             await asyncio.sleep(MIN_RETRY_DELAY)
         else:

@@ -30,7 +30,7 @@ class FakeOutlet:
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
-        "PATIENCE": 0.1,
+        "STUCK_AFTER": 0.1,
         "MAX_UNREAD": 100,
         "MAX_UNREAD_OF_ALL": 250,
         "MAX_WAITING": 1000,

@@ -12,7 +12,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.groups import renewals
 from dynamic_mcp.groups.listing import PROMPTS, TOOLS, Doubt, Listing, announces_changes
 from dynamic_mcp.groups.listing_cache import ListingCache
-from dynamic_mcp.groups.renewals import BURST, PATIENCE, Renewals
+from dynamic_mcp.groups.renewals import BURST, LISTING_WAIT, Renewals
 from dynamic_mcp.upstream.base import Handshake
 from tests.dynamic_mcp.clocks import ManualClock, skip
 from tests.dynamic_mcp.fakes import FakeUpstream
@@ -88,7 +88,7 @@ async def test_the_known_list_stays_if_no_new_one_comes() -> None:
     await ask(cache, make)
     make.pause = 60.0
     asked = asyncio.ensure_future(ask(cache, make))
-    await skip(PATIENCE - 0.5)
+    await skip(LISTING_WAIT - 0.5)
     assert not asked.done()
     await skip(0.5)
     assert await asked == ["t1"]
@@ -145,7 +145,7 @@ async def test_calls_wait_once_for_a_slow_list_after_a_change(caplog: pytest.Log
     cache.invalidate(CHANGED)
     make.pause = 20.0
     first = asyncio.ensure_future(use(cache, make))
-    await skip(PATIENCE - 0.5)
+    await skip(LISTING_WAIT - 0.5)
     assert not first.done()
     await skip(0.5)
     assert await first == ["t1"]
@@ -154,7 +154,7 @@ async def test_calls_wait_once_for_a_slow_list_after_a_change(caplog: pytest.Log
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
         "group a: the last tools/list stays in use: no complete answer to tools/list within 3 s"
     ]
-    await skip(20.0 - PATIENCE)
+    await skip(20.0 - LISTING_WAIT)
     assert await at_once(use(cache, make)) == ["t2"]
     assert make.made == 2
 
@@ -259,7 +259,7 @@ async def test_end_of_the_connection_ends_a_list_without_callers() -> None:
     cache.invalidate(CHANGED)
     make.pause = 3600.0
     call = asyncio.ensure_future(use(cache, make))
-    await skip(PATIENCE)
+    await skip(LISTING_WAIT)
     assert await at_once(call) == ["t1"]
     cache.clear()
     await eventually(lambda: make.cancelled == 1, "the end of the list")
@@ -275,7 +275,7 @@ async def test_error_of_a_list_without_callers_is_only_logged(caplog: pytest.Log
     cache.invalidate(CHANGED)
     make.pause, make.error = 20.0, UpstreamFailed("it broke")
     call = asyncio.ensure_future(use(cache, make))
-    await skip(PATIENCE)
+    await skip(LISTING_WAIT)
     assert await at_once(call) == ["t1"]
     caplog.clear()
     with caplog.at_level("DEBUG"):

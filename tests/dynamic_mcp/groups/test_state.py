@@ -12,7 +12,7 @@ import pytest
 from dynamic_mcp.errors import SignInNeeded, StillStarting, UpstreamFailed
 from dynamic_mcp.groups import backoff
 from dynamic_mcp.groups.backoff import Backoff
-from dynamic_mcp.groups.state import MIN_AGE, PATIENCE, GroupState
+from dynamic_mcp.groups.state import MIN_AGE, START_WAIT, GroupState
 from tests.dynamic_mcp.clocks import ManualClock, skip
 from tests.dynamic_mcp.fakes import FakeUpstream
 
@@ -22,8 +22,8 @@ async def test_a_slow_start_answers_with_the_words_of_the_server_and_then_serves
     group, upstream = GroupState("a", clock), FakeUpstream()
     with group.attempt(lambda: "Downloading"):
         waiting = asyncio.ensure_future(group.connected())
-        clock.advance(PATIENCE)
-        await skip(PATIENCE)
+        clock.advance(START_WAIT)
+        await skip(START_WAIT)
         for call in (waiting, group.connected()):
             with pytest.raises(StillStarting, match="still starting, since 10 s") as caught:
                 await call
@@ -36,7 +36,7 @@ async def test_a_slow_start_answers_with_the_words_of_the_server_and_then_serves
 async def test_a_call_does_not_wait_for_ever_for_a_turn() -> None:
     group = GroupState("a")
     call = asyncio.ensure_future(group.connected())
-    await skip(PATIENCE)
+    await skip(START_WAIT)
     with pytest.raises(StillStarting, match="waits for its turn"):
         await call
     assert not group.is_wanted()
@@ -55,7 +55,7 @@ async def test_a_start_is_wanted_while_a_call_waits() -> None:
 async def test_the_failure_of_a_slow_start_is_the_reason_from_then_on() -> None:
     group = GroupState("a")
     with group.attempt(str):
-        await skip(PATIENCE)
+        await skip(START_WAIT)
         group.failed("it ended")
     with pytest.raises(Exception, match="it ended"):
         await group.connected()
@@ -65,7 +65,7 @@ async def test_the_failure_of_a_slow_start_is_the_reason_from_then_on() -> None:
 async def test_calls_wait_after_a_slow_start_that_leads_to_a_sign_in() -> None:
     group, upstream = GroupState("a"), FakeUpstream()
     with pytest.raises(SignInNeeded), group.attempt(str):
-        await skip(PATIENCE)
+        await skip(START_WAIT)
         assert group.settled.is_set()
         raise SignInNeeded("sign in")
     call = asyncio.ensure_future(group.connected())
@@ -94,7 +94,7 @@ async def test_the_end_of_a_slow_start_does_not_hide_the_end_of_the_group(
 ) -> None:
     group = GroupState("a")
     with group.attempt(str):
-        await skip(PATIENCE)
+        await skip(START_WAIT)
         end(group)
     with suppress(UpstreamFailed):
         assert await asyncio.wait_for(group.connected(), 5) is None

@@ -10,7 +10,7 @@ import pytest
 from dynamic_mcp.config.model import Timeouts
 from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.groups.listing import TOOLS
-from dynamic_mcp.groups.renewals import PATIENCE
+from dynamic_mcp.groups.renewals import LISTING_WAIT
 from dynamic_mcp.upstream.base import Options
 from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.groups.test_subscriptions import Running, running
@@ -41,7 +41,7 @@ class Unfinished:
         proxy.group.define(msgspec.structs.replace(proxy.group.server, timeouts=Timeouts(tools=3600.0)))
         proxy.server.announce("notifications/tools/list_changed")
         call = asyncio.ensure_future(proxy.group.listing(TOOLS))
-        await skip(PATIENCE)
+        await skip(LISTING_WAIT)
         assert list(await call) == ["v1"]
         assert (self.begun, self.cancelled) == (1, 0)
 

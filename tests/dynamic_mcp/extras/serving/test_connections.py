@@ -159,7 +159,7 @@ class _Tail(asyncio.Transport):
 async def test_connection_stays_only_while_its_client_reads_the_last_response(
     unread: tuple[int, ...], ended: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog, "PATIENCE", 0.01)
+    monkeypatch.setattr(backlog, "STUCK_AFTER", 0.01)
     owner = Connections(ServingLimits(head_time=0.01))
     state = uvicorn.server.ServerState()
     connection = owner.make(config=uvicorn.Config(mock.Mock()), server_state=state, app_state={})

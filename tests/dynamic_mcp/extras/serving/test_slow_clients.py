@@ -18,7 +18,7 @@ from tests.dynamic_mcp.helpers import eventually
 
 #: Bytes that may wait in these tests, and an answer that no buffer of the system takes as a whole.
 BOUND, LARGE = 1 << 20, 12 << 20
-PATIENCE = 1.0
+STUCK_AFTER = 1.0
 #: streams begin at once
 IMPATIENT = ServingLimits(patience=0.01)
 
@@ -27,7 +27,7 @@ IMPATIENT = ServingLimits(patience=0.01)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backlog, "MAX_UNREAD", BOUND)
     monkeypatch.setattr(backlog, "MAX_UNREAD_OF_ALL", 4 * BOUND)
-    monkeypatch.setattr(backlog, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(backlog, "STUCK_AFTER", STUCK_AFTER)
 
 
 class Reader:
@@ -109,7 +109,7 @@ async def test_client_that_reads_slowly_gets_all_its_large_answers(limits: Servi
             # Each reads for longer than the patience, with never so long a pause.
             began = asyncio.get_running_loop().time()
             sizes = await asyncio.gather(*(reader.rest(1 << 20, 0.2) for reader in (one, two)))
-            assert asyncio.get_running_loop().time() - began > 1.5 * PATIENCE
+            assert asyncio.get_running_loop().time() - began > 1.5 * STUCK_AFTER
         assert min(sizes) > LARGE
         assert (await http.post(request("ping"), session)).status_code == 200
 
@@ -142,7 +142,7 @@ async def test_client_that_was_away_for_a_moment_gets_a_large_answer_by_resuming
             await anext(events._lines)
             await http.proxy.calls(1)
         await answer_all(http, 1)
-        await asyncio.sleep(PATIENCE / 2)
+        await asyncio.sleep(STUCK_AFTER / 2)
         headers = {**session, "Last-Event-ID": "2-0"}
         async with http.stream("GET", headers=headers) as rest:
             assert len((await rest.next())["result"]["content"][0]["text"]) == LARGE

@@ -181,7 +181,7 @@ async def test_client_beyond_the_bound_is_refused(monkeypatch: pytest.MonkeyPatc
 
 async def test_client_that_does_not_read_loses_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backlog, "MAX_UNREAD", 1 << 18)
-    monkeypatch.setattr(backlog, "PATIENCE", 0.5)
+    monkeypatch.setattr(backlog, "STUCK_AFTER", 0.5)
     async with open_door() as door:
         reads, stalls = await door.attach(), await door.attach()
         (client, other) = door.clients.open_clients.values()
@@ -201,7 +201,7 @@ async def test_large_message_that_is_read_slowly_ends_no_connection(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog, "MAX_UNREAD", 1 << 18)
-    monkeypatch.setattr(backlog, "PATIENCE", 0.5)
+    monkeypatch.setattr(backlog, "STUCK_AFTER", 0.5)
     async with open_door() as door:
         slow = await door.attach()
         (client,) = door.clients.open_clients.values()

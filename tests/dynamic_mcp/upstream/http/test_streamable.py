@@ -820,7 +820,7 @@ async def test_server_that_stays_away_fails_a_call_that_may_have_run(
 async def test_server_s_own_stream_that_served_for_a_while_is_opened_again_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_stream, "STEADY", 0.0)
+    monkeypatch.setattr(answer_stream, "NO_FAILURE_AFTER", 0.0)
     monkeypatch.setattr(answer_stream, "RETRY_DELAY", 3600.0)
     server = Server()
 
