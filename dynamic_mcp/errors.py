@@ -93,10 +93,10 @@ class UpstreamFailed(UpstreamError):
         """The same error as a new object, because raising one object several times collects the frames of all tracebacks."""
         return copy.copy(self)
 
-    def with_words(self, words: str) -> UpstreamFailed:
-        """A copy with these last words of the upstream, unless the error has others."""
+    def with_last_output(self, text: str) -> UpstreamFailed:
+        """A copy with this last output of the upstream, unless the error has another."""
         other = self.copy()
-        other.stderr_tail = self.stderr_tail or words
+        other.stderr_tail = self.stderr_tail or text
         return other
 
 

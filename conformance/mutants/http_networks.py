@@ -105,7 +105,7 @@ def stumbles_over_a_byte_order_mark() -> None:
     right = json_body.json_body
 
     async def wrong(reply: HttpReply, max_size: int) -> Line:
-        first = (await reply.words())[:1]
+        first = (await reply.beginning_of_body())[:1]
         return b"{" if first == "\ufeff" else await right(reply, max_size)
 
     replace(right, wrong)

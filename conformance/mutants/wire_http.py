@@ -105,10 +105,10 @@ class Reply(HttpReply):
                 self.has_body = True
                 yield chunk
 
-    async def words(self) -> str:
+    async def beginning_of_body(self) -> str:
         if self._real is None:
             return ""
-        text = await self._real.words()
+        text = await self._real.beginning_of_body()
         self.has_body = self._real.has_body
         return text
 

@@ -233,7 +233,7 @@ class Group:
         """The failure of a request as callers see it: the reason of the end, if the group has ended meanwhile."""
         if self._state.ended is not None:
             return self._state.ended.copy()
-        error.stderr_tail = self._owner.last_words(error.stderr_tail)
+        error.stderr_tail = self._owner.last_output(error.stderr_tail)
         return error
 
     # The owner task

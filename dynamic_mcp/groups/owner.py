@@ -145,12 +145,12 @@ class UpstreamOwner:
         """Open a connection and list the tools, within the timeout of a start. Raises UpstreamError."""
         server = self._server()
         self._connection = upstream = self._hooks.connection(self._connector.connect(events), server)
-        await self._starter.open(upstream, server, lambda: self.last_words(upstream.stderr_tail()))
+        await self._starter.open(upstream, server, lambda: self.last_output(upstream.stderr_tail()))
         return upstream
 
     async def sign_in(self, need: SignInNeeded, backoff: Backoff) -> bool:
         """Let the user sign in, once a client names the group; ``oauth.signin`` limits the time. False after a failure."""
-        need.stderr_tail = self.last_words(need.stderr_tail)
+        need.stderr_tail = self.last_output(need.stderr_tail)
         try:
             if await self._signing_in.wait_until_named(need):
                 await self._signing_in.run(need)
@@ -172,8 +172,8 @@ class UpstreamOwner:
 
     def _fail(self, reason: str, stderr_tail: str = "", remedy: str = "", *, pause: float = 0.0) -> None:
         self._listings.clear()
-        self._state.failed(reason, self.last_words(stderr_tail), remedy, pause=pause)
+        self._state.failed(reason, self.last_output(stderr_tail), remedy, pause=pause)
 
-    def last_words(self, text: str) -> str:
+    def last_output(self, text: str) -> str:
         """What may be shown of the last output, or of the text of a refusal."""
         return text and self._server().transport.hidden().end_of(text)

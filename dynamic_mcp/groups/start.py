@@ -25,13 +25,13 @@ class Starter:
         #: whether the next connection begins with ``initialize``, without the probe
         self._skip_probe = False
 
-    async def open(self, upstream: Upstream, server: Server, last_words: Callable[[], str]) -> None:
-        """Open a connection and list the tools. ``last_words`` tells callers what the server says. Raises UpstreamError."""
+    async def open(self, upstream: Upstream, server: Server, last_output: Callable[[], str]) -> None:
+        """Open a connection and list the tools. ``last_output`` tells callers what the server says. Raises UpstreamError."""
         # If this attempt fails, the probe may be the reason, or its absence. A success sets the right value.
         skip_probe, self._skip_probe = self._skip_probe, not self._skip_probe
         limit = server.timeouts.start
         async with self._connector.turn(self._state.is_wanted):
-            with self._state.attempt(last_words):
+            with self._state.attempt(last_output):
                 try:
                     with anyio.fail_after(limit):
                         await upstream.open(limit, skip_probe=skip_probe)

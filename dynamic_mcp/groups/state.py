@@ -67,7 +67,7 @@ class GroupState:
         self._failed_at = 0.0
         #: the time of the clock until which the server asked for no attempt
         self._paused_until = 0.0
-        self._last_words: Callable[[], str] = str
+        self._last_output: Callable[[], str] = str
         self._warned: str | None = None
 
     async def connected(self) -> Upstream | None:
@@ -121,9 +121,9 @@ class GroupState:
         return self._waiting > 0
 
     @contextmanager
-    def attempt(self, last_words: Callable[[], str]) -> Iterator[None]:
-        """One attempt to connect; after ``START_WAIT`` seconds calls wait no longer. ``last_words`` is what the server said last."""
-        self._began, self._last_words = self._clock(), last_words
+    def attempt(self, last_output: Callable[[], str]) -> Iterator[None]:
+        """One attempt to connect; after ``START_WAIT`` seconds calls wait no longer. ``last_output`` is what the server said last."""
+        self._began, self._last_output = self._clock(), last_output
         timer = asyncio.get_running_loop().call_later(START_WAIT, self._slow)
         try:
             yield
@@ -147,7 +147,7 @@ class GroupState:
             return StillStarting("it waits for its turn to start, because other servers are starting")
         since = self._clock() - self._began
         return StillStarting(
-            f"it is still starting, since {since:.0f} s; try again later", self._last_words()
+            f"it is still starting, since {since:.0f} s; try again later", self._last_output()
         )
 
     def ready(self, upstream: Upstream) -> None:

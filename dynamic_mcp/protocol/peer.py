@@ -165,7 +165,7 @@ class Peer:
         self._junk.reset()
         if message.id:
             if self._serving.take(message, within, self._callers):
-                self._silence.heard()
+                self._silence.sign_of_life()
         elif message.method == "notifications/progress":
             self._take_progress(message.params)
         elif message.method == "notifications/cancelled":
@@ -194,7 +194,7 @@ class Peer:
         """Fail one request whose answer will not come, as the transport knows."""
         pending = self._pending.pop(id, None)
         if pending is not None and not pending.future.done():
-            self._silence.heard()
+            self._silence.sign_of_life()
             pending.future.set_exception(reason)
 
     def when_over(self, id: int, then: Callable[[], None]) -> None:
@@ -267,7 +267,7 @@ class Peer:
 
     def _take_progress(self, params: Raw) -> None:
         if progress.deliver(params, self._pending, self._loop.time()):
-            self._silence.heard()
+            self._silence.sign_of_life()
 
     def _claim(self, id: bytes) -> Pending | None:
         """Take the request with this id out of the pending ones. The ids of own requests are integers, however they are spelled."""
@@ -276,7 +276,7 @@ class Peer:
             return None
         if self._is_own(number):
             # A late answer counts too.
-            self._silence.heard()
+            self._silence.sign_of_life()
         pending = self._pending.pop(number, None)
         return None if pending is None or pending.future.done() else pending
 

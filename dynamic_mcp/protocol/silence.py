@@ -40,7 +40,7 @@ class Silence:
         self._asking: asyncio.Task[None] | None = None
         self._is_closed = False
 
-    def heard(self) -> None:
+    def sign_of_life(self) -> None:
         """Note a sign of life."""
         self._rounds = 0
 

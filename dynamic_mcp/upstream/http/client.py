@@ -180,7 +180,7 @@ class HttpClient:
         """What may be shown of the words of the server. It may repeat what the request had, and what the reply sets."""
         token = [] if reply.bearer is None else [reply.bearer]
         own = HiddenValues([*token, *reply.cookies, *self._cookies.values])
-        return refusals.shown(await reply.words(), reply.content_type, own, self._hidden)
+        return refusals.shown(await reply.beginning_of_body(), reply.content_type, own, self._hidden)
 
     async def post(
         self,
@@ -224,7 +224,7 @@ class HttpClient:
             try:
                 await self._credentials.sign_in(need)
             except UpstreamFailed as error:
-                raise error.with_words(need.stderr_tail) from None
+                raise error.with_last_output(need.stderr_tail) from None
             return await attempt()
 
     async def _send_authorized(

@@ -77,7 +77,7 @@ async def no_answer(reply: HttpReply, body: Line, problems: list[str]) -> str:
     """Why a successful reply to a request is no answer to it, and what to do."""
     if not body:
         # A body of another type may not have been read.
-        await reply.words()
+        await reply.beginning_of_body()
     if problems:
         return f"its answer cannot be read: {problems[-1]}; {_FAULT}"
     what = "is not the JSON-RPC answer to the request"

@@ -49,7 +49,7 @@ class HttpReply:
                 self.has_body = True
                 yield chunk
 
-    async def words(self) -> str:
+    async def beginning_of_body(self) -> str:
         """The text at the beginning of the body, as far as it comes in time. ``chunks`` gives it again."""
         if not self._read:
             with (
@@ -100,7 +100,7 @@ class HttpReply:
 
     async def is_session_lost(self) -> bool:
         """Whether this reply to a request of a session says that the server has lost the session."""
-        return refusals.is_session_lost(self.status, await self.words(), self.challenge)
+        return refusals.is_session_lost(self.status, await self.beginning_of_body(), self.challenge)
 
     def end(self) -> None:
         """End the exchange. An unfinished body could be endless, so its connection is not kept."""

@@ -197,7 +197,7 @@ class StreamableHttpUpstream(HttpUpstream):
         """Take the answer from a JSON body. A reply with an error status may contain a JSON-RPC error, which is the answer."""
         if reply.status >= 400:
             # Before the whole body is read, so that a refusal can show its words.
-            await reply.words()
+            await reply.beginning_of_body()
         if reply.status >= 400 and self._is_first.get(id) and await reply.is_session_lost():
             problem = await self._client.refusal(reply, f"it does not know the session (HTTP {reply.status})")
             raise SessionGone(str(problem), problem.stderr_tail, status=reply.status)
