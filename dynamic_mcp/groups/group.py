@@ -144,8 +144,6 @@ class Group:
             return await group.listing(kind, timeout, doubt)
         if doubt is Doubt.ASKED and not self._hears_of_changes(upstream, kind):
             doubt = Doubt.MISSING
-        if doubt is not Doubt.MISSING and (cached := self.certain_listing(kind)) is not None:
-            return cached
         try:
             return await self._listings.obtain(
                 kind,

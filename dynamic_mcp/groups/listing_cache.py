@@ -134,30 +134,37 @@ class ListingCache:
         """
         kept = self._kept[kind]
         known, after = kept.listing, kept.uncertain
-        is_renewal = known is not None and not kept.is_outdated and doubt is Doubt.MISSING
+        if known is None:
+            return await self._fill_within(seconds, kind, make, after)
+        is_renewal = doubt is Doubt.MISSING and not kept.is_outdated
         if is_renewal:
+            if not self._renewals[kind].take():
+                return self._shown(kind, known)
             # Another caller's new listing may have begun before the change that this caller looks for.
-            after = kept.begun
-            seconds = min(seconds, LISTING_WAIT) if self._renewals[kind].take() else 0.0
-        elif kept.is_certain:
-            seconds = 0.0
-        elif known is not None and doubt is Doubt.NONE:
-            seconds = 0.0 if kept.rests() else self._patience(kind, kept, make, seconds)
-        if known is not None and seconds <= 0.0:
+            after, seconds = kept.begun, min(seconds, LISTING_WAIT)
+        elif kept.is_certain or (doubt is Doubt.NONE and kept.rests()):
             return self._shown(kind, known)
+        elif doubt is Doubt.NONE:
+            seconds = self._patience(kind, kept, make, seconds)
+        if seconds <= 0.0:
+            return self._shown(kind, known)
+        try:
+            return await self._fill_within(seconds, kind, make, after)
+        except UpstreamError as failure:
+            if is_renewal:
+                self._renewals[kind].pause()
+            self._report_outdated(kind, kept, failure)
+            return self._shown(kind, known)
+
+    async def _fill_within(
+        self, seconds: float, kind: Kind, make: Callable[[], Awaitable[Listing]], after: int
+    ) -> Listing:
+        """``fill``, which may take so many seconds. Raises UpstreamError."""
         try:
             async with asyncio.timeout(seconds):
                 return await self.fill(kind, make, after)
         except TimeoutError:
-            failure: UpstreamError = incomplete(kind, round(seconds, 1))
-        except UpstreamError as error:
-            failure = error
-        if known is None:
-            raise failure
-        if is_renewal:
-            self._renewals[kind].pause()
-        self._report_outdated(kind, kept, failure)
-        return self._shown(kind, known)
+            raise incomplete(kind, round(seconds, 1)) from None
 
     def _patience(
         self, kind: Kind, kept: _Kept, make: Callable[[], Awaitable[Listing]], seconds: float
