@@ -261,7 +261,8 @@ class StreamableHttpUpstream(HttpUpstream):
             if id is not None and id in self._notes:
                 self._notes[id](problem)
             # Only the reply to a request can end it.
-            is_own = problem.answer = problem.answer and self._is_own(id, problem.id)
+            is_own = problem.answer and self._is_own(id, problem.id)
+            problem.answer = is_own
             if is_refusal and not is_own:
                 # Its words are shown, so nothing is lost.
                 return False
