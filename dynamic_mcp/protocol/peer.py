@@ -76,11 +76,15 @@ class Peer:
         #: the loop time of the last data that was no message
         self._malformed_at = -NEVER
         self._questions = QuestionClocks(self._pending, self._wake_at)
-        self._serving = Serving(lambda line: send(Outgoing(line)), on_request, self._questions)
+        self._on_request = on_request
+        self._serving = self._new_serving()
         self._first_id = self._next_id = first_id
         self._callers = Callers(self._pending)
         self._oversized = OversizedMessages(self.take_oversized)
         self._closed: UpstreamFailed | None = None
+
+    def _new_serving(self) -> Serving:
+        return Serving(lambda line: self._send(Outgoing(line)), self._on_request, self._questions)
 
     async def request(
         self,
@@ -217,6 +221,12 @@ class Peer:
 
     def _is_own(self, number: int) -> bool:
         return self._first_id < number <= self._next_id
+
+    def leave_session(self) -> None:
+        """Cancel the open requests of the other side. A new session may use their ids again."""
+        if self._closed is None:
+            self._serving.close()
+            self._serving = self._new_serving()
 
     def close(self, reason: UpstreamFailed) -> None:
         """Fail all pending and all later requests."""

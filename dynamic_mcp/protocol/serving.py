@@ -69,8 +69,11 @@ class Serving:
     def close(self) -> None:
         """Cancel every request, and send no further answer."""
         self._is_closed = True
-        for task in self._tasks.values():
+        while self._tasks:
+            id, task = self._tasks.popitem()
             task.cancel()
+            # Now, because a new session may use the id again before the task ends.
+            self._questions.end(id)
 
     async def _answer(
         self, id: bytes, message: Message, answer: OnRequest, callers: Sequence[object]
@@ -83,8 +86,8 @@ class Serving:
             reason = report_bug("a request of a server", error)
             line = jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, reason))
         finally:
-            self._tasks.pop(id, None)
-            self._questions.end(id)
+            if self._tasks.pop(id, None) is not None:
+                self._questions.end(id)
         if not self._is_closed:
             self._send(line)
 

@@ -131,6 +131,11 @@ class HttpUpstream(ABC):
         """Whether a request waits for a sign-in itself. Before the connection is open, the group signs in, outside of the time limit."""
         return self._is_open and method in _USES
 
+    def _leave_session(self) -> None:
+        """Cancel what the server asked in a session that it has lost, and send no answer to it."""
+        self._peer.leave_session()
+        self._outbox.leave_session()
+
     def _end_with(self, fault: str) -> None:
         """End the connection, because the server misbehaves."""
         self._lose(UpstreamGone(f"the server {fault}"))

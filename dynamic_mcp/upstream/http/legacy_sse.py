@@ -170,6 +170,7 @@ class SseUpstream(HttpUpstream):
 
     def _leave_stream(self) -> None:
         """Stop reading the stream, and fail the requests whose answers would come on it."""
+        self._leave_session()
         old, self._stream = self._stream, _Stream()
         if old.reader is not None:
             old.reader.cancel()
@@ -232,7 +233,10 @@ class SseUpstream(HttpUpstream):
             self._taken[id] = stream
 
     async def _post_unanswered(self, message: Outgoing) -> None:
+        stream = self._stream
         await self._renewed()
+        if message.method is None and stream is not self._stream:
+            raise UpstreamGone("the server has forgotten the session in which it asked")
         await self._post(self._stream, message.line)
 
     async def _renewed(self) -> None:

@@ -22,9 +22,9 @@ RENEWAL_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
 class Renew(Protocol):
-    """Begins a new session instead of the one with this id. With ``may_fail``, a failure that may pass leaves the old session."""
+    """Begins a new session instead of the one with this number. With ``may_fail``, a failure that may pass leaves the old session."""
 
-    async def __call__(self, old_id: str, *, may_fail: bool = False) -> None: ...
+    async def __call__(self, old: int, *, may_fail: bool = False) -> None: ...
 
 
 class OwnStream:
@@ -59,19 +59,23 @@ class OwnStream:
         self._lost_at = float("-inf")
         self._listening: asyncio.Task[None] | None = None
 
-    def restart(self) -> None:
-        """Listen to the stream of the session as it is now. Event ids of an old session mean nothing in it."""
+    def stop(self) -> None:
+        """Listen no longer."""
         if self._listening is not None:
             self._listening.cancel()
+
+    def restart(self) -> None:
+        """Listen to the stream of the session as it is now. Event ids of an old session mean nothing in it."""
+        self.stop()
         self._has_opened = False
         self._replied = replied = asyncio.Event()
-        id = self._session.id
+        number = self._session.number
         self._listening = self._start(
             lambda: listen(
                 self._client,
                 self._session,
                 self._open_stream,
-                lambda: self._is_lost(id),
+                lambda: self._is_lost(number),
                 self._opened,
                 was_open=self._was_open,
             )
@@ -94,24 +98,24 @@ class OwnStream:
         finally:
             self.is_open = False
 
-    def _is_lost(self, id: str | None) -> bool:
+    def _is_lost(self, number: int) -> bool:
         """Whether a reply such as 404 ends the session. Before the stream was open once, the server may just have no such stream.
 
         The bound in time is for a server that opens one stream in each session and answers 404 afterwards.
         """
         self._replied.set()
         now = asyncio.get_running_loop().time()
-        if id is None or not self._has_opened or now < self._lost_at + MAX_RETRY_DELAY:
+        if self._session.id is None or not self._has_opened or now < self._lost_at + MAX_RETRY_DELAY:
             return False
         self._lost_at = now
-        self._start(lambda: self._begin_session(id))
+        self._start(lambda: self._begin_session(number))
         return True
 
-    async def _begin_session(self, old_id: str) -> None:
+    async def _begin_session(self, old: int) -> None:
         """Begin a new session. The calls in flight may still get their answers, so a server that is busy for a moment ends none."""
         for pause in RENEWAL_PAUSES:
-            await self._renew(old_id, may_fail=True)
-            if self._session.id != old_id:
+            await self._renew(old, may_fail=True)
+            if self._session.number != old:
                 return
             await asyncio.sleep(pause)
-        await self._renew(old_id)
+        await self._renew(old)

@@ -25,6 +25,8 @@ class HttpSession:
     def __init__(self) -> None:
         self.id: str | None = None
         self.version: str | None = None
+        #: changes with each new session, whose id may be that of an old one
+        self.number = 0
         #: the arguments that the headers of a call to a modern server repeat
         self.mirrored = MirroredArguments()
 

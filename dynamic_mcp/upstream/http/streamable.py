@@ -31,9 +31,9 @@ from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.json_body import json_body, messages_in, no_answer
 from dynamic_mcp.upstream.http.own_stream import OwnStream
-from dynamic_mcp.upstream.http.refusals import is_session_lost_error
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import SESSION, HttpSession
+from dynamic_mcp.upstream.http.tries import Tries
 
 #: Seconds in which the server has to answer the DELETE of the session.
 END_SESSION_TIMEOUT = 2.0
@@ -64,12 +64,9 @@ class StreamableHttpUpstream(HttpUpstream):
         super().__init__(client, events, self._on_cancelled, max_size=max_size)
         self._session = HttpSession()
         self._posts: dict[int, asyncio.Task[None]] = {}
-        #: for each request of a session in flight, whether it is the first try; only its answer may say that the session is lost
-        self._is_first: dict[int, bool] = {}
+        self._tries = Tries(self._session)
         #: take what is no message in the JSON body that answers a request
         self._notes: dict[int, Callable[[Malformed], None]] = {}
-        #: whether a repeated request got the error of a lost session again, so that such errors have another cause
-        self._errors_are_its_own = False
         self._timeout = 10.0
         self._renewal: asyncio.Task[None] | None = None
         self._own_stream = OwnStream(
@@ -154,21 +151,19 @@ class StreamableHttpUpstream(HttpUpstream):
         try:
             if self._renewal is not None and message.method != "initialize":
                 await asyncio.shield(self._renewal)
-            session = self._session.id
-            if session is not None:
-                self._is_first[id] = True
+            session = self._tries.begin(id)
             try:
                 await self._exchange(id, message)
             except SessionGone as gone:
-                self._is_first[id] = False
                 await self._renew(session)
                 if not gone.may_repeat:
                     raise
+                self._tries.repeat(id)
                 await self._exchange(id, message)
         except UpstreamFailed as error:
             self._peer.fail(id, error)
         finally:
-            self._is_first.pop(id, None)
+            self._tries.end(id)
 
     async def _exchange(self, id: int, message: Outgoing) -> None:
         """Send one POST and deliver its answer. Raises UpstreamFailed."""
@@ -198,7 +193,7 @@ class StreamableHttpUpstream(HttpUpstream):
         if reply.status >= 400:
             # Before the whole body is read, so that a refusal can show its words.
             await reply.beginning_of_body()
-        if reply.status >= 400 and self._is_first.get(id) and await reply.is_session_lost():
+        if reply.status >= 400 and await self._tries.refusal_says_lost(id, reply):
             problem = await self._client.refusal(reply, f"it does not know the session (HTTP {reply.status})")
             raise SessionGone(str(problem), problem.stderr_tail, status=reply.status)
         body = await json_body(reply, self._max_size)
@@ -271,7 +266,10 @@ class StreamableHttpUpstream(HttpUpstream):
                 self._peer.count_junk(size_of(data))
             return is_own
         if message.method is not None:
-            self._peer.receive_message(message, within=id)
+            if message.id and self._tries.is_of_lost_session(id):
+                log.debug("a request of the server was dropped, because its session is lost")
+            else:
+                self._peer.receive_message(message, within=id)
             return False
         if message.error and (is_refusal or bytes(message.id) == jsonrpc.NULL):
             # A server that refuses the whole HTTP request may not have read the id.
@@ -279,10 +277,8 @@ class StreamableHttpUpstream(HttpUpstream):
         if not self._is_own(id, bytes(message.id)):
             self._peer.count_junk(size_of(data))
             return False
-        if message.error and id in self._is_first and is_session_lost_error(bytes(message.error)):
-            if self._is_first[id] and not self._errors_are_its_own:
-                raise SessionGone("it does not know the session")
-            self._errors_are_its_own = True
+        if message.error and self._tries.error_says_lost(id, bytes(message.error)):
+            raise SessionGone("it does not know the session")
         self._peer.receive_answer(message)
         return True
 
@@ -294,14 +290,14 @@ class StreamableHttpUpstream(HttpUpstream):
 
     # Sessions of the handshake revisions
 
-    async def _renew(self, old_id: str | None, *, may_fail: bool = False) -> None:
-        """Begin a new session, once for all requests of the old one. Raises UpstreamGone.
+    async def _renew(self, old: int, *, may_fail: bool = False) -> None:
+        """Begin a new session, once for all requests of the old one, which has this number. Raises UpstreamGone.
 
         With ``may_fail``, a failure that may pass leaves the old session.
         """
         if self._renewal is not None:
             await asyncio.shield(self._renewal)
-        if self._session.id == old_id and not self._end.done():
+        if self._session.number == old and not self._end.done():
             if self._renewal is None:
                 # A separate task, because the cancellation of one request must not end it for the others.
                 self._renewal = self._in_background(lambda: self._replace_session(may_fail=may_fail))
@@ -311,13 +307,16 @@ class StreamableHttpUpstream(HttpUpstream):
 
     async def _replace_session(self, *, may_fail: bool) -> None:
         log.info("the server has forgotten the session; beginning a new one")
-        before = self._session.id, self._session.version
+        before = self._session.id, self._session.version, self._session.number
+        self._session.number += 1
+        self._leave_session()
+        self._own_stream.stop()
         try:
             await self._begin_session()
         except UpstreamError as error:
             if may_fail and _may_pass(error):
                 log.info("no new session began yet: %s", error)
-                self._session.id, self._session.version = before
+                self._session.id, self._session.version, self._session.number = before
                 return
             setting = " (timeout.start)" if isinstance(error, UpstreamTimeout) else ""
             self._lose(UpstreamGone(f"no new session could be begun: {error}{setting}"))

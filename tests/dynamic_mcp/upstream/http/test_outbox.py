@@ -100,3 +100,25 @@ async def test_own_notifications_are_dropped_while_too_much_waits(server: Server
     server.accepts.set()
     await eventually(lambda: server.ended == MAX_POSTS + 17, "the server has them")
     assert b"cancelled" not in server.begun
+
+
+async def test_answers_to_a_lost_session_are_dropped(server: Server) -> None:
+    for number in range(MAX_POSTS):
+        server.outbox.add(Outgoing(b"first %d" % number, "notifications/cancelled"))
+    await eventually(lambda: len(server.begun) == MAX_POSTS, "the first messages")
+    server.outbox.add(Outgoing(b"an answer"))
+    server.outbox.add(Outgoing(b"cancelled", "notifications/cancelled"))
+    server.outbox.leave_session()
+    server.outbox.add(Outgoing(b"another answer"))
+    server.accepts.set()
+    await eventually(lambda: server.ended == MAX_POSTS + 2, "the server has them")
+    assert server.begun[MAX_POSTS:] == [b"cancelled", b"another answer"]
+
+
+async def test_an_answer_whose_post_has_not_begun_is_dropped(server: Server) -> None:
+    server.outbox.add(Outgoing(b"an answer"))
+    server.outbox.leave_session()
+    server.outbox.add(Outgoing(b"another answer"))
+    server.accepts.set()
+    await eventually(lambda: server.ended, "the server has one")
+    assert server.begun == [b"another answer"]

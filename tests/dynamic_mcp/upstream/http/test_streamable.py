@@ -101,11 +101,14 @@ class OpenUpstream:
 
 @asynccontextmanager
 async def connected(
-    tmp_path: Path, server: Server, max_size: int = MAX_MESSAGE
+    tmp_path: Path,
+    server: Server,
+    max_size: int = MAX_MESSAGE,
+    events: RecordedEvents | None = None,
 ) -> AsyncIterator[OpenUpstream]:
     """An open upstream over a server. Afterwards no task is left on either side."""
     before = asyncio.all_tasks()
-    events = RecordedEvents()
+    events = events or RecordedEvents()
     async with site(server) as running:
         transport = HttpTransport(Secret(running.url), (), False, None, ())
         client = HttpClient(running.url, {}, Authorization("a", transport, FileStore("a", tmp_path)))
