@@ -53,9 +53,17 @@ _MARKUP = re.compile(
 )
 
 
+#: in the text of a server without session ids, for which other words about sessions can be its own
+_ASKS_FOR_INITIALIZE = re.compile(_UNINITIALIZED, re.IGNORECASE)
+
+
 class _Error(msgspec.Struct):
     code: int = 0
     message: str = ""
+
+
+class _Refusal(msgspec.Struct):
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 def is_session_lost(status: int, text: str, challenge: str = "") -> bool:
@@ -68,6 +76,16 @@ def is_session_lost(status: int, text: str, challenge: str = "") -> bool:
     if status < 400 or (status in (401, 403) and _ABOUT_A_TOKEN.search(challenge)):
         return False
     return _LOST.search(text) is not None
+
+
+def asks_for_initialize(status: int, text: str) -> bool:
+    """Whether a reply with this error status and text to a request without a session id asks for ``initialize``."""
+    if status < 400:
+        return False
+    with contextlib.suppress(msgspec.DecodeError):
+        if is_session_lost_error(bytes(msgspec.json.decode(text, type=_Refusal).error)):
+            return True
+    return _ASKS_FOR_INITIALIZE.search(text) is not None
 
 
 def is_session_lost_error(error: bytes) -> bool:

@@ -102,6 +102,10 @@ class HttpReply:
         """Whether this reply to a request of a session says that the server has lost the session."""
         return refusals.is_session_lost(self.status, await self.beginning_of_body(), self.challenge)
 
+    async def asks_for_initialize(self) -> bool:
+        """Whether this reply to a request without a session id asks for ``initialize``."""
+        return refusals.asks_for_initialize(self.status, await self.words())
+
     def end(self) -> None:
         """End the exchange. An unfinished body could be endless, so its connection is not kept."""
         if self._response.content.at_eof():

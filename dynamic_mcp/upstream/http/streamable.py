@@ -277,7 +277,7 @@ class StreamableHttpUpstream(HttpUpstream):
         if not self._is_own(id, bytes(message.id)):
             self._peer.count_junk(size_of(data))
             return False
-        if message.error and self._tries.error_says_lost(id, bytes(message.error)):
+        if message.error and not is_refusal and self._tries.error_says_lost(id, bytes(message.error)):
             raise SessionGone("it does not know the session")
         self._peer.receive_answer(message)
         return True

@@ -1,20 +1,30 @@
 """The requests of the handshake revisions in flight over Streamable HTTP: their session, and whether their answers say that it is lost.
 
-Only the answer to the first try may say so. If a repeated request gets the same answer in its new session, that has another cause.
+Only the answer to the first try may say so. If a repeated request gets the same answer in its new session, that has another cause, at
+least for a while. A server without session ids can ask for ``initialize`` too; any other status or text is then about something else.
 """
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
+from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream.http.refusals import is_session_lost_error
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import HttpSession
 
+#: Seconds for which the error of a lost session has another cause, after a repeated request got it again. A server that restarts twice
+#: in a row answers so too, so the errors count again afterwards.
+OWN_ERRORS_TIME = 10.0
+
 
 class _Try(msgspec.Struct):
     session: int
+    #: whether its answer may say that the session is lost
     is_first: bool
+    has_id: bool = False
 
 
 class Tries:
@@ -23,13 +33,16 @@ class Tries:
     def __init__(self, session: HttpSession) -> None:
         self._session = session
         self._tries: dict[int, _Try] = {}
-        #: whether a repeated request got the error of a lost session again, so that such errors have another cause
-        self._errors_are_its_own = False
+        #: the loop time until which errors of a lost session have another cause
+        self._own_errors_until = float("-inf")
 
     def begin(self, id: int) -> int:
         """Note a request in the current session; the number of the session."""
-        self._tries[id] = _Try(self._session.number, is_first=self._session.id is not None)
-        return self._session.number
+        session = self._session
+        # There is no version before the answer to ``initialize``.
+        has_session = session.version is not None and session.version != era.MODERN
+        self._tries[id] = _Try(session.number, is_first=has_session, has_id=session.id is not None)
+        return session.number
 
     def repeat(self, id: int) -> None:
         """Note that the request is sent again, in the current session."""
@@ -47,14 +60,17 @@ class Tries:
     async def refusal_says_lost(self, id: int, reply: HttpReply) -> bool:
         """Whether a reply with an error status says that the session is lost."""
         found = self._tries.get(id)
-        return found is not None and found.is_first and await reply.is_session_lost()
+        if found is None or not found.is_first:
+            return False
+        return await (reply.is_session_lost() if found.has_id else reply.asks_for_initialize())
 
     def error_says_lost(self, id: int | None, error: bytes) -> bool:
-        """Whether a JSON-RPC error says that the session is lost."""
+        """Whether a JSON-RPC error in a successful reply says that the session is lost."""
         found = None if id is None else self._tries.get(id)
         if found is None or not is_session_lost_error(error):
             return False
-        if found.is_first and not self._errors_are_its_own:
-            return True
-        self._errors_are_its_own = True
+        now = asyncio.get_running_loop().time()
+        if found.is_first:
+            return now >= self._own_errors_until
+        self._own_errors_until = now + OWN_ERRORS_TIME
         return False

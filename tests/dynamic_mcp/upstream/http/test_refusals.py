@@ -7,7 +7,13 @@ import time
 
 import pytest
 
-from dynamic_mcp.upstream.http.refusals import MAX_READ, is_session_lost, is_session_lost_error, reason_in
+from dynamic_mcp.upstream.http.refusals import (
+    MAX_READ,
+    asks_for_initialize,
+    is_session_lost,
+    is_session_lost_error,
+    reason_in,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +55,27 @@ def test_these_statuses_and_texts_mean_a_lost_session(status: int, text: str) ->
 )
 def test_these_do_not(status: int, text: str, challenge: str) -> None:
     assert not is_session_lost(status, text, challenge)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "asks"),
+    [
+        (400, '{"error":{"code":-32000,"message":"Bad Request: Server not initialized"}}', True),
+        (400, '{"error":{"code":-32600,"message":"Session not found"}}', True),
+        (422, "Unexpected message, expect initialize request", True),
+        (500, "Server not initialized", True),
+        (404, "", False),
+        (404, '{"error":{"code":-32601,"message":"Method not found"}}', False),
+        (400, "Unknown session of the game", False),
+        (400, '{"error":{"code":-32000,"message":"The game has an unknown session"}}', False),
+        (400, '{"error":"Session not found"}', False),
+        (200, "Server not initialized", False),
+    ],
+)
+def test_server_without_session_ids_asks_for_initialize_only_in_clear_words(
+    status: int, text: str, asks: bool
+) -> None:
+    assert asks_for_initialize(status, text) is asks
 
 
 @pytest.mark.parametrize(
