@@ -12,7 +12,14 @@ from __future__ import annotations
 
 import asyncio
 
-from dynamic_mcp.errors import HttpStatus, StreamEnded, UpstreamError, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import (
+    HttpStatus,
+    StreamEnded,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamGone,
+    UpstreamTimeout,
+)
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import Outgoing, format_size
@@ -20,7 +27,7 @@ from dynamic_mcp.protocol.lines import ENDLESS_FACTOR, MAX_MESSAGE
 from dynamic_mcp.protocol.oversized import OversizedMessages
 from dynamic_mcp.protocol.pieces import first_bytes, size_of
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.base import Events
+from dynamic_mcp.upstream.base import Events, not_started_within
 from dynamic_mcp.upstream.http.client import ACCEPT_TIMEOUT, HttpClient
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.event_stream import EventParser
@@ -150,13 +157,20 @@ class SseUpstream(HttpUpstream):
                 return
             log.info("the server has forgotten the session; beginning a new one")
             self._leave_stream()
-            await self._begin_session()
+            await self._begin_session_in_time()
         except UpstreamError as error:
             self._lose(UpstreamGone(f"no new session could be begun: {error}"))
             return
         finally:
             self._renewal = None
         self._events.on_new_session()
+
+    async def _begin_session_in_time(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._begin_session()
+        except TimeoutError:
+            raise UpstreamTimeout(not_started_within(self._timeout)) from None
 
     async def _is_forgotten(self) -> bool:
         """Whether the server refuses a ping too. A new session costs the other calls, and only one request may be wrong."""
@@ -248,6 +262,8 @@ class SseUpstream(HttpUpstream):
         self, stream: _Stream, line: bytes, *, may_sign_in: bool = False, may_last: bool = False
     ) -> None:
         """POST one line. Raises UpstreamFailed if the server does not accept it."""
+        if not stream.endpoint.done():
+            raise UpstreamGone("its new event stream has announced no address for messages yet")
         headers, url = {"Content-Type": "application/json"}, stream.endpoint.result()
         await self._client.post(headers, line.rstrip(), url=url, may_sign_in=may_sign_in, may_last=may_last)
 

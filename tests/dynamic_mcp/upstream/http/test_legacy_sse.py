@@ -313,3 +313,40 @@ async def test_messages_wait_for_the_new_stream(tmp_path: Path, monkeypatch: pyt
         async with asyncio.timeout(WITHIN):
             await asyncio.gather(first, second)
     assert sorted(server.ran) == [("first", 2), ("second", 2)]
+
+
+async def test_new_stream_that_does_not_open_ends_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = ForgetfulServer()
+
+    async def serve(request: Request) -> None:
+        if request.method == "GET" and server.streams:
+            await request.gone()
+        else:
+            await server(request)
+
+    async with connected(tmp_path, serve) as upstream:
+        upstream._timeout = 0.2
+        server.forgotten = 1
+        with pytest.raises(UpstreamGone, match=r"no new session could be begun: .*0\.2 s \(timeout.start\)"):
+            await call(upstream, "echo")
+        assert "no new session" in str(await asyncio.wait_for(upstream.wait_lost(), WITHIN))
+
+
+async def test_ping_before_the_new_stream_has_an_address_only_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = ForgetfulServer()
+    async with connected(tmp_path, server) as upstream:
+        server.forgotten = 1
+        server.next_endpoint.clear()
+        waiting = asyncio.create_task(call(upstream, "echo"))
+        await eventually(lambda: len(server.streams) == 2, "a second stream")
+        with pytest.raises(UpstreamGone, match="no address"):
+            await upstream.request("ping", b"", Options(WITHIN))
+        server.next_endpoint.set()
+        await asyncio.wait_for(waiting, WITHIN)
+    assert server.ran == [("echo", 2)]
