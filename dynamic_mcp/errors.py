@@ -10,6 +10,7 @@
         │   ├── StillStarting its start goes on
         │   ├── UpstreamGone the process or connection ended
         │   │   ├── StreamEnded its event stream ended without a failure
+        │   │   ├── EraChanged  it speaks another era now, and refused the request
         │   │   └── Unreachable no connection came about
         │   ├── StoreFailed  the storage of its tokens fails
         │   ├── TooLarge     one answer is too large
@@ -110,6 +111,10 @@ class UpstreamGone(UpstreamFailed):
 
 class StreamEnded(UpstreamGone):
     """A server behind a URL ended its event stream in good order, as gateways do every few seconds or minutes."""
+
+
+class EraChanged(UpstreamGone):
+    """A server behind a URL speaks the other era of MCP now. It refused the request, which can be repeated on a new connection."""
 
 
 class Unreachable(UpstreamGone):

@@ -13,7 +13,14 @@ from typing import TypeVar
 import anyio
 
 from dynamic_mcp.config.model import Server
-from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.errors import (
+    EraChanged,
+    SignInNeeded,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from dynamic_mcp.groups.in_flight import InFlight
 from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.groups.listing import CHANGED, TOOLS, Doubt, Kind, Listing, announces_changes, list_all
@@ -195,6 +202,9 @@ class Group:
                     # Once more, so that the total counts the second request too.
                     with self.in_flight:
                         result = await upstream.request(method, params, options)
+                except EraChanged:
+                    self._state.left(upstream)
+                    result = await (await self.connected()).request(method, params, options)
         except UpstreamFailed as error:
             raise self._as_shown(error) from None
         except UpstreamTimeout as error:

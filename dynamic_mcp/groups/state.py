@@ -161,11 +161,16 @@ class GroupState:
         self.upstream = None
         self._unsettle()
 
+    def left(self, upstream: Upstream) -> None:
+        """Let calls wait, because this connection is about to end."""
+        if self.upstream is upstream:
+            self.lost()
+
     def restarting(self, reason: str) -> None:
         """Let calls wait after a first crash, because the upstream restarts soon."""
         log.warning("group %s: %s; restarting it", self._name, reason)
-        self.upstream = self.failure = None
-        self.settled = anyio.Event()
+        self.failure = None
+        self.lost()
 
     def failed(
         self,

@@ -94,6 +94,15 @@ async def probe(peer: Peer, client_info: bytes = b"") -> Handshake | None:
     raise NoCommonVersion(f"it refuses protocol version {era.MODERN}, which it lists as supported")
 
 
+async def has_changed_era(peer: Peer, client_info: bytes, *, modern: bool) -> bool:
+    """Whether a server that was of this era answers a probe as one of the other era. Without a connection, nothing shows it."""
+    try:
+        return modern is (await probe(peer, client_info) is None)
+    except UpstreamFailed as problem:
+        log.debug("the probe did not show the era: %s", problem)
+        return False
+
+
 def _read(answer: bytes, method: str) -> Handshake:
     """Decode an answer. Raises UpstreamFailed beyond ``MAX_HANDSHAKE``, and msgspec.DecodeError."""
     if len(answer) > MAX_HANDSHAKE:

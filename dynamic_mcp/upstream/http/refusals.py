@@ -14,6 +14,7 @@ import msgspec
 
 from dynamic_mcp.hiding import HiddenValues
 from dynamic_mcp.printable import printable
+from dynamic_mcp.protocol import era
 
 #: Bytes of a body that are read for its words, seconds to wait for them, and characters that are shown.
 MAX_READ = 1 << 14
@@ -86,6 +87,17 @@ def asks_for_initialize(status: int, text: str) -> bool:
         if is_session_lost_error(bytes(msgspec.json.decode(text, type=_Refusal).error)):
             return True
     return _ASKS_FOR_INITIALIZE.search(text) is not None
+
+
+def doubts_era(text: str, *, modern: bool) -> bool:
+    """Whether the text of a refusal may come from a server of the other era. ``modern`` is the era of the request."""
+    if modern:
+        return _LOST.search(text) is not None
+    try:
+        found = msgspec.json.decode(msgspec.json.decode(text, type=_Refusal).error, type=_Error)
+    except msgspec.DecodeError:
+        return False
+    return found.code in (era.UNSUPPORTED_VERSION, era.HEADER_MISMATCH)
 
 
 def is_session_lost_error(error: bytes) -> bool:

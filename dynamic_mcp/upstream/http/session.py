@@ -16,6 +16,7 @@ from dynamic_mcp.upstream.http.mirrored import MirroredArguments, header_value
 
 #: The header with the id of a session.
 SESSION = "Mcp-Session-Id"
+_VERSION = "MCP-Protocol-Version"
 _ACCEPT = "application/json, text/event-stream"
 
 
@@ -34,15 +35,18 @@ class HttpSession:
         """Headers of any request."""
         headers = {"Accept": _ACCEPT}
         if self.version is not None:
-            headers["MCP-Protocol-Version"] = self.version
+            headers[_VERSION] = self.version
         if self.id is not None:
             headers[SESSION] = self.id
         return headers
 
     def message_headers(self, message: Outgoing) -> dict[str, str]:
         """Headers of a POST with this message."""
-        headers = {"Content-Type": "application/json", **self.headers()}
-        if self.version == era.MODERN and message.method is not None:
+        is_probe = message.method == "server/discover"
+        # A probe may ask for the era while a session is open.
+        common = {"Accept": _ACCEPT, _VERSION: era.MODERN} if is_probe else self.headers()
+        headers = {"Content-Type": "application/json", **common}
+        if headers.get(_VERSION) == era.MODERN and message.method is not None:
             headers["Mcp-Method"] = message.method
             name = _name_of(message)
             if name is not None:

@@ -17,7 +17,14 @@ from collections.abc import Callable, Iterable
 import anyio
 from msgspec import Raw
 
-from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, UpstreamGone, UpstreamTimeout
+from dynamic_mcp.errors import (
+    EraChanged,
+    HttpStatus,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamGone,
+    UpstreamTimeout,
+)
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, era, jsonrpc, large
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message, Outgoing
@@ -29,11 +36,12 @@ from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.http.answer_stream import AnswerStream
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.connection import HttpUpstream
+from dynamic_mcp.upstream.http.era_changes import EraChanges
 from dynamic_mcp.upstream.http.json_body import json_body, messages_in, no_answer
 from dynamic_mcp.upstream.http.own_stream import OwnStream
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import SESSION, HttpSession
-from dynamic_mcp.upstream.http.tries import Tries
+from dynamic_mcp.upstream.http.tries import SessionGone, Tries
 
 #: Seconds in which the server has to answer the DELETE of the session.
 END_SESSION_TIMEOUT = 2.0
@@ -41,17 +49,6 @@ END_SESSION_TIMEOUT = 2.0
 OWN_STREAM_WAIT = 0.5
 
 _INITIALIZED = Outgoing(jsonrpc.notification(handshake.INITIALIZED), handshake.INITIALIZED)
-
-
-class SessionGone(HttpStatus):
-    """The server has forgotten the session of the request.
-
-    The proxy repeats the request, unless the server answered with a status from 500 on: then the request may have run.
-    """
-
-    @property
-    def may_repeat(self) -> bool:
-        return self.status < 500
 
 
 class StreamableHttpUpstream(HttpUpstream):
@@ -65,6 +62,7 @@ class StreamableHttpUpstream(HttpUpstream):
         self._session = HttpSession()
         self._posts: dict[int, asyncio.Task[None]] = {}
         self._tries = Tries(self._session)
+        self._era_changes = EraChanges(self._peer, events.client_info)
         #: take what is no message in the JSON body that answers a request
         self._notes: dict[int, Callable[[Malformed], None]] = {}
         self._timeout = 10.0
@@ -160,6 +158,9 @@ class StreamableHttpUpstream(HttpUpstream):
                     raise
                 self._tries.repeat(id)
                 await self._exchange(id, message)
+        except EraChanged as change:
+            # The other requests may have run.
+            self._lose(UpstreamGone(str(change)))
         except UpstreamFailed as error:
             self._peer.fail(id, error)
         finally:
@@ -178,6 +179,8 @@ class StreamableHttpUpstream(HttpUpstream):
         ) as reply:
             if message.method == "initialize" and reply.status < 400:
                 self._session.id = reply.header(SESSION)
+            if reply.status >= 400:
+                await self._era_changes.check(id, message, reply, modern=self.modern)
             if reply.content_type != "text/event-stream" or reply.status != 200:
                 await self._take_json(id, reply)
                 return

@@ -10,6 +10,7 @@ import asyncio
 
 import msgspec
 
+from dynamic_mcp.errors import HttpStatus
 from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream.http.refusals import is_session_lost_error
 from dynamic_mcp.upstream.http.reply import HttpReply
@@ -18,6 +19,17 @@ from dynamic_mcp.upstream.http.session import HttpSession
 #: Seconds for which the error of a lost session has another cause, after a repeated request got it again. A server that restarts twice
 #: in a row answers so too, so the errors count again afterwards.
 OWN_ERRORS_TIME = 10.0
+
+
+class SessionGone(HttpStatus):
+    """The server has forgotten the session of the request.
+
+    The proxy repeats the request, unless the server answered with a status from 500 on: then the request may have run.
+    """
+
+    @property
+    def may_repeat(self) -> bool:
+        return self.status < 500
 
 
 class _Try(msgspec.Struct):

@@ -8,9 +8,10 @@ import anyio
 import pytest
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.errors import EraChanged, UpstreamFailed, UpstreamGone
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.session import ClientSession
+from dynamic_mcp.groups import backoff
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import TOOLS
 from dynamic_mcp.hooks import Hooks
@@ -62,3 +63,52 @@ async def test_failed_start_keeps_what_the_user_can_do() -> None:
             await group.listing(TOOLS)
         assert raised.value.remedy == "Run: x"
         tasks.cancel_scope.cancel()
+
+
+class OtherEra(FakeUpstream):
+    """Refuses calls because the server speaks the other era now, as often as it is connected before ``good``."""
+
+    def __init__(self, connector: OtherEras) -> None:
+        super().__init__()
+        self._connector = connector
+        self._gone = asyncio.Event()
+
+    async def request(self, method: str, params: bytes, options: Options) -> bytes:
+        if method != "tools/call":
+            return b'{"tools":[]}'
+        self._connector.calls += 1
+        if self._connector.connections < self._connector.good:
+            self._gone.set()
+            raise EraChanged("another era")
+        return b'{"content":[]}'
+
+    async def wait_lost(self) -> UpstreamGone:
+        await self._gone.wait()
+        return UpstreamGone("another era")
+
+
+class OtherEras(NoConnector):
+    def __init__(self, good: int) -> None:
+        self.good = good
+        self.connections = self.calls = 0
+
+    def connect(self, events: Events) -> Upstream:
+        self.connections += 1
+        return OtherEra(self)
+
+
+@pytest.mark.parametrize("good", [2, 3])
+async def test_call_that_met_another_era_is_repeated_once(monkeypatch: pytest.MonkeyPatch, good: int) -> None:
+    monkeypatch.setattr(backoff, "RESTART_DELAY", 0.05)
+    connector = OtherEras(good)
+    group = Group(server("a"), connector, Relay(ClientSession(lambda line: None), {}), Hooks())
+    async with asyncio.timeout(5), anyio.create_task_group() as tasks:
+        tasks.start_soon(group.run)
+        call = group.request("tools/call", b"{}", Options(5.0))
+        if good == 2:
+            assert await call == b'{"content":[]}'
+        else:
+            with pytest.raises(UpstreamGone, match="another era"):
+                await call
+        tasks.cancel_scope.cancel()
+    assert (connector.connections, connector.calls) == (2, 2)

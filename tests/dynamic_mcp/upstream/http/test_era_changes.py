@@ -1,0 +1,129 @@
+"""A server behind a URL that is replaced by one of the other era, and refusals that only look like it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynamic_mcp.errors import EraChanged, UpstreamGone, UpstreamRefused
+from dynamic_mcp.protocol import era, jsonrpc
+from tests.dynamic_mcp.helpers import WITHIN
+from tests.dynamic_mcp.upstream.http.scripted_server import Request
+from tests.dynamic_mcp.upstream.http.test_streamable import CALL, SESSION, Server, connected
+
+#: What a server answers to a request of the other era, by its own era.
+REFUSALS = {
+    "modern": {
+        "code": era.UNSUPPORTED_VERSION,
+        "message": "Unsupported",
+        "data": {"supported": [era.MODERN]},
+    },
+    "legacy": {"code": -32000, "message": "Bad Request: No valid session ID provided"},
+}
+
+
+@pytest.fixture(autouse=True)
+def own_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
+class Changing(Server):
+    """A server that can refuse calls as one of the other era does. After ``change`` it is one."""
+
+    def __init__(self, *, modern: bool) -> None:
+        super().__init__(modern=modern)
+        self.refuses = False
+
+    def change(self) -> None:
+        self._modern = not self._modern
+        self.refuses = True
+
+    def by_default(self, request: Request) -> None:
+        if self.refuses and request.rpc == CALL:
+            name = "modern" if request.headers["mcp-protocol-version"] != era.MODERN else "legacy"
+            self.refuse(request, REFUSALS[name])
+        elif request.rpc == "server/discover" and not self._modern:
+            self.refuse(request, REFUSALS["legacy"])
+        else:
+            super().by_default(request)
+
+    def refuse(self, request: Request, error: dict[str, Any]) -> None:
+        request.answer(400, {"jsonrpc": "2.0", "id": request.id, "error": error})
+
+
+@pytest.mark.parametrize("modern", [False, True])
+async def test_refusal_of_the_other_era_ends_the_connection(tmp_path: Path, modern: bool) -> None:
+    server = Changing(modern=modern)
+    probed = asyncio.Event()
+
+    async def slowly(request: Request) -> None:
+        if server.refuses:
+            probed.set()
+            await upstream.site.arrived(CALL, 4)
+        server.by_default(request)
+
+    async def hang(request: Request) -> None:
+        if request.message["params"]["name"] == "runs":
+            await request.gone()
+        else:
+            server.by_default(request)
+
+    server.on |= {"server/discover": slowly, CALL: hang}
+    async with connected(tmp_path, server) as upstream:
+        running = upstream.begin("runs")
+        await upstream.site.arrived(CALL)
+        server.change()
+        calls = [upstream.begin() for _ in range(3)]
+        await asyncio.wait_for(probed.wait(), WITHIN)
+        for call in calls:
+            with pytest.raises(EraChanged, match="another era"):
+                await call
+        with pytest.raises(UpstreamGone, match="another era") as caught:
+            await running
+        assert not isinstance(caught.value, EraChanged)
+        assert "another era" in str(await asyncio.wait_for(upstream.upstream.wait_lost(), WITHIN))
+    probe = upstream.site.of("server/discover")[-1]
+    assert SESSION not in probe.headers
+    assert probe.headers["mcp-protocol-version"] == era.MODERN
+
+
+@pytest.mark.parametrize("modern", [False, True])
+async def test_server_that_did_not_change_keeps_its_connection(tmp_path: Path, modern: bool) -> None:
+    server = Changing(modern=modern)
+    async with connected(tmp_path, server) as upstream:
+        server.refuses = True
+        with pytest.raises(UpstreamRefused) as caught:
+            await upstream.call()
+        assert caught.value.code == (-32000 if modern else era.UNSUPPORTED_VERSION)
+        server.refuses = False
+        assert await upstream.call() == "a"
+
+
+@pytest.mark.parametrize("modern", [False, True])
+async def test_refusals_of_other_kinds_cost_no_probe(tmp_path: Path, modern: bool) -> None:
+    server = Changing(modern=modern)
+
+    async def refuse(request: Request) -> None:
+        server.refuse(request, {"code": jsonrpc.INVALID_PARAMS, "message": "Unknown argument"})
+
+    async with connected(tmp_path, server) as upstream:
+        server.on[CALL] = refuse
+        with pytest.raises(UpstreamRefused):
+            await upstream.call()
+    assert len(upstream.site.of("server/discover")) == 1
+
+
+async def test_unreachable_server_shows_no_other_era(tmp_path: Path) -> None:
+    server = Changing(modern=True)
+
+    async def reset(request: Request) -> None:
+        return None
+
+    async with connected(tmp_path, server) as upstream:
+        server.refuses = True
+        server.on["server/discover"] = reset
+        with pytest.raises(UpstreamRefused):
+            await upstream.call()
