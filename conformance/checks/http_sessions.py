@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -18,13 +18,17 @@ from conformance.workbench.listing_forms import listing_text
 from mock_servers.actions import list_changed, reply, set_tools, sleep
 from mock_servers.remote_actions import end_stream, event, expire_session, respond
 from mock_servers.script import Http, Rule, Script, on_call, tool
+from mock_servers.script import request as ask
 
 if TYPE_CHECKING:
+    from conformance.workbench.proxy import Proxy
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import HttpRequest
 
 
+ELICIT = "elicitation/create"
+_NUMBER = {"type": "object", "properties": {"n": {"type": "number"}}}
 #: the calls of HTTP-009 after the one that makes the upstream forget
 _CALLS_AFTER = 2
 
@@ -83,6 +87,66 @@ async def a_new_session_has_the_subscriptions_of_the_lost_one(workbench: Workben
         await workbench.eventually(
             subscribed_again, within=5.0, what="resources/subscribe in the new session within 5 s"
         )
+
+
+@check("HTTP-072", timeout=40, slow=True)
+async def an_answer_reaches_only_the_session_that_asked(workbench: Workbench) -> None:
+    """The answer to the old question is sent also if the proxy withdrew it, because the two can cross."""
+    question = ask(ELICIT, {"message": "Well?", "requestedSchema": _NUMBER}, id=0, wait=3.0)
+    asking = {"x": "ask"}
+    script = Script(
+        http=SESSIONS,
+        on=[on_call("echo", question, params={"arguments": asking}), on_call("add", expire_session())],
+    )
+    upstream = await workbench.http("a", script)
+    async with workbench.proxy(upstream) as proxy:
+        proxy.capabilities = {"elicitation": {}}
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        await can_call(workbench, proxy, upstream)
+        await proxy.begin_call("a", "echo", asking)
+        old = await _question(workbench, proxy, 1)
+        if old is None:
+            raise NotApplicable("it passes no question on")
+        await proxy.call("a", "add", {"a": 1, "b": 2})
+        await proxy.call("a", "echo", {"x": 1})  # may fail, or go into the new session
+        await is_echoed(workbench, proxy, "a", {"x": 2})
+        await proxy.send({"id": old["id"], "result": {"action": "accept", "content": {"n": 1}}})
+        await proxy.begin_call("a", "echo", asking)
+        new = await _question(workbench, proxy, 2)
+        workbench.expect(new, "the question of the new session reaches the client", proxy.received)
+        assert new is not None
+        await proxy.send({"id": new["id"], "result": {"action": "accept", "content": {"n": 2}}})
+        session = [
+            post for post in upstream.posts("tools/call") if post.message["params"]["arguments"] == asking
+        ][-1]
+        answers = await workbench.eventually(
+            lambda: [post for post in upstream.posts() if _answers_in(post, session.header(SESSION))],
+            within=5.0,
+            what="an answer in the new session",
+        )
+        given = [post.message.get("result", {}).get("content") for post in answers]
+        workbench.expect(
+            given == [{"n": 2}], "the new session gets the answer to its own question only", given
+        )
+
+
+def _answers_in(post: HttpRequest, session: str | None) -> bool:
+    """Whether this POST answers a question in this session."""
+    return "method" not in post.message and post.header(SESSION) == session
+
+
+async def _question(workbench: Workbench, proxy: Proxy, number: int) -> dict[str, Any] | None:
+    """The question with this number; None if it does not come."""
+    try:
+        found = await workbench.eventually(
+            lambda: [one for one in proxy.received if one.get("method") == ELICIT][number - 1 :],
+            within=3.0,
+            what="a question to the user",
+        )
+    except Violation:
+        return None
+    return found[0]
 
 
 @check("HTTP-010", timeout=40, slow=True)

@@ -27,7 +27,7 @@ _NOT_FOR_A_RELAY: Mapping[str, str] = {
     "the version and the capabilities are those of the server and of the client": "FRONT-003 FRONT-008 FRONT-065 FRONT-172 HTTP-032",
     "the client answers the requests of the server, within its own time": "FRONT-026 FRONT-050 FRONT-171 STD-020",
     "the session is that of the client, which begins a new one": (
-        "HTTP-071 OPS-026 OPS-045 SSE-007 SSE-012 SSE-013 STD-017 STD-032 STD-034 STD-035 STD-061"
+        "HTTP-071 HTTP-072 OPS-026 OPS-045 SSE-007 SSE-012 SSE-013 STD-017 STD-032 STD-034 STD-035 STD-061"
     ),
 }
 

@@ -117,6 +117,7 @@ _WANT_A_SESSION = (
     "HTTP-050",
     "HTTP-051",
     "HTTP-071",
+    "HTTP-072",
     "OPS-050",
 )
 

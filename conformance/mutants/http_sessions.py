@@ -13,7 +13,9 @@ from conformance.mutants.http_requests import SESSION, VERSION
 from conformance.mutants.wire_http import Reply
 from dynamic_mcp.groups import backoff
 from dynamic_mcp.groups.group import Group
+from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.http import answer_stream, refusals, streamable
+from dynamic_mcp.upstream.http.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     also={
         "HTTP-050": "it knows no form of a lost session",
         "HTTP-071": "no new session begins",
+        "HTTP-072": "no new session begins",
         "SSE-016": "no new stream begins",
     },
 )
@@ -35,7 +38,7 @@ def goes_on_with_the_dead_session() -> None:
     replace(refusals.is_session_lost_error, lambda error: False)
 
 
-@mutant("HTTP-009", also={"HTTP-071": "no new session begins in time"})
+@mutant("HTTP-009", also=dict.fromkeys(("HTTP-071", "HTTP-072"), "no new session begins in time"))
 def is_lost_for_30_s_with_its_session() -> None:
     """The group counts as failed."""
     backoff.RESTART_DELAY = 30.0
@@ -55,6 +58,12 @@ def _forgot_the_session(request: ProxyRequest, reply: HttpReply) -> bool:
 @mutant("HTTP-071")
 def begins_a_new_session_without_the_subscriptions() -> None:
     replace(Group.on_new_session, lambda self: None)
+
+
+@mutant("HTTP-072")
+def keeps_the_questions_of_a_lost_session() -> None:
+    replace(Peer.leave_session, lambda self: None)
+    replace(Outbox.leave_session, lambda self: None)
 
 
 @mutant("HTTP-010")
