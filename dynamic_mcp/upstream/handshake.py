@@ -26,6 +26,8 @@ from dynamic_mcp.protocol.nulls import without_nulls
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.base import Handshake
 
+#: The requests of a handshake, and of a probe on an open connection. They belong to no session.
+METHODS = frozenset({"initialize", "server/discover"})
 #: The notification that ends the handshake.
 INITIALIZED = "notifications/initialized"
 #: Seconds that an upstream may take to answer the probe.

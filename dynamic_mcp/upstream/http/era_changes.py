@@ -14,8 +14,6 @@ from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.http.refusals import doubts_era
 from dynamic_mcp.upstream.http.reply import HttpReply
 
-_HANDSHAKE = frozenset({"initialize", "server/discover"})
-
 
 class EraChanges:
     """The requests of a connection whose refusals may come from a server of the other era."""
@@ -27,7 +25,7 @@ class EraChanges:
 
     async def check(self, id: int, message: Outgoing, reply: HttpReply, *, modern: bool) -> None:
         """Compare the era of the server with that of a request which this reply refuses. Raises EraChanged."""
-        if message.method in _HANDSHAKE or not doubts_era(await reply.words(), modern=modern):
+        if message.method in handshake.METHODS or not doubts_era(await reply.words(), modern=modern):
             return
         self._refused.add(id)
         try:

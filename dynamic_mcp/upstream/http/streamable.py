@@ -149,7 +149,7 @@ class StreamableHttpUpstream(HttpUpstream):
         try:
             if self._renewal is not None and message.method != "initialize":
                 await asyncio.shield(self._renewal)
-            session = self._tries.begin(id)
+            session = self._tries.begin(id, message.method)
             try:
                 await self._exchange(id, message)
             except SessionGone as gone:

@@ -12,6 +12,7 @@ import msgspec
 
 from dynamic_mcp.errors import HttpStatus
 from dynamic_mcp.protocol import era
+from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.http.refusals import is_session_lost_error
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import HttpSession
@@ -48,11 +49,10 @@ class Tries:
         #: the loop time until which errors of a lost session have another cause
         self._own_errors_until = float("-inf")
 
-    def begin(self, id: int) -> int:
+    def begin(self, id: int, method: str | None) -> int:
         """Note a request in the current session; the number of the session."""
         session = self._session
-        # There is no version before the answer to ``initialize``.
-        has_session = session.version is not None and session.version != era.MODERN
+        has_session = session.version != era.MODERN and method not in handshake.METHODS
         self._tries[id] = _Try(session.number, is_first=has_session, has_id=session.id is not None)
         return session.number
 

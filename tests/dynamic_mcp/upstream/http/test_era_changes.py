@@ -100,6 +100,8 @@ async def test_server_that_did_not_change_keeps_its_connection(tmp_path: Path, m
         assert caught.value.code == (-32000 if modern else era.UNSUPPORTED_VERSION)
         server.refuses = False
         assert await upstream.call() == "a"
+        # The refusal of the probe says nothing about the session.
+        assert upstream.events.new_sessions == 0
 
 
 @pytest.mark.parametrize("modern", [False, True])
