@@ -104,7 +104,7 @@ class HttpReply:
 
     async def asks_for_initialize(self) -> bool:
         """Whether this reply to a request without a session id asks for ``initialize``."""
-        return refusals.asks_for_initialize(self.status, await self.words())
+        return refusals.asks_for_initialize(self.status, await self.beginning_of_body())
 
     def end(self) -> None:
         """End the exchange. An unfinished body could be endless, so its connection is not kept."""
