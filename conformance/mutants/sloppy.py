@@ -10,7 +10,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend import arguments, tool_surface
 from dynamic_mcp.groups import listing, oddities
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import answers, log_lines, nulls, numbers
+from dynamic_mcp.protocol import answers, ids, log_lines, nulls, numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -110,7 +110,7 @@ def passes_nulls_on() -> None:
 
 @mutant("STD-042", also={"HTTP-040": "the ids over HTTP are compared in the same way"})
 def compares_ids_by_their_bytes() -> None:
-    replace(answers.whole_number, lambda raw: int(raw) if raw.isdigit() else None)
+    replace(ids.whole_number, lambda raw: int(raw) if raw.isdigit() else None)
 
 
 @mutant("STD-043")

@@ -11,7 +11,6 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
@@ -23,6 +22,7 @@ from dynamic_mcp.frontend.tools import explain_failure
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.ids import id_key
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Refusal
 from dynamic_mcp.protocol.large import SLOW_COPY, beside_the_loop
 
@@ -180,16 +180,3 @@ def _describe_error(error: UpstreamError) -> str:
     lines = [f"The upstream server failed: {error}", error.remedy]
     lines += ["Its last output:", error.stderr_tail] if error.stderr_tail else []
     return "\n".join(filter(None, lines))
-
-
-_decode_id = msgspec.json.Decoder(str | int | float).decode
-
-
-def id_key(raw: bytes | Raw) -> object:
-    """An id as a dictionary key: ``1`` and ``"1"`` differ, ``"\\u0061"`` and ``"a"`` are equal."""
-    try:
-        value = _decode_id(raw)
-    except msgspec.DecodeError:
-        # No Python number holds the id 1e400, and a cancellation may name any JSON value.
-        return bytes(raw)
-    return type(value), value

@@ -35,8 +35,8 @@ REQUIRED_CAPABILITIES = {
 _URL_MODE = "2025-11-25"
 #: Seconds that the user may take to answer a question.
 USER_TIMEOUT = 600.0
-#: Above every first id of a question; all ids stay exact in a double.
-_MAX_FIRST_ID = 1 << 52
+#: Above every first id of a question. The ids have six digits, which every program that keeps numbers as doubles writes in full.
+_MAX_FIRST_ID = 900_000
 #: Seconds that the client itself may take, such as for its roots.
 CLIENT_TIMEOUT = 5.0
 

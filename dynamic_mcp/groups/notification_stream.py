@@ -17,7 +17,8 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamError, UpstreamRefused
 from dynamic_mcp.groups.backoff import SHORT, Backoff
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import answers, era, jsonrpc
+from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol.ids import whole_number
 from dynamic_mcp.upstream.base import Options, Upstream
 
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
@@ -85,7 +86,7 @@ class NotificationStream:
             found = msgspec.json.decode(params, type=_Acknowledgement)
         except msgspec.DecodeError:
             return
-        if self._id is not None and answers.whole_number(bytes(found.meta.subscription)) == self._id:
+        if self._id is not None and whole_number(bytes(found.meta.subscription)) == self._id:
             is_new, self._honored = not self.is_open, found.notifications
             if is_new:
                 self._opened = anyio.current_time()

@@ -6,7 +6,6 @@ answer. A reason in any form stays readable.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Annotated
 
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
+from dynamic_mcp.protocol.ids import whole_number
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, NULL, Message, decode_members, error_object
 from dynamic_mcp.wording import MAX_TEXT, cut
 
@@ -22,18 +22,6 @@ _NO_ERRORS = frozenset((b"null", b"false", b'""', b"0", b"{}", b"[]"))
 #: Methods whose result is empty, so that any other result says the same.
 _WITHOUT_RESULT = frozenset({"ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
 _NO_REASON = "the server gave no reason"
-
-#: A whole number: also as text, and with a fraction of zeros.
-_WHOLE = re.compile(rb'("?)(-?\d{1,20})(?:\.0+)?\1')
-
-
-def whole_number(raw: bytes) -> int | None:
-    """The whole number that JSON spells, for example 7, 7.0 or "7"; None for anything else."""
-    if raw.isdigit() and len(raw) < 20:
-        # Almost every id is one, and takes half the time without the search.
-        return int(raw)
-    found = _WHOLE.fullmatch(raw)
-    return None if found is None else int(found[2])
 
 
 def result_of(message: Message, method: str, on_oddity: Callable[[str], None]) -> bytes:

@@ -22,6 +22,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, jsonrpc, progress
 from dynamic_mcp.protocol.callers import Callers
 from dynamic_mcp.protocol.cancellation import CANCELLED_BY_RECEIVER, cancelled_id
+from dynamic_mcp.protocol.ids import whole_number
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message, MoreFollows, Outgoing
 from dynamic_mcp.protocol.junk import JunkCount
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
@@ -216,7 +217,7 @@ class Peer:
 
     def has_used(self, id: bytes) -> bool:
         """Whether an own request had this id, so that an answer with it may be late."""
-        number = answers.whole_number(id)
+        number = whole_number(id)
         return number is not None and self._is_own(number)
 
     def _is_own(self, number: int) -> bool:
@@ -246,7 +247,7 @@ class Peer:
         if pending is None:
             log.debug("an answer without a waiting request was dropped")
             # Late answers to a client that has gone are no junk, which would cost the other clients the connection.
-            return self._callers.answered(answers.whole_number(bytes(message.id)))
+            return self._callers.answered(whole_number(bytes(message.id)))
         self._junk.reset()
         try:
             result = answers.result_of(message, pending.method, self._on_oddity)
@@ -270,7 +271,7 @@ class Peer:
 
     def _take_cancellation(self, params: Raw) -> None:
         id = cancelled_id(params)
-        if not self._serving.cancel(id) and (number := answers.whole_number(id)) is not None:
+        if not self._serving.cancel(id) and (number := whole_number(id)) is not None:
             pending = self._pending.get(number)
             if pending is not None and pending.method in CANCELLED_BY_RECEIVER:
                 self.fail(number, UpstreamFailed("it cancelled the request"))
@@ -281,7 +282,7 @@ class Peer:
 
     def _claim(self, id: bytes) -> Pending | None:
         """Take the request with this id out of the pending ones. The ids of own requests are integers, however they are spelled."""
-        number = answers.whole_number(id)
+        number = whole_number(id)
         if number is None:
             return None
         if self._is_own(number):

@@ -99,23 +99,23 @@ class Pending(msgspec.Struct):
 
 
 class QuestionClocks:
-    """The open requests of the other side, by the bytes of their ids. ``wake_at`` gets each new deadline of a call."""
+    """The open requests of the other side, by the keys of their ids (``ids.id_key``). ``wake_at`` gets each new deadline of a call."""
 
     def __init__(self, pending: dict[int, Pending], wake_at: Callable[[float], None]) -> None:
         self._pending = pending
         self._wake_at = wake_at
         self._now = asyncio.get_running_loop().time
         #: the call whose clock a question stops; and the newest call when the question came, if the transport did not name its call
-        self._open: dict[bytes, tuple[int, int | None]] = {}
+        self._open: dict[object, tuple[int, int | None]] = {}
 
-    def begin(self, question: bytes, call: int | None) -> None:
+    def begin(self, question: object, call: int | None) -> None:
         """Stop the clock of a call, if it has not ended; of the likeliest one without ``call``."""
         if call is not None:
             self._stop(question, call, None)
         else:
             self._guess(question, next(reversed(self._pending), 0))
 
-    def end(self, question: bytes) -> None:
+    def end(self, question: object) -> None:
         """Let the clock of the call go on."""
         call, _ = self._open.pop(question, (0, 0))
         if (pending := self._pending.get(call)) is not None:
@@ -130,14 +130,14 @@ class QuestionClocks:
                 if newest is not None:
                     self._guess(question, newest)
 
-    def _guess(self, question: bytes, newest: int) -> None:
+    def _guess(self, question: object, newest: int) -> None:
         """Stop the clock of the newest call up to this id that asked before, else that of the newest one."""
         calls = [id for id in self._pending if id <= newest and self._pending[id].method in CALLS]
         asking = [id for id in calls if self._pending[id].has_asked]
         if found := asking or calls:
             self._stop(question, max(found), newest)
 
-    def _stop(self, question: bytes, call: int, newest: int | None) -> None:
+    def _stop(self, question: object, call: int, newest: int | None) -> None:
         if (pending := self._pending.get(call)) is not None:
             self._open[question] = call, newest
             pending.pause(self._now())

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.answers import whole_number
+from dynamic_mcp.protocol.ids import whole_number
 from dynamic_mcp.protocol.nulls import without_nulls
 from dynamic_mcp.protocol.pending import Pending
 

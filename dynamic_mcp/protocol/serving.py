@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.callers import Callers
+from dynamic_mcp.protocol.ids import id_key
 from dynamic_mcp.protocol.jsonrpc import Message, Refusal
 from dynamic_mcp.protocol.pending import ASKS_THE_USER, OnRequest, QuestionClocks
 from dynamic_mcp.wording import cut
@@ -28,8 +29,8 @@ class Serving:
         self._on_request = on_request
         self._questions = questions
         self._loop = asyncio.get_running_loop()
-        #: the tasks, by the bytes of the id
-        self._tasks: dict[bytes, asyncio.Task[None]] = {}
+        #: the tasks, by the key of the id
+        self._tasks: dict[object, asyncio.Task[None]] = {}
         self._bytes = 0
         self._is_closed = False
 
@@ -41,7 +42,7 @@ class Serving:
         elif self._on_request is None:
             text = f"the method {cut(message.method or '')} is not supported"
             self.refuse(id, jsonrpc.METHOD_NOT_FOUND, text)
-        elif id in self._tasks:
+        elif (key := id_key(id)) in self._tasks:
             self.refuse(id, jsonrpc.INVALID_REQUEST, "a request with this id is still being answered")
         elif len(self._tasks) >= MAX_SERVING or self._bytes > MAX_SERVING_BYTES:
             text = f"too many requests at once: {len(self._tasks)} of this server are still being answered"
@@ -50,9 +51,9 @@ class Serving:
             size = len(id) + len(bytes(message.params))
             self._bytes += size
             if message.method in ASKS_THE_USER:
-                self._questions.begin(id, within)
+                self._questions.begin(key, within)
             work = self._answer(id, message, self._on_request, callers.of(within))
-            self._tasks[id] = task = self._loop.create_task(work)
+            self._tasks[key] = task = self._loop.create_task(work)
             task.add_done_callback(lambda done: self._forget(id, size, done))
             return True
         return False
@@ -63,17 +64,17 @@ class Serving:
 
     def cancel(self, id: bytes) -> bool:
         """Cancel the request with this id, if it is still being answered; whether it was."""
-        task = self._tasks.get(id)
+        task = self._tasks.get(id_key(id))
         return task is not None and task.cancel()
 
     def close(self) -> None:
         """Cancel every request, and send no further answer."""
         self._is_closed = True
         while self._tasks:
-            id, task = self._tasks.popitem()
+            key, task = self._tasks.popitem()
             task.cancel()
             # Now, because a new session may use the id again before the task ends.
-            self._questions.end(id)
+            self._questions.end(key)
 
     async def _answer(
         self, id: bytes, message: Message, answer: OnRequest, callers: Sequence[object]
@@ -86,14 +87,14 @@ class Serving:
             reason = report_bug("a request of a server", error)
             line = jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, reason))
         finally:
-            if self._tasks.pop(id, None) is not None:
-                self._questions.end(id)
+            if self._tasks.pop(key := id_key(id), None) is not None:
+                self._questions.end(key)
         if not self._is_closed:
             self._send(line)
 
     def _forget(self, id: bytes, size: int, task: asyncio.Task[None]) -> None:
         self._bytes -= size
-        if self._tasks.get(id) is task:
+        if self._tasks.get(key := id_key(id)) is task:
             # The task was cancelled before it began.
-            del self._tasks[id]
-            self._questions.end(id)
+            del self._tasks[key]
+            self._questions.end(key)

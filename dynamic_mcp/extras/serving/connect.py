@@ -31,8 +31,8 @@ from dynamic_mcp.extras.serving.posted import cancelled_request
 from dynamic_mcp.extras.serving.repeated import RepeatedWarning
 from dynamic_mcp.extras.sharing.memory import SessionMemory
 from dynamic_mcp.frontend.client import ClientLink
-from dynamic_mcp.frontend.running import id_key
 from dynamic_mcp.protocol import era, jsonrpc, large
+from dynamic_mcp.protocol.ids import id_key
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message, one_line
 from dynamic_mcp.protocol.lines import MAX_MESSAGE, begins_answer, find_id
 from dynamic_mcp.protocol.pieces import Large, Line, first_character

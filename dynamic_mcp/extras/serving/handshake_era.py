@@ -14,7 +14,7 @@ from dynamic_mcp.extras.serving.refused import RefusedRequest, respond
 from dynamic_mcp.extras.serving.sessions import ServedSession, Sessions
 from dynamic_mcp.extras.serving.stream import Stream, answer_post, send_events, while_there
 from dynamic_mcp.extras.serving.versions import check_version
-from dynamic_mcp.frontend.running import id_key
+from dynamic_mcp.protocol.ids import id_key
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import SignInNeeded, Unreachable, UpstreamFailed, UpstreamGone
-from dynamic_mcp.frontend.running import id_key
 from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.ids import id_key
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Outgoing
 from dynamic_mcp.protocol.pieces import Large, Line
 from dynamic_mcp.upstream.http.session import HttpSession

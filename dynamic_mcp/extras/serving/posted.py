@@ -11,10 +11,10 @@ import msgspec
 
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.refused import RefusedRequest
-from dynamic_mcp.frontend.running import id_key
 from dynamic_mcp.protocol import era, large
 from dynamic_mcp.protocol.cancellation import cancelled_id
 from dynamic_mcp.protocol.era import RequestMeta
+from dynamic_mcp.protocol.ids import id_key
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message, format_size
 from dynamic_mcp.protocol.pieces import Line, Pieces, first_character
 

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import answers, large
+from dynamic_mcp.protocol import large
+from dynamic_mcp.protocol.ids import whole_number
 from dynamic_mcp.protocol.jsonrpc import Malformed
 from dynamic_mcp.protocol.oversized import OnOversizedMessage, OversizedMessages
 from dynamic_mcp.protocol.pieces import Line, Pieces, first_character
@@ -151,7 +152,7 @@ class AnswerStream:
     def _on_oversized(self, id: bytes, is_answer: bool) -> None:
         """Report a request, and the answer of this stream. Another answer belongs to no request."""
         if is_answer:
-            if self._id is None or answers.whole_number(id) != self._id:
+            if self._id is None or whole_number(id) != self._id:
                 return
             self._is_oversized = True
         self._report_oversized(id, is_answer)

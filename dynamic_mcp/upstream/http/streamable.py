@@ -26,7 +26,8 @@ from dynamic_mcp.errors import (
     UpstreamTimeout,
 )
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import answers, era, jsonrpc, large
+from dynamic_mcp.protocol import era, jsonrpc, large
+from dynamic_mcp.protocol.ids import whole_number
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message, Outgoing
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.protocol.pieces import Line, is_batch, size_of
@@ -286,7 +287,7 @@ class StreamableHttpUpstream(HttpUpstream):
         return True
 
     def _is_own(self, id: int | None, found: bytes) -> bool:
-        return id is not None and answers.whole_number(found) == id
+        return id is not None and whole_number(found) == id
 
     async def _post_unanswered(self, message: Outgoing) -> None:
         await self._client.post(self._session.message_headers(message), message.line.rstrip())

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from dynamic_mcp.protocol.answers import valid_error, whole_number
+from dynamic_mcp.protocol.answers import valid_error
+from dynamic_mcp.protocol.ids import id_key, own_id_key, whole_number
 from dynamic_mcp.protocol.jsonrpc import Repaired, parse
 from dynamic_mcp.protocol.large import parse as parse_large
 from dynamic_mcp.protocol.nulls import valid_result, without_nulls
@@ -51,14 +52,28 @@ def test_other_members_of_an_error_stay() -> None:
     assert json.loads(valid_error(b'{"message":"m","data":{"a":null}}'))["data"] == {"a": None}
 
 
-@pytest.mark.parametrize("id", ["7", '"7"', "7.0", '"7.0"', "7.00"])
+@pytest.mark.parametrize("id", ["7", '"7"', "7.0", '"7.0"', "7.00", "7e0", "0.7E1", "0.07e+02"])
 def test_ids_in_another_spelling(id: str) -> None:
     assert whole_number(id.encode()) == 7
 
 
-@pytest.mark.parametrize("id", ["", "null", "7.5", '"7', '" 7"', "7e0", '"x"', "[7]"])
+@pytest.mark.parametrize("id", ["", "null", "7.5", '"7', '" 7"', "7.5e0", "7e400", '"x"', "[7]"])
 def test_other_ids_are_none(id: str) -> None:
     assert whole_number(id.encode()) is None
+
+
+def test_whole_numbers_stay_exact() -> None:
+    assert whole_number(b"4.360123456789012E15") == 4360123456789012
+    assert whole_number(b"-9007199254740993.0") == -9007199254740993
+
+
+def test_equal_ids_have_equal_keys() -> None:
+    for same in (("7", "7.0", "7e0"), ('"a"', '"\\u0061"'), ("1.5", "15e-1")):
+        assert len({id_key(id.encode()) for id in same}) == 1
+        assert len({own_id_key(id.encode()) for id in same}) == 1
+    others = ["7", '"7"', "8", "1e400", "null", "[7]", "", '"\\ud800"', '"\xff"']
+    assert len({id_key(id.encode("latin-1")) for id in others}) == len(others)
+    assert own_id_key(b'"7"') == own_id_key(b"7.0") == 7
 
 
 @pytest.mark.parametrize(
