@@ -4,6 +4,9 @@ If the serving process dies, the next one has to know the session: the handshake
 subscriptions are requests without an answer. The next process also gets the requests that change nothing, such as lists. A call that was on
 its way gets an error, because the server may have carried it out. This end withdraws a question that the dead process asked, and a late
 answer to it goes to no other process.
+
+The next process does not know what the client has got, and what changed meanwhile. So this end announces the lists that the client got,
+and the resources that it subscribed to, as soon as the next process announces their changes.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.ids import id_key, own_id_key
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR
 
 #: Subscriptions that are made again.
@@ -33,6 +37,15 @@ _HARMLESS = frozenset(
     }
 )
 _MAX_KEPT = 1 << 16
+#: The notifications of the changes of lists, by the requests for these lists.
+_CHANGED = {
+    "tools/list": "notifications/tools/list_changed",
+    "prompts/list": "notifications/prompts/list_changed",
+    "resources/list": "notifications/resources/list_changed",
+    "resources/templates/list": "notifications/resources/list_changed",
+}
+_UPDATED = "notifications/resources/updated"
+_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 #: The error of a call that was on its way.
 LOST = (
     "The connection to the process that serves this session ended before the answer came. "
@@ -66,11 +79,19 @@ class _Resource(msgspec.Struct):
 
 
 class _Meta(msgspec.Struct):
-    subscription: Raw = msgspec.field(name="io.modelcontextprotocol/subscriptionId", default=Raw(b""))
+    subscription: Raw = msgspec.field(name=_SUBSCRIPTION, default=Raw(b""))
 
 
-class _Acknowledged(msgspec.Struct):
+class _Accepted(msgspec.Struct):
+    tools: bool = msgspec.field(name="toolsListChanged", default=False)
+    prompts: bool = msgspec.field(name="promptsListChanged", default=False)
+    resources: bool = msgspec.field(name="resourcesListChanged", default=False)
+    uris: list[str] = msgspec.field(name="resourceSubscriptions", default_factory=list)
+
+
+class _Acknowledgement(msgspec.Struct):
     meta: _Meta = msgspec.field(name="_meta", default_factory=_Meta)
+    accepted: _Accepted = msgspec.field(name="notifications", default_factory=_Accepted)
 
 
 _decode = msgspec.json.Decoder(_Envelope).decode
@@ -81,12 +102,12 @@ class SessionMemory:
     """Sees every line of both directions."""
 
     def __init__(self) -> None:
-        #: requests of the client without an answer: their methods
-        self._in_flight: dict[bytes, str] = {}
+        #: requests of the client without an answer, by the keys of their ids: their ids and methods
+        self._in_flight: dict[object, tuple[bytes, str]] = {}
         #: those of them that another process can answer: their lines
-        self._harmless: dict[bytes, bytes] = {}
-        #: questions to the client without an answer
-        self._asked: set[bytes] = set()
+        self._harmless: dict[object, bytes] = {}
+        #: questions to the client without an answer: their ids
+        self._asked: dict[object, bytes] = {}
         self._handshake: bytes | None = None
         self._handshake_id = b""
         self._is_initialized = False
@@ -94,11 +115,13 @@ class SessionMemory:
         self._takes_batches = False
         self._level: bytes | None = None
         self._subscribed: dict[str, bytes] = {}
-        #: open requests for announcements: their parameters; and those whose acknowledgement the client has had
-        self._listening: dict[bytes, bytes] = {}
-        self._acknowledged: set[bytes] = set()
-        #: requests that this end made itself, whose answers the client does not get
-        self._own: set[bytes] = set()
+        #: the notifications of the lists that the client got
+        self._lists: set[str] = set()
+        #: open requests for announcements: their ids and parameters; and the acknowledgements that the client has had
+        self._listening: dict[object, tuple[bytes, bytes]] = {}
+        self._acknowledged: dict[object, _Acknowledgement] = {}
+        #: requests that this end made itself: what the client gets in place of their answers
+        self._own: dict[object, bytes] = {}
         self._count = 0
 
     def to_server(self, line: bytes) -> bytes:
@@ -108,14 +131,11 @@ class SessionMemory:
             for message in messages:
                 self._note_from_client(message)
             if len(messages) == 1 and messages[0].method in _HARMLESS and len(line) <= _MAX_KEPT:
-                id = bytes(messages[0].id)
-                if id in self._in_flight:
-                    self._harmless[id] = line
+                key = id_key(messages[0].id)
+                if key in self._in_flight:
+                    self._harmless[key] = line
         if len(messages) == 1 and _is_answer(messages[0]):
-            id = bytes(messages[0].id)
-            if id not in self._asked:
-                return b""
-            self._asked.discard(id)
+            return line if self._asked.pop(own_id_key(bytes(messages[0].id)), None) else b""
         return line
 
     def to_client(self, line: bytes) -> bytes:
@@ -123,25 +143,29 @@ class SessionMemory:
         for message in _messages(line):
             id = bytes(message.id)
             if message.method is None:
-                if id in self._own:
-                    self._own.discard(id)
-                    return b""
-                self._end_request(id)
+                key = id_key(id)
+                if key in self._own:
+                    return self._own.pop(key)
+                _, method = self._in_flight.get(key, (b"", ""))
+                if message.result and method in _CHANGED:
+                    self._lists.add(_CHANGED[method])
+                self._end_request(key)
             elif id:
-                self._asked.add(id)
+                self._asked[own_id_key(id)] = id
             elif message.method == "notifications/subscriptions/acknowledged":
-                subscription = _subscription(message)
-                if subscription in self._acknowledged:
-                    return b""
-                if subscription in self._listening:
-                    self._acknowledged.add(subscription)
+                acknowledgement = _acknowledgement(message)
+                key = id_key(acknowledgement.meta.subscription)
+                if key in self._acknowledged:
+                    return self._missed(self._acknowledged[key])
+                if key in self._listening:
+                    self._acknowledged[key] = acknowledgement
             elif message.method == "notifications/cancelled":
-                self._asked.discard(_cancelled(message))
+                self._asked.pop(own_id_key(_cancelled(message)), None)
         return line
 
     def withdrawn(self) -> Iterator[bytes]:
         """The lines for the client that withdraw every question."""
-        for id in self._asked:
+        for id in self._asked.values():
             params = b'{"requestId":%b,"reason":%b}' % (id, _WITHDRAWN)
             yield jsonrpc.notification("notifications/cancelled", params)
         self._asked.clear()
@@ -149,33 +173,37 @@ class SessionMemory:
     def lost(self, *, continues: bool) -> Iterator[bytes]:
         """The lines for the client after the end of the serving process. ``continues`` = another process goes on with the session."""
         yield from self.withdrawn()
-        for id, method in list(self._in_flight.items()):
+        for key, (id, method) in list(self._in_flight.items()):
             if (
                 method != "initialize"
-                and id not in self._listening
-                and not (continues and id in self._harmless)
+                and key not in self._listening
+                and not (continues and key in self._harmless)
             ):
-                del self._in_flight[id]
+                del self._in_flight[key]
                 yield jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, LOST))
         self._own.clear()
 
     def replay(self) -> Iterator[bytes]:
         """The lines with which the next serving process learns of the session."""
-        for id, params in self._listening.items():
+        for id, params in self._listening.values():
             yield jsonrpc.request(id, "subscriptions/listen", params)
         if self._handshake is None:
             return
-        if self._handshake_id in self._in_flight:
+        if id_key(self._handshake_id) in self._in_flight:
             # The client still waits for this answer.
             yield jsonrpc.request(self._handshake_id, "initialize", self._handshake)
         else:
-            yield self._request("initialize", self._handshake)
+            lists = self._lists if self._is_initialized else ()
+            yield self._request(
+                "initialize", self._handshake, b"".join(map(jsonrpc.notification, sorted(lists)))
+            )
         if self._is_initialized:
             yield jsonrpc.notification("notifications/initialized")
         if self._level is not None:
             yield self._request("logging/setLevel", self._level)
-        for params in self._subscribed.values():
-            yield self._request("resources/subscribe", params)
+        for uri, params in self._subscribed.items():
+            updated = jsonrpc.notification(_UPDATED, msgspec.json.encode({"uri": uri}))
+            yield self._request("resources/subscribe", params, updated)
 
     def repeated(self) -> list[bytes]:
         """The lines of the requests that the next serving process answers. A request goes to one further process only."""
@@ -183,17 +211,31 @@ class SessionMemory:
         self._harmless.clear()
         return lines
 
-    def _request(self, method: str, params: bytes) -> bytes:
+    def _request(self, method: str, params: bytes, in_place: bytes = b"") -> bytes:
+        """The line of an own request. The client gets ``in_place`` of its answer."""
         self._count += 1
         id = msgspec.json.encode(f"{_OWN_ID}{self._count}")
-        self._own.add(id)
+        self._own[id_key(id)] = in_place
         return jsonrpc.request(id, method, params)
 
-    def _end_request(self, id: bytes) -> None:
-        self._in_flight.pop(id, None)
-        self._harmless.pop(id, None)
-        self._listening.pop(id, None)
-        self._acknowledged.discard(id)
+    def _missed(self, told: _Acknowledgement) -> bytes:
+        """What a modern client gets in place of a further acknowledgement."""
+        accepted = told.accepted
+        meta: dict[str, object] = {"_meta": {_SUBSCRIPTION: told.meta.subscription}}
+        lists = {
+            "notifications/tools/list_changed": accepted.tools,
+            "notifications/prompts/list_changed": accepted.prompts,
+            "notifications/resources/list_changed": accepted.resources,
+        }
+        found = [(method, meta) for method, is_wanted in lists.items() if is_wanted and method in self._lists]
+        found += [(_UPDATED, {"uri": uri, **meta}) for uri in accepted.uris]
+        return b"".join(jsonrpc.notification(method, msgspec.json.encode(params)) for method, params in found)
+
+    def _end_request(self, key: object) -> None:
+        self._in_flight.pop(key, None)
+        self._harmless.pop(key, None)
+        self._listening.pop(key, None)
+        self._acknowledged.pop(key, None)
 
     def _note_from_client(self, message: _Envelope) -> None:
         id, params = bytes(message.id), bytes(message.params)
@@ -203,7 +245,7 @@ class SessionMemory:
             case "notifications/initialized":
                 self._is_initialized = True
             case "notifications/cancelled":
-                self._end_request(_cancelled(message))
+                self._end_request(id_key(_cancelled(message)))
             case "initialize":
                 self._handshake, self._handshake_id = params, id
                 self._takes_batches = _version(params) == _VERSION_WITH_BATCHES
@@ -212,11 +254,11 @@ class SessionMemory:
             case "resources/subscribe" if len(self._subscribed) < MAX_SUBSCRIPTIONS:
                 self._subscribed[_uri(params)] = params
             case "subscriptions/listen" if id and len(self._listening) < MAX_SUBSCRIPTIONS:
-                self._listening[id] = params
+                self._listening[id_key(id)] = id, params
             case "resources/unsubscribe":
                 self._subscribed.pop(_uri(params), None)
         if id[:1] not in _NO_ID:
-            self._in_flight[id] = message.method or ""
+            self._in_flight[id_key(id)] = id, message.method or ""
 
 
 def _messages(line: bytes) -> list[_Envelope]:
@@ -249,11 +291,11 @@ def _cancelled(message: _Envelope) -> bytes:
         return b""
 
 
-def _subscription(message: _Envelope) -> bytes:
+def _acknowledgement(message: _Envelope) -> _Acknowledgement:
     try:
-        return bytes(msgspec.json.decode(message.params or b"{}", type=_Acknowledged).meta.subscription)
+        return msgspec.json.decode(message.params or b"{}", type=_Acknowledgement)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return b""
+        return _Acknowledgement()
 
 
 def _uri(params: bytes) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from dynamic_mcp.extras.sharing.memory import LOST, SessionMemory
 
 
@@ -94,7 +96,7 @@ def test_message_that_is_neither_request_nor_answer_goes_on_so_that_the_proxy_re
     assert not session.client({"jsonrpc": "2.0", "id": 7, "error": {}})
 
 
-def test_another_process_learns_the_session_and_the_client_does_not_notice() -> None:
+def test_another_process_learns_the_session_and_the_client_gets_none_of_its_answers() -> None:
     session = Session()
     answered(session, 1, "initialize", protocolVersion="2025-11-25")
     session.client({"jsonrpc": "2.0", "method": "notifications/initialized"})
@@ -112,7 +114,7 @@ def test_another_process_learns_the_session_and_the_client_does_not_notice() -> 
     ]
     for message in replay:
         if "id" in message:
-            assert session.server({"jsonrpc": "2.0", "id": message["id"], "result": {}}) == b""
+            assert b'"id"' not in session.server({"jsonrpc": "2.0", "id": message["id"], "result": {}})
     assert session.server({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})
 
 
@@ -165,3 +167,78 @@ def test_line_that_cannot_be_read_goes_on_unchanged() -> None:
         assert session.memory.to_server(line) == line
         assert session.memory.to_client(line) == line
     assert session.lost() == []
+
+
+@pytest.mark.parametrize("spelling", ["7.0", '"7"', "0.7E1"])
+def test_ids_are_equal_in_every_spelling(spelling: str) -> None:
+    session = Session()
+    session.server(request(7, "sampling/createMessage"))
+    answer = b'{"jsonrpc":"2.0","id":%b,"result":{}}\n' % spelling.encode()
+    assert session.memory.to_server(answer) == answer
+    assert not session.memory.to_server(answer)
+    session.server(request(7, "sampling/createMessage"))
+    cancelled = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b}}\n'
+    session.memory.to_client(cancelled % spelling.encode())
+    assert session.lost() == []
+
+
+def test_client_cancels_its_request_in_another_spelling() -> None:
+    session = Session()
+    session.client(request(7, "tools/call"))
+    session.client(request("7", "tools/call"))
+    session.client({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7.0}})
+    assert [error["id"] for error in session.lost()] == ["7"]
+
+
+def in_place(session: Session, message: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What the client gets in place of a message of the serving process: methods and parameters."""
+    lines = session.server(message).splitlines()
+    return [(one["method"], one.get("params")) for one in map(json.loads, lines)]
+
+
+def test_next_process_announces_what_may_have_changed() -> None:
+    session = Session()
+    answered(session, 1, "initialize", protocolVersion="2025-11-25")
+    session.client({"jsonrpc": "2.0", "method": "notifications/initialized"})
+    answered(session, 2, "tools/list")
+    answered(session, 3, "resources/templates/list")
+    session.client(request(4, "prompts/list"))
+    session.server({"jsonrpc": "2.0", "id": 4, "error": {"code": -32601, "message": "no"}})
+    answered(session, 5, "resources/subscribe", uri="x://1")
+    for _ in range(2):
+        assert session.lost() == []
+        hello, _, subscribe = session.replay()
+        result: dict[str, Any] = {"jsonrpc": "2.0", "result": {}}
+        assert in_place(session, {**result, "id": hello["id"]}) == [
+            ("notifications/resources/list_changed", None),
+            ("notifications/tools/list_changed", None),
+        ]
+        # An update that comes before the subscription would be lost.
+        assert in_place(session, {**result, "id": subscribe["id"]}) == [
+            ("notifications/resources/updated", {"uri": "x://1"})
+        ]
+
+
+def test_client_that_is_not_initialized_hears_nothing() -> None:
+    session = Session()
+    answered(session, 1, "initialize", protocolVersion="2025-11-25")
+    answered(session, 2, "tools/list")
+    (hello,) = session.replay()
+    assert in_place(session, {"jsonrpc": "2.0", "id": hello["id"], "result": {}}) == []
+
+
+def test_modern_client_hears_what_may_have_changed_in_its_subscription() -> None:
+    session = Session()
+    answered(session, 1, "resources/list")
+    wanted = {"toolsListChanged": True, "resourcesListChanged": True, "resourceSubscriptions": ["x://1"]}
+    session.client(request("s", "subscriptions/listen", notifications=wanted))
+    meta = {"_meta": {"io.modelcontextprotocol/subscriptionId": "s"}}
+    method = "notifications/subscriptions/acknowledged"
+    acknowledged = {"jsonrpc": "2.0", "method": method, "params": {"notifications": wanted, **meta}}
+    assert in_place(session, acknowledged) == [(method, acknowledged["params"])]
+    assert session.lost() == []
+    assert len(session.replay()) == 1
+    assert in_place(session, acknowledged) == [
+        ("notifications/resources/list_changed", meta),
+        ("notifications/resources/updated", {"uri": "x://1", **meta}),
+    ]
