@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import anyio
 
 from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone
+from dynamic_mcp.extras.serving.kept_session import KeptSession
 from dynamic_mcp.extras.serving.order import HandshakeOrder, ended, without_answer
 from dynamic_mcp.extras.serving.outgoing import (
     PostedRequest,
@@ -38,7 +39,7 @@ from dynamic_mcp.protocol.lines import MAX_MESSAGE, begins_answer, find_id
 from dynamic_mcp.protocol.pieces import Large, Line, first_character
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream.flow import EventFlow
-from dynamic_mcp.upstream.http.answer_stream import AnswerStream, listen
+from dynamic_mcp.upstream.http.answer_stream import AnswerStream
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.json_body import json_body
 from dynamic_mcp.upstream.http.reply import HttpReply
@@ -55,8 +56,6 @@ class ServedConnection:
         self._client = client
         self._link = link
         self._memory = SessionMemory()
-        #: replaced by another one with each handshake, because requests of the old one can still be on their way
-        self._session = HttpSession()
         self._modern = HttpSession()
         self._modern.version = era.MODERN
         self._flow = EventFlow(lambda size, lines: None)
@@ -64,13 +63,16 @@ class ServedConnection:
         #: the requests in flight, by the keys of their ids
         self._posts: dict[object, PostedRequest] = {}
         self._oversized_id: bytes | None = None
-        self._renewing = asyncio.Lock()
-        self._listening: asyncio.Task[None] | None = None
-        #: notifications and answers go out one after the other
+        #: notifications go out one after the other
         self._order = asyncio.Lock()
         self._handshake = HandshakeOrder()
         self._has_answered = False
         self._warnings = RepeatedWarning()
+        self._session = KeptSession(
+            *(client, self._memory, self._tasks, self._warnings, self._exchange),
+            lambda last_id: self._stream(self._pass_on, last_id),
+            link.send,
+        )
 
     def set_paused(self, paused: bool) -> None:
         """Read no streams while the client does not read."""
@@ -82,13 +84,17 @@ class ServedConnection:
         await self._link.open(self._receive, self._receive_large, self._receive_oversized)
         await self._link.wait_ended()
         # A request for announcements has no answer before the end.
-        posts = [post for post in self._posts.values() if post.method != "subscriptions/listen"]
+        posts = [
+            post
+            for post in self._posts.values()
+            if post.method != "subscriptions/listen" and not post.is_cancelled
+        ]
         for post in await without_answer(posts, self._has_answered, self._link.wait_gone()):
             self._fail(post, UpstreamGone("the client sends nothing more, and the answer took too long"))
         await self._tasks.close()
-        if self._session.id is not None:
+        if self._session.current.id is not None:
             with anyio.move_on_after(END_SESSION), suppress(UpstreamFailed):
-                async with self._client.request("DELETE", self._session.headers()):
+                async with self._client.request("DELETE", self._session.current.headers()):
                     pass
         await self._client.close()
         await self._link.close()
@@ -134,7 +140,7 @@ class ServedConnection:
             # An answer to a question of a session that has ended.
             return
         if message is None or (message.method is not None and message.id):
-            post = PostedRequest(line, message, is_modern)
+            post = PostedRequest(line, message, is_modern=is_modern)
             self._posts.setdefault(post.key, post)
             post.task = self._tasks.start(self._request(post, self._handshake.tasks))
             post.task.add_done_callback(lambda _: self._forget(post))
@@ -145,8 +151,8 @@ class ServedConnection:
             cancelled = self._posts.get(cancelled_request(message))
             if cancelled is not None:
                 cancelled.is_cancelled = True
-                if cancelled.is_modern and cancelled.task is not None:
-                    # The end of the connection cancels a modern request.
+                if cancelled.task is not None and (cancelled.is_modern or not cancelled.is_posted):
+                    # The end of the connection cancels a modern request, and a request that waits for a session is only here.
                     cancelled.task.cancel()
                     return
         task = self._tasks.start(self._notify(line, message, self._handshake.tasks))
@@ -158,18 +164,19 @@ class ServedConnection:
             del self._posts[post.key]
 
     async def _notify(self, line: bytes, message: Message, handshake: Collection[asyncio.Task[None]]) -> None:
-        """Post a message without an answer."""
-        async with self._order:
+        """Post a message without an answer. Answers and cancellations do not wait for other notifications."""
+        needs_order = message.method not in (None, "notifications/cancelled")
+        async with self._order if needs_order else nullcontext():
             await ended(handshake)
-            async with self._renewing:
-                try:
-                    await self._client.post(headers_of(message, self._session), line)
-                except UpstreamFailed as error:
-                    status = error.status if isinstance(error, HttpStatus) else 0
-                    reason = refusal_text(status) or str(error)
-                    self._warnings.warn(f"the proxy did not take a message: {reason}", reason)
+            try:
+                await self._session.ready()
+                await self._client.post(headers_of(message, self._session.current), line)
+            except UpstreamFailed as error:
+                status = error.status if isinstance(error, HttpStatus) else 0
+                reason = refusal_text(status) or str(error)
+                self._warnings.warn(f"the proxy did not take a message: {reason}", reason)
         if message.method == "notifications/initialized":
-            self._listen()
+            self._session.listen()
 
     async def _request(self, post: PostedRequest, handshake: Collection[asyncio.Task[None]]) -> None:
         """Post a request, and pass on its answer, or an error in its place."""
@@ -191,31 +198,32 @@ class ServedConnection:
     async def _answered(self, post: PostedRequest) -> bool:
         """Whether the answer came. Raises UpstreamFailed."""
         if post.is_modern:
-            return await self._exchange(post)
-        if post.method != "initialize":
-            async with self._renewing:
-                # A new session has to begin first.
-                pass
+            return await self._exchange(post, self._modern)
+        if post.method == "initialize":
+            self._session.current = HttpSession()
+        else:
+            await self._session.ready()
+        if post.method in ("resources/subscribe", "resources/unsubscribe"):
+            await self._session.subscribed()
         try:
-            return await self._exchange(post)
+            return await self._exchange(post, self._session.current)
         except SessionForgotten:
-            await self._renew(post.session)
+            await self._session.renew(post.session)
         try:
-            return await self._exchange(post)
+            return await self._exchange(post, self._session.current)
         except SessionForgotten:
             raise UpstreamFailed("the proxy forgets each session at once") from None
 
-    async def _exchange(self, post: PostedRequest) -> bool:
+    async def _exchange(self, post: PostedRequest, session: HttpSession) -> bool:
         """Post a request, and pass on what comes back; whether the answer did. Raises SessionForgotten and UpstreamFailed."""
-        if post.method == "initialize":
-            self._session = HttpSession()
-        session = post.session = self._modern if post.is_modern else self._session
+        post.session, post.is_posted = session, True
         headers = headers_of(post.message, session)
         async with self._client.request("POST", headers, post.line) as reply:
             if post.method == "initialize" and reply.status < 400:
                 session.id = reply.header(SESSION)
             if reply.content_type != "text/event-stream" or reply.status != 200:
                 if reply.status == 404 and SESSION in headers:
+                    post.is_posted = False
                     raise SessionForgotten
                 return await self._take_json(reply, post)
             stream = self._stream(lambda data: self._deliver(data, post))
@@ -231,7 +239,8 @@ class ServedConnection:
         return True
 
     async def _take_json(self, reply: HttpReply, post: PostedRequest) -> bool:
-        if text := refusal_text(reply.status):
+        text = refusal_text(reply.status)
+        if text or (post.is_own and reply.status >= 400):
             raise await self._client.refusal(reply, text)
         body = await json_body(reply, MAX_MESSAGE)
         if body and await self._deliver(body, post, is_refusal=reply.status >= 400):
@@ -265,58 +274,6 @@ class ServedConnection:
         line = one_line(body.strip()) + b"\n"
         if passed := self._memory.to_client(line):
             self._link.send(passed)
-
-    # The session
-
-    async def _renew(self, old: HttpSession) -> None:
-        """Begin a new session like the old one, once for all its requests. Raises UpstreamFailed."""
-        async with self._renewing:
-            if self._session is not old:
-                return
-            text = "the proxy has forgotten the session; a new one begins"
-            self._warnings.warn(text, text)
-            for line in self._memory.withdrawn():
-                self._link.send(line)
-            try:
-                for line in self._memory.replay():
-                    message = jsonrpc.parse(line)
-                    if not message.id:
-                        await self._client.post(headers_of(message, self._session), line.rstrip())
-                    elif not await self._exchange(PostedRequest(line.rstrip(), message, False)):
-                        raise UpstreamFailed("the proxy begins no new session")
-            except (UpstreamFailed, SessionForgotten) as error:
-                # The next request tries again.
-                self._session = old
-                raise UpstreamFailed(f"the session was lost, and no new one began: {error}") from None
-            self._listen()
-
-    def _listen(self) -> None:
-        """Read what the session gets outside of requests."""
-        if self._listening is not None:
-            self._listening.cancel()
-
-        session = self._session
-
-        self._listening = self._tasks.start(
-            listen(
-                self._client,
-                session,
-                lambda last_id: self._stream(self._pass_on, last_id),
-                lambda: self._lost(session),
-            )
-        )
-
-    def _lost(self, session: HttpSession) -> bool:
-        """Begin a new session, so that the client gets its messages although it asks nothing at the moment."""
-
-        async def renew() -> None:
-            try:
-                await self._renew(session)
-            except UpstreamFailed as error:
-                self._warnings.warn(str(error), str(error))
-
-        self._tasks.start(renew())
-        return True
 
     async def _pass_on(self, data: Line) -> bool:
         self._to_client(whole(data))

@@ -27,15 +27,21 @@ class SessionForgotten(Exception):
 class PostedRequest:
     """A request of the client, or a batch, in flight."""
 
-    def __init__(self, line: bytes, message: Message | None, is_modern: bool) -> None:
+    def __init__(
+        self, line: bytes, message: Message | None, *, is_modern: bool, is_own: bool = False
+    ) -> None:
+        """``is_own`` = a request of ``connect`` itself, whose answer the client does not get."""
         self.line = line
         self.message = message
         self.is_modern = is_modern
+        self.is_own = is_own
         self.id = jsonrpc.NULL if message is None else bytes(message.id)
         self.method = "" if message is None else message.method
         #: what a cancellation names
         self.key: object = self if message is None else id_key(self.id)
         self.is_cancelled = False
+        #: whether the proxy may have it
+        self.is_posted = False
         self.received = asyncio.get_running_loop().time()
         #: the one in which it was posted
         self.session = HttpSession()

@@ -181,10 +181,10 @@ class SessionMemory:
             ):
                 del self._in_flight[key]
                 yield jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, LOST))
-        self._own.clear()
 
     def replay(self) -> Iterator[bytes]:
         """The lines with which the next serving process learns of the session."""
+        self._own.clear()
         for id, params in self._listening.values():
             yield jsonrpc.request(id, "subscriptions/listen", params)
         if self._handshake is None:

@@ -7,13 +7,15 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
 
 from dynamic_mcp.extras.sharing.memory import LOST
-from mock_servers.script import Script, on_call, reply, request, silence
+from mock_servers.script import Rule, Script, on_call, reply, request, silence
 from tests.dynamic_mcp.extras.sharing.sessions import Session, sharing
+from tests.dynamic_mcp.fakes import REQUEST_META
 from tests.dynamic_mcp.helpers import eventually, is_alive
 
 pytestmark = [
@@ -22,6 +24,11 @@ pytestmark = [
 ]
 
 HOLDS = Script(on=[on_call("echo", silence())])
+RESOURCES = Script(
+    resources=[{"uri": "x://1", "name": "one"}],
+    capabilities={"resources": {"subscribe": True}, "tools": {}},
+    on=[Rule("resources/subscribe", [reply(result={})])],
+)
 
 
 async def test_sessions_that_start_at_the_same_moment_share_one_process_and_one_server() -> None:
@@ -90,6 +97,30 @@ async def test_kill_of_the_serving_process_starts_one_other_for_all() -> None:
         assert serving != killed
         await eventually(lambda: sum(map(is_alive, upstream.pids)) == 1, "the first server ends")
         assert [await session.end() for session in sessions] == [0] * 3
+        await shared.is_over()
+
+
+async def test_after_a_kill_clients_hear_what_may_have_changed_meanwhile() -> None:
+    async with sharing() as shared:
+        config = shared.bench.config(shared.bench.stdio("a", RESOURCES))
+        session = await (await shared.session(config)).handshake()
+        await session.request("l", "resources/list")
+        await session.request("s", "resources/subscribe", uri="x://1")
+        listening = await shared.session(config)
+        await listening.request("l", "resources/list", _meta=REQUEST_META)
+        wanted = {"resourcesListChanged": True, "resourceSubscriptions": ["x://1"]}
+        listening.send(
+            id="s", method="subscriptions/listen", params={"notifications": wanted, "_meta": REQUEST_META}
+        )
+        await eventually(lambda: _of(listening, "notifications/subscriptions/acknowledged"), "it listens")
+        (serving,) = await shared.serving()
+        os.kill(serving, signal.SIGKILL)
+        for one, meta in ((session, None), (listening, {"io.modelcontextprotocol/subscriptionId": "s"})):
+            for method in ("notifications/resources/list_changed", "notifications/resources/updated"):
+                (told,) = await eventually(partial(_of, one, method), method)
+                assert told.get("params", {}).get("_meta") == meta
+            await one.end()
+        assert len(_of(listening, "notifications/subscriptions/acknowledged")) == 1
         await shared.is_over()
 
 
