@@ -160,11 +160,7 @@ class ClientLink:
 
     def finish(self) -> None:
         """Handle the end of the client's stream; a last line without a line end still counts."""
-        if rest := self._splitter.rest():
-            if self._reading_large is None:
-                self._receive(rest)
-            else:
-                self._waiting.append(rest)
+        self.feed(b"\n")
         self.input_ended()
 
     def input_ended(self) -> None:

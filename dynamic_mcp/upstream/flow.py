@@ -162,6 +162,11 @@ class LineFlow:
         if not self._waits:
             self._work()
 
+    async def passed(self) -> None:
+        """Wait until all lines have been passed on, except those that a hold keeps back."""
+        while self._waits or (self._large is not None and not self._large.done()):
+            await (asyncio.sleep(0) if self._large is None else asyncio.wait([self._large]))
+
     def close(self) -> None:
         """Stop reading for good, and drop what waits."""
         self._lines.clear()

@@ -30,6 +30,8 @@ from dynamic_mcp.upstream.vital_signs import ChildWatch
 _FEW_BYTES = 1 << 16
 #: Seconds to wait for the exit of a child that closed its stdout, so that the error can say how the child ended.
 _EXIT_GRACE = 0.25
+#: Seconds for its last messages, which take several turns of the loop if they are large.
+_LAST_MESSAGES = 5.0
 
 
 class RunningChild(asyncio.Protocol):
@@ -173,11 +175,8 @@ class RunningChild(asyncio.Protocol):
             self._stop_reading(f"writes an endless message, of more than {size}")
 
     def eof_received(self) -> None:
-        try:
-            if (rest := self._splitter.rest()) and self.peer.receive(rest):
-                self.flow.add(rest + b"\n")
-        except Exception as error:
-            self._give_up(error)
+        # The last message needs no line end.
+        self.flow.add(b"\n")
 
     def _give_up(self, error: Exception) -> None:
         """End this connection after an unexpected error, such as a lack of memory. The loop would only log the error."""
@@ -195,6 +194,8 @@ class RunningChild(asyncio.Protocol):
     async def _report_end(self) -> None:
         with anyio.move_on_after(_EXIT_GRACE):
             await self._child.wait_left()
+        with anyio.move_on_after(_LAST_MESSAGES):
+            await self.flow.passed()
         how = self._fault or f"the server process {self._ended() or 'closed its output'}"
         self.owed.close()
         self.end = UpstreamGone(how, self.stderr_tail())

@@ -131,9 +131,13 @@ async def test_end_of_input_cancels_calls_upstream_and_answers_them(bench: Workb
     assert NO_TIME in answer
 
 
-async def test_last_line_without_a_line_end_is_answered(bench: Workbench) -> None:
+@pytest.mark.parametrize("size", [0, 700_000])
+async def test_last_line_without_a_line_end_is_answered(bench: Workbench, size: int) -> None:
     async with bench.proxy() as proxy:
-        await proxy.send_raw(b'{"jsonrpc":"2.0","id":"last","method":"ping"}')
+        filler = b"x" * size
+        await proxy.send_raw(
+            b'{"jsonrpc":"2.0","id":"last","method":"ping","params":{"filler":"%b"}}' % filler
+        )
         proxy.close_stdin()
         assert await proxy.wait_exit(WITHIN) == 0
     assert proxy.stdout == b'{"jsonrpc":"2.0","id":"last","result":{}}\n'

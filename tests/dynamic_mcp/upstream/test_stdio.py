@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 
@@ -52,6 +53,52 @@ async def test_batches_of_a_child_are_read(guard: Guard) -> None:
         for method in ("one", "last"):
             answer = await upstream.request(method, b"", Options(WITHIN))
             assert json.loads(answer)["method"] == method
+    finally:
+        await upstream.close()
+
+
+#: Answers the first two requests after the handshake at once, without a line end, and exits.
+LEAVING = """
+import json, sys
+asked = []
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message:
+        continue
+    size = 0 if message["method"] == "initialize" else int(sys.argv[1])
+    result = {"protocolVersion": "2025-11-25", "capabilities": {}, "text": "[1,{" * (size // 4)}
+    answer = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result})
+    if message["method"] == "initialize":
+        print(answer, flush=True)
+        continue
+    asked.append(answer)
+    if len(asked) == 2:
+        text = "".join(asked)
+        sys.stdout.write(text[: len(text) - int(sys.argv[2])])
+        break
+"""
+
+
+@pytest.mark.parametrize("size", [100, 300_000, 2_000_000])
+async def test_last_answers_need_no_line_end(guard: Guard, size: int) -> None:
+    answers = await _last_answers(guard, size, missing=0)
+    assert [len(json.loads(answer)["text"]) for answer in answers if isinstance(answer, bytes)] == [size] * 2
+
+
+async def test_large_answer_that_breaks_off_is_the_end_of_the_process(guard: Guard) -> None:
+    first, second = await _last_answers(guard, 2_000_000, missing=100)
+    assert isinstance(first, bytes)
+    assert isinstance(second, UpstreamGone)
+    assert "ended (exit code 0)" in str(second)
+
+
+async def _last_answers(guard: Guard, size: int, *, missing: int) -> list[bytes | BaseException]:
+    transport = StdioTransport(sys.executable, ("-c", LEAVING, str(size), str(missing)), ())
+    upstream = StdioUpstream(transport, FakeGroup(server("a")), guard)
+    try:
+        await upstream.open(WITHIN, skip_probe=True)
+        asking = [upstream.request("x", b"", Options(WITHIN)) for _ in range(2)]
+        return await asyncio.gather(*asking, return_exceptions=True)
     finally:
         await upstream.close()
 
