@@ -72,11 +72,6 @@ class LineSplitter:
         """Whether the line being dropped counts as endless; the stream then contains nothing more to read."""
         return self._dropped > ENDLESS_FACTOR * self._max_size
 
-    def rest(self) -> bytes:
-        """What follows the last line end: a last message that the peer did not terminate. A large one does not count."""
-        rest = self._take()
-        return b"" if isinstance(rest, Large) or rest.isspace() else rest
-
     def _keep(self, part: bytes) -> None:
         if self._edge is not None:
             self._edge = (self._edge + part[-EDGE:])[-EDGE:]

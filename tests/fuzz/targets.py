@@ -80,7 +80,7 @@ def lines(data: bytes) -> None:
     reports: list[bool] = []
     splitter = LineSplitter(limit, lambda edge, last: reports.append(last))
     got = [line for chunk in _chunks(stream, sizes) for line in splitter.feed(chunk)]
-    got.append(splitter.rest())
+    got += splitter.feed(b"\n")
 
     def short(found: Sequence[Line]) -> list[bytes]:
         return [line for line in found if isinstance(line, bytes) and line.strip() and len(line) <= limit]

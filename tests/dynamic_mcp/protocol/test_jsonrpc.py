@@ -45,8 +45,8 @@ def test_chunking_does_not_change_the_lines(stream: bytes, offsets: list[int]) -
     lines = [line for chunk in chunked(stream, offsets) for line in splitter.feed(chunk)]
 
     assert lines == [line for line in complete if line.strip()]
-    assert splitter.rest() == (unfinished if unfinished.strip() else b"")
-    assert splitter.rest() == b""
+    assert splitter.feed(b"\n") == ([unfinished] if unfinished.strip() else [])
+    assert splitter.feed(b"\n") == []
 
 
 PARSED: list[tuple[str, str, str | None]] = [
