@@ -25,7 +25,7 @@ from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import era, jsonrpc, large
 from dynamic_mcp.protocol.batch import elements_of
-from dynamic_mcp.protocol.cancellation import cancelled_id
+from dynamic_mcp.protocol.ids import cancelled_id
 from dynamic_mcp.protocol.jsonrpc import (
     INTERNAL_ERROR,
     INVALID_PARAMS,

@@ -1,4 +1,7 @@
-"""When two ids are equal. Some programs keep numbers as doubles: they write 7.0 for 7, and 4.36E15 for a large number."""
+"""When two ids are equal, and the id in a cancellation.
+
+Some programs keep numbers as doubles: they write 7.0 for 7, and 4.36E15 for a large number.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,21 @@ _decode_id = msgspec.json.Decoder(str | int | float).decode
 
 #: A whole number: also as text, with a fraction, and with an exponent.
 _WHOLE = re.compile(rb'("?)(-?\d{1,20})(?:\.(\d{1,20}))?(?:[eE]\+?(\d{1,2}))?\1')
+
+
+class _Cancelled(msgspec.Struct):
+    id: Raw = msgspec.field(name="requestId", default=Raw(b""))
+
+
+_decode_cancelled = msgspec.json.Decoder(_Cancelled).decode
+
+
+def cancelled_id(params: bytes | Raw) -> bytes:
+    """The id, as JSON, in the params of ``notifications/cancelled``; empty if there is none."""
+    try:
+        return bytes(_decode_cancelled(params).id)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return b""
 
 
 def id_key(raw: bytes | Raw) -> object:

@@ -21,8 +21,7 @@ from dynamic_mcp.errors import TooLarge, UpstreamError, UpstreamFailed, Upstream
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, jsonrpc, progress
 from dynamic_mcp.protocol.callers import Callers
-from dynamic_mcp.protocol.cancellation import CANCELLED_BY_RECEIVER, cancelled_id
-from dynamic_mcp.protocol.ids import whole_number
+from dynamic_mcp.protocol.ids import cancelled_id, whole_number
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message, MoreFollows, Outgoing
 from dynamic_mcp.protocol.junk import JunkCount
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
@@ -33,8 +32,10 @@ from dynamic_mcp.protocol.serving import Serving
 from dynamic_mcp.protocol.silence import LONG_WAIT, Silence
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
+#: The own requests that the other side can cancel (MCP 2026-07-28, basic/patterns/cancellation).
+_CANCELLED_BY_RECEIVER = frozenset({"subscriptions/listen"})
 #: The requests whose missing answer does not mean that the other side is silent.
-_NEED_NO_ANSWER = _NEVER_CANCELLED | CANCELLED_BY_RECEIVER
+_NEED_NO_ANSWER = _NEVER_CANCELLED | _CANCELLED_BY_RECEIVER
 
 _PERHAPS_NO_MESSAGE = "; meanwhile it sent data that is no message of MCP, in which the answer may be lost"
 
@@ -273,7 +274,7 @@ class Peer:
         id = cancelled_id(params)
         if not self._serving.cancel(id) and (number := whole_number(id)) is not None:
             pending = self._pending.get(number)
-            if pending is not None and pending.method in CANCELLED_BY_RECEIVER:
+            if pending is not None and pending.method in _CANCELLED_BY_RECEIVER:
                 self.fail(number, UpstreamFailed("it cancelled the request"))
 
     def _take_progress(self, params: Raw) -> None:

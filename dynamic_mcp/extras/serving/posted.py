@@ -12,9 +12,8 @@ import msgspec
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.refused import RefusedRequest
 from dynamic_mcp.protocol import era, large
-from dynamic_mcp.protocol.cancellation import cancelled_id
 from dynamic_mcp.protocol.era import RequestMeta
-from dynamic_mcp.protocol.ids import id_key
+from dynamic_mcp.protocol.ids import cancelled_id, id_key
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message, format_size
 from dynamic_mcp.protocol.pieces import Line, Pieces, first_character
 

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.ids import id_key, own_id_key
+from dynamic_mcp.protocol.ids import cancelled_id, id_key, own_id_key
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR
 
 #: Subscriptions that are made again.
@@ -68,10 +68,6 @@ class _Envelope(msgspec.Struct, gc=False):
 
 class _Handshake(msgspec.Struct):
     version: str = msgspec.field(name="protocolVersion", default="")
-
-
-class _Cancelled(msgspec.Struct):
-    id: Raw = msgspec.field(name="requestId", default=Raw(b""))
 
 
 class _Resource(msgspec.Struct):
@@ -160,7 +156,7 @@ class SessionMemory:
                 if key in self._listening:
                     self._acknowledged[key] = acknowledgement
             elif message.method == "notifications/cancelled":
-                self._asked.pop(own_id_key(_cancelled(message)), None)
+                self._asked.pop(own_id_key(cancelled_id(message.params)), None)
         return line
 
     def withdrawn(self) -> Iterator[bytes]:
@@ -245,7 +241,7 @@ class SessionMemory:
             case "notifications/initialized":
                 self._is_initialized = True
             case "notifications/cancelled":
-                self._end_request(id_key(_cancelled(message)))
+                self._end_request(id_key(cancelled_id(message.params)))
             case "initialize":
                 self._handshake, self._handshake_id = params, id
                 self._takes_batches = _version(params) == _VERSION_WITH_BATCHES
@@ -282,13 +278,6 @@ def _version(params: bytes) -> str:
         return msgspec.json.decode(params or b"{}", type=_Handshake).version
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
-
-
-def _cancelled(message: _Envelope) -> bytes:
-    try:
-        return bytes(msgspec.json.decode(message.params or b"{}", type=_Cancelled).id)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return b""
 
 
 def _acknowledgement(message: _Envelope) -> _Acknowledgement:
