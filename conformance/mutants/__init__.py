@@ -43,6 +43,8 @@ class Mutant:
     listens: bool = False
     #: the profile of the reference that the mutant runs with
     profile: str = "reference"
+    #: the legitimate design in which the mistake is made; it runs with the profile of the design
+    design: Legitimate | None = None
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,21 @@ def mutant(
     crashes: bool = False,
     listens: bool = False,
     profile: str = "reference",
+    design: Callable[[], None] | None = None,
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Register a mutant that the check of requirement ``kills`` must catch; the other arguments are those of ``Mutant``."""
 
     def register(apply: Callable[[], None]) -> Callable[[], None]:
         name = _new_name(apply)
         _mutants[name] = Mutant(
-            name, kills, apply, also or {}, crashes, listens, LISTENING if listens else profile
+            name,
+            kills,
+            apply,
+            also or {},
+            crashes,
+            listens,
+            LISTENING if listens else profile,
+            None if design is None else _legitimate[_name_of(design)],
         )
         return apply
 
@@ -92,8 +102,12 @@ def legitimate(*touches: str, profile: str = "") -> Callable[[Callable[[], None]
     return register
 
 
+def _name_of(apply: Callable[[], None]) -> str:
+    return apply.__name__.replace("_", "-")
+
+
 def _new_name(apply: Callable[[], None]) -> str:
-    name = apply.__name__.replace("_", "-")
+    name = _name_of(apply)
     if name in _mutants or name in _legitimate:
         raise HarnessError(f"two mutants are called {name}")
     return name

@@ -18,6 +18,8 @@ def main() -> None:
     mutant = load_mutant(name)
     if mutant is None:
         sys.exit(f"no mutant is called {name!r}; --list names them")
+    if isinstance(mutant, Mutant) and mutant.design is not None:
+        mutant.design.apply()
     mutant.apply()
     if isinstance(mutant, Mutant) and mutant.listens:
         from conformance import gateway

@@ -90,6 +90,15 @@ def fetches_the_first_page_only() -> None:
     _change_cursors(lambda cursor: None)
 
 
+@mutant("FRONT-011")
+def leaves_out_every_twentieth_tool() -> None:
+    def wrong(result: Message) -> Message:
+        tools = result["tools"] or ()
+        return {**result, "tools": [tool for tool in tools if not str(tool["name"]).endswith(("020", "040"))]}
+
+    wire.from_stdio_upstreams(results_of("tools/list", wrong))
+
+
 @mutant("FRONT-170", also={"FRONT-011": "one of its cursors is empty"})
 def takes_an_empty_cursor_for_the_end() -> None:
     _change_cursors(lambda cursor: cursor or None)

@@ -68,7 +68,7 @@ class Trial:
     crashes: bool = False
     #: see `Mutant`
     runs_as: str = DEFAULT_PROFILE
-    #: see `Legitimate`
+    #: see `Legitimate`; empty = that of `runs_as`
     profile: str = ""
 
 
@@ -92,6 +92,7 @@ def trials_of_mutant(mutant: Mutant, checks: Mapping[str, Check], against: Again
             own=check.id == mutant.kills,
             crashes=mutant.crashes,
             runs_as=mutant.profile,
+            profile=mutant.design.profile if mutant.design is not None else "",
         )
         for check in judges
     ]
@@ -186,7 +187,7 @@ def sut_of(trial: Trial) -> Sut:
         # A mutant has to keep the promises of the reference; a design only those of its own profile.
         profile = (
             Profile.load(trial.runs_as)
-            if trial.kind is ProgramKind.MUTANT
+            if trial.kind is ProgramKind.MUTANT and not trial.profile
             else Profile.parse(trial.profile, trial.program)
         )
         place = UPSTREAM if profile.single is not None else PLACEHOLDER

@@ -209,11 +209,24 @@ class Proxy(McpClient):
         return called.raw if called.is_error else None
 
     async def definitions_of(self, group: str, name: str) -> list[Json]:
-        """The definitions of a tool in the answer for its group; if that has names only, in the answer for the name."""
+        """The definitions of a tool in the answer for its group; if that has names only, in the answer for the name.
+
+        Empty if the proxy does not show the tool.
+        """
         found = definitions(await self.tools_of(group), name)
-        if not found and (selection := selecting(await self.listing_tool(), BY_NAME, name)):
+        if (
+            not found
+            and self._is_dynamic
+            and (selection := selecting(await self.listing_tool(), BY_NAME, name))
+        ):
             found = definitions(await self.tools_of(group, **selection), name)
         return found
+
+    async def missing_definitions(self, upstream: MockUpstream) -> list[str]:
+        """The names of the upstream's tools that the proxy shows no definition of."""
+        listed = await self.tools_of(upstream.name)
+        unseen = [name for name in upstream.tool_names if not definitions(listed, name)]
+        return [name for name in unseen if not await self.definitions_of(upstream.name, name)]
 
     async def wake(self, group: str) -> None:
         """Request the tools of a group and do not wait, so that a lazy proxy connects to its upstream."""

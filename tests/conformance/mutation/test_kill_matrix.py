@@ -212,6 +212,13 @@ class TestSelection:
         sut = sut_of(of_design[0])
         assert (sut.name, sut.profile.token_file, sut.profile.promises) == ("is-different", "x", frozenset())
 
+    def test_a_mistake_in_a_design_runs_with_the_profile_of_the_design(self) -> None:
+        design = Legitimate("is-different", lambda: None, (), 'tokens.place = "x"')
+        wrong = Mutant("is-wrong", "CFG-001", lambda: None, {}, crashes=False, design=design)
+        (trial,) = select(["is-wrong"], {wrong.name: wrong}, CHECKS, Registry.load(), Against.OWN)
+        sut = sut_of(trial)
+        assert (trial.own, sut.name, sut.profile.token_file) == (True, "is-wrong", "x")
+
     def test_one_each_is_the_first_mutant_of_every_requirement_and_no_null_program(self) -> None:
         more = {**MUTANTS, "loses-more": mutant("loses-more", "CFG-003")}
         found = select([], more, CHECKS, Registry.load(), Against.OWN, one_each=True)
