@@ -105,7 +105,9 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
             if workbench.sut.profile.config.reload:
                 os.replace(workbench.config(able, newcomer), config)
             await _hears(workbench, proxy, "notifications/tools/list_changed", before)
-    if "features" in workbench.sut.profile.config.drop:
+    if workbench.sut.profile.relay:
+        await _adds_no_capability(workbench)
+    if not workbench.can_set("features"):
         return
     tools_only = workbench.stdio("toolsonly", features={"resources": False, "prompts": False})
     async with workbench.proxy(tools_only) as proxy:
@@ -115,6 +117,13 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
         for method, (capability, _, params) in PROMISED.items():
             if not declares(proxy, capability):
                 await _is_refused(workbench, proxy, method, params)
+
+
+async def _adds_no_capability(workbench: Workbench) -> None:
+    upstream = workbench.stdio("toolsonly", Script(capabilities={"tools": {}}))
+    async with workbench.serving(upstream) as proxy:
+        declared = part(proxy.greeting.result if proxy.greeting else None, "capabilities")
+        workbench.expect(declared == {"tools": {}}, "a relay declares what its server declares", declared)
 
 
 def _shows_changes_of_tools(workbench: Workbench) -> bool:

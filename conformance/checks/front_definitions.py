@@ -59,11 +59,11 @@ async def instructions_reach_the_client(workbench: Workbench) -> None:
     ]
     silent = workbench.stdio("silent")
     async with workbench.serving(*told, silent) as proxy:
-        of_proxy = (
-            f"{proxy.greeting.raw if proxy.greeting else ''}{(await proxy.request('tools/list', {})).raw}"
-        )
         for upstream, word in zip(told, words.values(), strict=True):
             with workbench.case(f"the {upstream.name} upstream"):
+                own = proxy.of(upstream.name)
+                greeting = own.greeting.raw if own.greeting else ""
+                of_proxy = f"{greeting}{(await own.request('tools/list', {})).raw}"
                 await can_call(workbench, proxy, upstream)
                 listing = await proxy.tools_of(upstream.name)
                 shown = listing_text(listing) + of_proxy

@@ -43,6 +43,9 @@ async def upstreams_are_offered_only_what_the_client_can_do(workbench: Workbench
 @check("FRONT-026", timeout=60)
 async def requests_of_upstreams_reach_a_client_that_can_answer_them(workbench: Workbench) -> None:
     """Two upstreams send their requests under the same ids, and each gets the answer to its own."""
+    if workbench.sut.profile.relay:
+        await _are_passed_on(workbench)
+        return
     for capabilities in _ANSWERING_CLIENTS:
         upstreams = [workbench.stdio(name, _asking(name)) for name in ("a", "b")]
         async with workbench.proxy(*upstreams) as proxy:
@@ -64,6 +67,25 @@ async def requests_of_upstreams_reach_a_client_that_can_answer_them(workbench: W
             can_answer = ["ping", *(_METHODS[name] for name in capabilities)]
             others = [heard for heard in asked if heard.message.get("method") not in can_answer]
             workbench.expect(not others, "the client gets only requests that it can answer", others)
+
+
+async def _are_passed_on(workbench: Workbench) -> None:
+    """A relay leaves it to the client and the server which requests they can use, and passes each one on."""
+    upstream = workbench.stdio("a", _asking("a"))
+    async with workbench.proxy(upstream) as proxy:
+        proxy.capabilities = {name: {} for name in CLIENT_CAPABILITIES}
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        async with proxy.answering(_ANSWERS):
+            await _calls(proxy, "a", "echo")
+        async with proxy.answering({"elicitation/create": _DECLINED}):
+            await _calls(proxy, "a", "add")
+        offered, asked = _offered(upstream), proxy.transcript.asked()
+        workbench.expect(offered == {*CLIENT_CAPABILITIES}, "the server sees what the client can do", offered)
+        methods = sorted(str(heard.message.get("method")) for heard in asked)
+        wanted = sorted(_METHODS[name] for name in _ASKS.values())
+        workbench.expect(methods == wanted, f"the client gets {wanted}", methods)
+        _got_answers(workbench, upstream, offered, asked)
 
 
 _ANSWERING_CLIENTS: tuple[dict[str, Any], ...] = ({"sampling": {}, "roots": {}}, {"elicitation": {}})

@@ -30,7 +30,7 @@ async def _reaches(
 ) -> None:
     """Read the URI; the request reaches its owner, and none of the others."""
     before = [(upstream, len(upstream.requests("resources/read"))) for upstream in (owner, *others)]
-    answer = await proxy.request("resources/read", {"uri": uri}, within=10.0)
+    answer = await proxy.of(owner.name).request("resources/read", {"uri": uri}, within=10.0)
     workbench.expect(not answer.is_error, f"a read of {uri} works", answer.raw)
     for upstream, count in before:
         reads = upstream.requests("resources/read")[count:]

@@ -55,28 +55,30 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
     file.write_text(BEFORE)
     file.chmod(0o600)
     header, _, child = CONFIGURED.values()
-    oauth = OAuth(lifetimes=[3600])
-    signed = await workbench.oauth("signed", oauth, Script(on=[on_call("add", revoke_tokens(), nth=1)]))
-    remote = await workbench.http("remote", headers={"X-Key": header})
+    oauth, revokes = OAuth(lifetimes=[3600]), Script(on=[on_call("add", revoke_tokens(), nth=1)])
+    signed = [await workbench.oauth("signed", oauth, revokes)] if workbench.has("OAUTH") else []
+    remotes = [await workbench.http("remote", headers={"X-Key": header})] if workbench.has("HTTP") else []
     stdio, later = workbench.stdio("stdio", env={"SECRET": child}), workbench.stdio("later")
     workbench.browser()
     settings = workbench.sut.profile.configured(audit={"file": str(file)})
-    config = workbench.config(signed, remote, stdio, extra=settings)
-    async with workbench.proxy(signed, remote, stdio, config=config, umask=0) as proxy:
+    config = workbench.config(*signed, *remotes, stdio, extra=settings)
+    async with workbench.proxy(*signed, *remotes, stdio, config=config, umask=0) as proxy:
         await proxy.handshake()
         with workbench.precondition("everything works"):
-            await proxy.ready(signed, remote, stdio)
-            await proxy.call("signed", "add", {"a": 1, "b": 2})
-            await proxy.call("signed", "echo", {"x": MARKER})
-            await can_call(workbench, proxy, remote)
+            await proxy.ready(*signed, *remotes, stdio)
+            for one in signed:
+                await proxy.call(one.name, "add", {"a": 1, "b": 2})
+                await proxy.call(one.name, "echo", {"x": MARKER})
+            for remote in remotes:
+                await can_call(workbench, proxy, remote)
         await _is_told_of_at_once(workbench, proxy, stdio, file)
         await proxy.call("stdio", "nosuchtool", {"x": MARKER})
-        workbench.save(config, signed, remote, stdio, later, extra=settings)
+        workbench.save(config, *signed, *remotes, stdio, later, extra=settings)
         with workbench.precondition("an added upstream is usable"):
             await is_usable(workbench, proxy, later)
         rotated = file.rename(file.with_suffix(".1"))
         await _is_told_of_at_once(workbench, proxy, stdio, file)
-        workbench.save(config, signed, remote, stdio, extra=settings)
+        workbench.save(config, *signed, *remotes, stdio, extra=settings)
         await later.gone(within=15.0)
         await workbench.eventually(
             lambda: _happened(_lines(workbench, file), "an end of an upstream", "later"),
@@ -93,16 +95,17 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
     calls = [line for line in lines if line["server"] == "stdio" and "echo" in line.values()]
     workbench.expect(len(calls) == 2 * len(ARGUMENTS), f"{2 * len(ARGUMENTS)} calls of echo", calls)
     for what, server in (
-        ("a sign-in or a token", "signed"),
+        *(("a sign-in or a token", one.name) for one in signed),
         ("a start of an upstream", "later"),
         ("a reload", None),
         ("a refused request", "stdio"),
     ):
         workbench.expect(_happened(lines, what, server), f"{what} in the file", lines)
     text = text_of(rotated) + text_of(file)
-    found = leaked(
-        text, {**issued_by(signed), "a header": header, "an environment": child, "an argument": MARKER}
-    )
+    secrets = {"a header": header, "an environment": child, "an argument": MARKER}
+    for one in signed:
+        secrets |= issued_by(one)
+    found = leaked(text, secrets)
     workbench.expect(not found, "neither a secret nor an argument in the file", found)
     await _has_arguments_when_that_is_asked_for(workbench, file.with_suffix(".2"))
 

@@ -35,10 +35,9 @@ async def https_can_be_required(workbench: Workbench) -> None:
 async def _is_required(workbench: Workbench, host: str) -> None:
     required = workbench.sut.profile.configured(require_https=True)
     authority = Authority(workbench.sandbox.root / "tls")
-    refused = [
-        await workbench.http("refused", host=host, **required),
-        await workbench.http("refused-sse", kind="sse", host=host, **required),
-    ]
+    refused = [await workbench.http("refused", host=host, **required)]
+    if workbench.has("SSE"):
+        refused.append(await workbench.http("refused-sse", kind="sse", host=host, **required))
     loopback = await workbench.http("loopback", **required)
     plain = await workbench.collector(host=host)
     away = redirect(plain.at("/away"))
@@ -47,11 +46,11 @@ async def _is_required(workbench: Workbench, host: str) -> None:
     stream = Script(http=Http(endpoint=plain.at("/post")))
     secure = {"tls": authority.good(), **required}
     calls = await workbench.http("calls", call, **secure)
-    lured = [
-        await workbench.http("first", first, **secure),
-        await workbench.oauth("token", token, **secure),
-        await workbench.http("stream", stream, kind="sse", **secure),
-    ]
+    lured = [await workbench.http("first", first, **secure)]
+    if workbench.has("OAUTH"):
+        lured.append(await workbench.oauth("token", token, **secure))
+    if workbench.has("SSE"):
+        lured.append(await workbench.http("stream", stream, kind="sse", **secure))
     workbench.browser()
     upstreams = (*refused, loopback, calls, *lured)
     async with workbench.proxy(*upstreams, env=authority.environment) as proxy:

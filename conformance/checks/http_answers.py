@@ -127,9 +127,11 @@ BAD = {
 
 @check("HTTP-016", timeout=60)
 async def a_bad_answer_fails_one_call_only(workbench: Workbench) -> None:
-    upstream = await _answering_badly(workbench, timeout={"tools": "3s"})
+    """A program that takes no timeout can wait for the answer that belongs to no request."""
+    limit = {"timeout": {"tools": "3s"}} if workbench.can_set("timeout") else {}
+    upstream = await _answering_badly(workbench, **limit)
     async with workbench.serving(upstream) as proxy:
-        for name in BAD:
+        for name in BAD.keys() - (() if limit else {"foreign"}):
             await _is_an_error(workbench, proxy, upstream, name, within=3.0 + 5.0)
         await can_call(workbench, proxy, upstream)
 

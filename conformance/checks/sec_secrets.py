@@ -7,7 +7,8 @@ cannot leak, so each check first finds it where it belongs.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -17,12 +18,14 @@ from conformance.checks.http_requests import SESSIONS, can_call
 from conformance.checks.oauth_bearer import can_use
 from conformance.checks.oauth_flow import sign_in
 from conformance.checks.tok_expiry import until
+from conformance.errors import NotApplicable, Untestable
 from conformance.workbench.leak_scan import leaked, leaked_into_files
 from mock_servers.oauth_script import Fault, OAuth
 from mock_servers.remote_actions import respond, revoke_tokens
 from mock_servers.script import Script, any_arguments, on_call, tool
 
 if TYPE_CHECKING:
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.remotes import RemoteMockUpstream
@@ -62,53 +65,84 @@ def issued_by(upstream: ProtectedMockUpstream) -> dict[str, str]:
 @check("SEC-001", timeout=60, slow=True)
 async def secrets_are_never_logged(workbench: Workbench) -> None:
     """The failures are a refused refresh, refused calls, an unreachable upstream and a configuration that is
-    not JSON.
+    not JSON. What the profile declares absent is left out.
     """
     header, variable, child = CONFIGURED.values()
-    headers = {"X-Key": header, "X-Variable": "${CANARY}"}
-    refused = Fault("token", grant="refresh_token", nth=2, status=400, body={"error": "invalid_grant"})
-    script = Script(on=[on_call("add", revoke_tokens(all_later=True))])
-    oauth = OAuth(lifetimes=[2, 3600], faults=[refused])
-    signed = await workbench.oauth("signed", oauth, script, headers=headers)
-    failing = await workbench.http("failing", Script(on=ECHOES), headers=headers)
-    stdio = workbench.stdio("stdio", env={"SECRET": child})
-    gone = workbench.stdio("gone").with_entry(
-        {**workbench.required_fields("http"), **NOWHERE, "headers": headers}
-    )
+    refers = workbench.sut.profile.config.variables
+    headers = {"X-Key": header, **({"X-Variable": "${CANARY}"} if refers else {})}
     env = {**workbench.sut.profile.log_switch, **TALKATIVE, "CANARY": variable}
+    signed = [await _with_a_refused_refresh(workbench, headers)] if workbench.has("OAUTH") else []
+    failing = (
+        [await workbench.http("failing", Script(on=ECHOES), headers=headers)] if workbench.has("HTTP") else []
+    )
+    stdio = [workbench.stdio("stdio", env={"SECRET": child})] if workbench.has("STD") else []
+    gone = [_unreachable(workbench, headers)] if workbench.has("HTTP") else []
+    if not (failing or stdio):
+        raise NotApplicable("the check needs a stdio server, or one behind a URL")
     workbench.browser()
-    async with workbench.proxy(signed, env=env) as before:
-        await before.handshake()
-        with workbench.precondition("a sign-in works"):
-            await before.ready(signed)
-    await until(workbench, signed.exchanges[0].t + 2.2)
-    async with workbench.proxy(signed, failing, stdio, gone, env=env) as proxy:
+    texts = {"stderr": "", "stdout": ""}
+    for one in signed:
+        async with workbench.proxy(one, env=env) as before:
+            await before.handshake()
+            with workbench.precondition("a sign-in works"):
+                await before.ready(one)
+        texts = {"stderr": before.stderr, "stdout": before.output}
+        await until(workbench, one.exchanges[0].t + 2.2)
+    async with workbench.proxy(*signed, *failing, *stdio, *gone, env=env) as proxy:
         await proxy.handshake()
         with workbench.precondition("a refresh and a call work"):
-            await proxy.ready(signed, failing, stdio)
-            workbench.expect(signed.refreshes, "a refresh", signed.token_requests)
-            await can_call(workbench, proxy, stdio)
-        await proxy.call("failing", "echo")
-        await proxy.call("gone", "echo")
-        await proxy.call("signed", "add", {"a": 1, "b": 2})
-        await proxy.call("signed", "echo")
+            await proxy.ready(*signed, *failing, *stdio)
+            for one in signed:
+                workbench.expect(one.refreshes, "a refresh", one.token_requests)
+            for started in stdio:
+                await can_call(workbench, proxy, started)
+        for remote in failing:
+            await proxy.call(remote.name, "echo")
+        for entry in gone:
+            await _use_in_vain(proxy, entry.name)
+        for one in signed:
+            await proxy.call(one.name, "add", {"a": 1, "b": 2})
+            await proxy.call(one.name, "echo")
+    texts = {"stderr": texts["stderr"] + proxy.stderr, "stdout": texts["stdout"] + proxy.output}
     with workbench.precondition("the secrets are in use"):
-        workbench.expect(failing.posts("tools/call")[0].header("X-Key") == header, "the header", failing.http)
-        sent = failing.posts()[0].header("X-Variable")
-        # A proxy that expands no variables passes the reference on.
-        workbench.expect(sent in (variable, "${CANARY}"), "the variable", failing.http)
-        workbench.expect(stdio.starts[0].env.get("SECRET") == child, "the environment", stdio.starts[0].args)
-    secrets = {**CONFIGURED, **issued_by(signed)}
-    broken = workbench.config(failing, stdio).read_text() + ","
-    outcome = await workbench.run_to_exit(config=workbench.config_text(broken), env=env, within=2.0)
-    texts = {
-        "stderr": before.stderr + proxy.stderr,
-        "stdout": before.output + proxy.output,
-        "the output for a broken configuration": outcome.stderr + outcome.stdout.decode(errors="replace"),
-    }
+        for remote in failing:
+            sent = remote.posts("tools/call")[0].header("X-Key")
+            workbench.expect(sent == header, "the header", remote.http)
+            sent = remote.posts()[0].header("X-Variable")
+            # A proxy that expands no variables passes the reference on.
+            workbench.expect(sent in (variable, headers.get("X-Variable")), "the variable", remote.http)
+        for started in stdio:
+            seen = started.starts[0]
+            workbench.expect(seen.env.get("SECRET") == child, "the environment", seen.args)
+    if workbench.sut.profile.single is None:
+        broken = workbench.config(*failing, *stdio).read_text() + ","
+        outcome = await workbench.run_to_exit(config=workbench.config_text(broken), env=env, within=2.0)
+        written = outcome.stderr + outcome.stdout.decode(errors="replace")
+        texts["the output for a broken configuration"] = written
+    secrets = {**CONFIGURED, **{name: text for one in signed for name, text in issued_by(one).items()}}
     for where, text in texts.items():
         found = leaked(text, secrets)
         workbench.expect(not found, f"no secret in {where}", found)
+
+
+async def _with_a_refused_refresh(workbench: Workbench, headers: dict[str, str]) -> ProtectedMockUpstream:
+    """Its first token lives two seconds. A call of `add` revokes all tokens, and the refresh after that is refused."""
+    refused = Fault("token", grant="refresh_token", nth=2, status=400, body={"error": "invalid_grant"})
+    script = Script(on=[on_call("add", revoke_tokens(all_later=True))])
+    oauth = OAuth(lifetimes=[2, 3600], faults=[refused])
+    return await workbench.oauth("signed", oauth, script, headers=headers)
+
+
+def _unreachable(workbench: Workbench, headers: dict[str, str]) -> StdioMockUpstream:
+    entry: dict[str, Any] = {**workbench.required_fields("http"), **NOWHERE, "headers": headers}
+    return workbench.stdio("gone").with_entry(entry)
+
+
+async def _use_in_vain(proxy: Proxy, group: str) -> None:
+    """List its tools and call one. A process that serves this group alone can have refused its handshake."""
+    with suppress(Untestable):
+        await proxy.tools_of(group)
+        await proxy.call(group, "echo")
 
 
 @check("SEC-002", timeout=60, slow=True)
@@ -151,23 +185,21 @@ async def tokens_reach_neither_the_client_nor_other_processes(workbench: Workben
 async def configured_secrets_do_not_reach_the_client(workbench: Workbench) -> None:
     header = CONFIGURED["a header"]
     headers = {"X-Key": header, "Authorization": f"Bearer {header}"}
-    signed = await workbench.oauth("signed", script=Script(on=ECHOES))
+    signed = [await workbench.oauth("signed", script=Script(on=ECHOES))] if workbench.has("OAUTH") else []
     failing = await workbench.http("failing", Script(on=ECHOES), headers=headers)
-    query = {**headers, "X-Query": QUERY}
-    gone = workbench.stdio("gone").with_entry(
-        {**workbench.required_fields("http"), **NOWHERE, "headers": query}
-    )
+    gone = _unreachable(workbench, {**headers, "X-Query": QUERY})
     workbench.browser()
-    async with workbench.proxy(signed, failing, gone) as proxy:
+    async with workbench.proxy(*signed, failing, gone) as proxy:
         await proxy.handshake()
         with workbench.precondition("the upstreams refuse calls"):
-            await proxy.ready(signed, failing)
-            for upstream in (signed, failing):
+            await proxy.ready(*signed, failing)
+            for upstream in (*signed, failing):
                 await _is_refused_both_ways(workbench, proxy, upstream)
-        await proxy.call("gone", "echo")
-        await proxy.tools_of("gone")
+        await _use_in_vain(proxy, "gone")
         await _ask_for_all_lists(proxy)
-        secrets = {**issued_by(signed), "a header": header, "a query": QUERY}
+        secrets = {"a header": header, "a query": QUERY}
+        for one in signed:
+            secrets |= issued_by(one)
     found = leaked(proxy.output, secrets)
     workbench.expect(not found, "no secret in a message to the client", found)
 
@@ -181,7 +213,7 @@ async def _is_refused_both_ways(workbench: Workbench, proxy: Proxy, upstream: Re
 
 async def _ask_for_all_lists(proxy: Proxy) -> None:
     for method in ("tools/list", "resources/list", "resources/templates/list", "prompts/list"):
-        await proxy.request(method, {})
+        await proxy.request_everywhere(method, {})
 
 
 def _environments_of_children(proxy: Proxy) -> str:
@@ -198,10 +230,10 @@ def _environments_of_children(proxy: Proxy) -> str:
 @check("SEC-026", timeout=30)
 async def configured_secrets_reach_no_other_child_and_no_open_file(workbench: Workbench) -> None:
     header, _, variable = CONFIGURED.values()
-    remote = await workbench.http("remote", headers={"X-Key": header})
+    remotes = [await workbench.http("remote", headers={"X-Key": header})] if workbench.has("HTTP") else []
     own = workbench.stdio("own", env={"SECRET": variable})
     other = workbench.stdio("other")
-    upstreams = (remote, own, other)
+    upstreams = (*remotes, own, other)
     async with workbench.proxy(*upstreams, umask=0o022) as proxy:
         await proxy.handshake()
         await proxy.ready(*upstreams)
@@ -211,7 +243,9 @@ async def configured_secrets_reach_no_other_child_and_no_open_file(workbench: Wo
         secrets = {"a header": header, "a variable": variable}
         files = leaked_into_files([box.home, box.tmp, box.cwd], secrets, readable_by_others=True)
     with workbench.precondition("the secrets are in use"):
-        workbench.expect(remote.posts("tools/call")[0].header("X-Key") == header, "the header", remote.http)
+        for remote in remotes:
+            sent = remote.posts("tools/call")[0].header("X-Key")
+            workbench.expect(sent == header, "the header", remote.http)
         workbench.expect(own.starts[0].env.get("SECRET") == variable, "the variable", own.starts[0].args)
     for child, foreign in ((own, {"a header": header}), (other, secrets)):
         start = child.starts[0]

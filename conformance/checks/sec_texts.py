@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
+from conformance.errors import Untestable
 from conformance.workbench.leak_scan import leaked
 from conformance.workbench.listing_forms import definitions
 from conformance.workbench.terminal import Terminal
@@ -22,6 +23,7 @@ from mock_servers.hostile.texts import (
 from mock_servers.script import Rule, Script, crash, error, stderr
 
 if TYPE_CHECKING:
+    from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
 # Only characters before the marker: a proxy may colour its own words.
@@ -33,22 +35,24 @@ async def no_server_writes_to_the_terminal_or_forges_a_log_line(workbench: Workb
     forges = workbench.stdio("forges", forges_log_lines())
     describes = workbench.stdio("describes", describes_itself_with_escapes())
     opens = workbench.stdio("opens", opens_the_terminal())
-    upstreams = forges, describes, opens
+    env, serves_one = workbench.sut.profile.log_switch, workbench.sut.profile.upstreams == "one"
+    async with workbench.proxy(forges, describes, env=env) as proxy:
+        await proxy.handshake()
+        with workbench.precondition("the servers are in use"):
+            await proxy.ready(describes)
+            failed = await _has_failed(proxy, "forges")
+            workbench.expect(failed, "a server that refuses everything has failed", "it has tools")
+        for group in ["describes"] if serves_one else ["describes", EVIL_TEXT]:
+            await proxy.call(group, EVIL_TEXT if group == "describes" else "echo")
+    with workbench.case("what servers and a client say"):
+        _is_printable(workbench, proxy.stderr)
     with Terminal() as terminal:
-        async with workbench.proxy(
-            *upstreams, terminal=terminal, env=workbench.sut.profile.log_switch
-        ) as proxy:
+        async with workbench.proxy(opens, terminal=terminal, env=env) as proxy:
             await proxy.handshake()
-            with workbench.precondition("the proxy has a terminal, and the servers are in use"):
-                workbench.expect(
-                    terminal.controls(proxy.pid), f"its terminal is {terminal.name}", "another one, or none"
-                )
-                await proxy.ready(describes, opens)
-                failed = await proxy.tools_of("forges")
-                has_failed = failed.is_error or not definitions(failed, "echo")
-                workbench.expect(has_failed, "a server that refuses everything has failed", failed.raw)
-            for group, tool in (("describes", EVIL_TEXT), (EVIL_TEXT, "echo")):
-                await proxy.call(group, tool)
+            with workbench.precondition("the proxy has a terminal, and the server is in use"):
+                is_its_own = terminal.controls(proxy.pid)
+                workbench.expect(is_its_own, f"its terminal is {terminal.name}", "another one, or none")
+                await proxy.ready(opens)
             await proxy.call("opens", "attack")
             with workbench.precondition("the server has tried to open the terminal"):
                 tries = opens.events("terminal")
@@ -56,8 +60,8 @@ async def no_server_writes_to_the_terminal_or_forges_a_log_line(workbench: Workb
         with workbench.case("a server opens /dev/tty"):
             workbench.expect(tries[-1].data["error"], "an error", tries[-1].data)
             workbench.expect(MARK not in terminal.text, "nothing on the terminal", terminal.text)
-    with workbench.case("what servers and a client say"):
-        _is_printable(workbench, proxy.stderr)
+    if workbench.sut.profile.single is not None:
+        return  # the rest is about a configuration file
     folder = workbench.sandbox.configs
     named = workbench.config_text(json.dumps({"mcpServers": {EVIL_TEXT: {"command": EVIL_TEXT, "args": 5}}}))
     good = workbench.config(describes)
@@ -72,6 +76,15 @@ async def no_server_writes_to_the_terminal_or_forges_a_log_line(workbench: Workb
         partial(refuses, "a path", config=folder / f"x{EVIL_TEXT}.json"),
         partial(refuses, "an invalid configuration", config=named),
     )
+
+
+async def _has_failed(proxy: Proxy, group: str) -> bool:
+    """Whether the proxy lists no tools of a group. A process that serves this group alone can have refused its handshake."""
+    try:
+        listed = await proxy.tools_of(group)
+    except Untestable:
+        return True
+    return listed.is_error or not definitions(listed, "echo")
 
 
 def _is_printable(workbench: Workbench, text: str) -> None:
@@ -102,22 +115,27 @@ async def what_a_dying_server_says_shows_no_value_of_the_configuration(workbench
     whole = workbench.stdio("whole", repeats_its_arguments(), args=args, env=env)
     parts = workbench.stdio("parts", Script(startup=words), args=args, env=env)
     refusal = f"no access: {secrets['url']} {secrets['key']}"
-    refuses = await workbench.http("refuses", Script(on=[Rule("initialize", [error(-32000, refusal)])]))
-    remote = refuses.variant(url=f"{refuses.url}?key={secrets['url']}", headers={"X-Key": secrets["key"]})
-    async with workbench.proxy(whole, parts, remote) as proxy:
+    remotes, failing = [], ["parts"]
+    if workbench.has("HTTP"):
+        refuses = await workbench.http("refuses", Script(on=[Rule("initialize", [error(-32000, refusal)])]))
+        place = f"{refuses.url}?key={secrets['url']}"
+        remotes, failing = (
+            [refuses.variant(url=place, headers={"X-Key": secrets["key"]})],
+            [*failing, "refuses"],
+        )
+    async with workbench.proxy(whole, parts, *remotes) as proxy:
         await proxy.handshake()
         with workbench.precondition("one server works, and the others fail at their start"):
             await proxy.ready(whole)
-            for name in ("parts", "refuses"):
-                failed = await proxy.tools_of(name)
-                has_failed = failed.is_error or not definitions(failed, "echo")
-                workbench.expect(has_failed, f"group {name} has failed", failed.raw)
-            workbench.expect(parts.starts and refuses.http, "both were reached", parts.entries)
+            for name in failing:
+                workbench.expect(await _has_failed(proxy, name), f"group {name} has failed", "it has tools")
+            reached = parts.starts and all(one.http for one in remotes)
+            workbench.expect(reached, "all were reached", parts.entries)
         # The first death may be repaired before the next call; the second one has an answer of its own.
         answers = [await proxy.call("whole", "attack") for _ in range(3)]
         with workbench.precondition("a call that kills the server fails"):
             workbench.expect(all(answer.is_error for answer in answers), "an error each time", answers)
-        for name in ("parts", "refuses"):
+        for name in failing:
             await proxy.call(name, "echo")
     found = leaked(proxy.output, secrets)
     workbench.expect(not found, "no value of the configuration in a message to the client", found)

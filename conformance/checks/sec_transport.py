@@ -20,6 +20,7 @@ from mock_servers.script import Rule, Script, any_arguments, default_tools, on_c
 if TYPE_CHECKING:
     from conformance.workbench.certificates import Files
     from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
@@ -33,16 +34,20 @@ INJECTED = "a\r\nX-Evil: 1"
 async def certificates_are_validated(workbench: Workbench) -> None:
     authority = Authority(workbench.sandbox.root / "tls")
     good = await workbench.http("good", tls=authority.good())
-    signed = await workbench.oauth("signed", OAuth(own_origin=True), tls=authority.good())
+    signs_in = workbench.has("OAUTH")
+    signed = (
+        [await workbench.oauth("signed", OAuth(own_origin=True), tls=authority.good())] if signs_in else []
+    )
     cases: list[tuple[RemoteMockUpstream, RemoteMockUpstream]] = []
 
     async def make(name: str, tls: Files) -> None:
-        server, listener = (
-            await workbench.http(name, tls=tls),
-            await workbench.http(name, kind="collector", tls=tls),
-        )
+        server = await workbench.http(name, tls=tls)
+        cases.append((server, server))
+        if not signs_in:
+            return
+        listener = await workbench.http(name, kind="collector", tls=tls)
         issuer = OAuth(resource_fields={"authorization_servers": [listener.at("")]})
-        cases.extend([(server, server), (await workbench.oauth(f"{name}-issuer", issuer), listener)])
+        cases.append((await workbench.oauth(f"{name}-issuer", issuer), listener))
         token = await workbench.http(name, kind="collector", tls=tls)
         endpoint = OAuth(server_fields={"token_endpoint": token.at("/token")})
         cases.append((await workbench.oauth(f"{name}-token", endpoint), token))
@@ -50,10 +55,10 @@ async def certificates_are_validated(workbench: Workbench) -> None:
     await workbench.run_cases(*(partial(make, name, tls) for name, tls in authority.bad().items()))
     workbench.browser()
     env = authority.environment
-    async with workbench.proxy(good, signed, *(upstream for upstream, _ in cases), env=env) as proxy:
+    async with workbench.proxy(good, *signed, *(upstream for upstream, _ in cases), env=env) as proxy:
         await proxy.handshake()
         with workbench.precondition("the proxy accepts the trusted certificate"):
-            await proxy.ready(good, signed)
+            await proxy.ready(good, *signed)
             await can_call(workbench, proxy, good)
         await workbench.run_cases(*(partial(_is_refused, workbench, proxy, *case) for case in cases))
     switched = [await workbench.http(name, tls=tls) for name, tls in authority.bad().items()]
@@ -203,8 +208,9 @@ def _has_redirected(upstream: RemoteMockUpstream) -> bool:
 
 @check("SEC-009", timeout=60, slow=True)
 async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
+    refers = workbench.sut.profile.config.variables
     plain = await workbench.http("plain", headers={"X-Value": "as it is"})
-    header = await workbench.http("header", headers={"X-Value": "${EVIL}"})
+    header = await workbench.http("header", headers={"X-Value": "${EVIL}" if refers else INJECTED})
     literal = await workbench.http("literal", headers={"X-Value": INJECTED})
     url = await workbench.http("url")
     names = [f"echo{INJECTED}", "echo\0"]
@@ -213,7 +219,7 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
         await workbench.http("legacy", Script(tools=tools)),
         await workbench.http("modern", Script(era="both", tools=tools)),
     ]
-    bad = [header, literal, url.variant(url=url.url + "?k=${EVIL}")]
+    bad = [header, literal, url.variant(url=f"{url.url}?k={'${EVIL}' if refers else INJECTED}")]
     env = {"EVIL": INJECTED}
     async with workbench.proxy(plain, *named, env=env) as proxy:
         await proxy.handshake()
@@ -283,7 +289,9 @@ async def _fetches_nothing(
     """The client lists and calls the tools of two upstreams, and the collector has no request. The proxy may refuse each tool whose
     schema refers to the collector. The results of the other tool contain the text `shown`.
     """
-    upstreams = [workbench.stdio("stdio", script), await workbench.http("http", script)]
+    upstreams: list[MockUpstream] = [workbench.stdio("stdio", script)]
+    if workbench.has("HTTP"):
+        upstreams.append(await workbench.http("http", script))
     async with workbench.serving(*upstreams) as proxy:
         for upstream in upstreams:
             with workbench.precondition("a call succeeds"):

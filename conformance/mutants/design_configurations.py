@@ -37,7 +37,16 @@ client = ["--client", "{client_id}"]
 _TRANSPORTS = ("STD-001", "STD-010", "STD-021", "HTTP-001", "HTTP-007", "SSE-001", "OAUTH-001", "OAUTH-017")
 
 
-@legitimate(*_TRANSPORTS, "FRONT-013", "FRONT-014", "OPS-002", "OPS-011", profile=_RENAMED)
+@legitimate(
+    *_TRANSPORTS,
+    "FRONT-013",
+    "FRONT-014",
+    "OPS-002",
+    "OPS-011",
+    "SEC-001",
+    "SEC-009",
+    profile=_RENAMED,
+)
 def has_a_configuration_of_its_own() -> None:
     """The servers have another place, members have other names, and timeouts are numbers of milliseconds."""
     parse = load.parse

@@ -14,7 +14,24 @@ from conformance.mutants.oauth_callback import states_of_callbacks
 from conformance.mutants.oauth_discovery import names_another_issuer
 from conformance.mutants.oauth_signin import alter_authorization_requests, alter_token_requests, without
 from dynamic_mcp.oauth import callback, request
+from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.callback import Callback
+
+_NOWHERE = """
+[absent]
+OAUTH = "it signs in nowhere"
+TOK = "it keeps no tokens"
+"""
+
+
+@legitimate("SEC-001", "SEC-004", "SEC-023", "HARD-003", "HARD-005", profile=_NOWHERE)
+def signs_in_nowhere() -> None:
+    """A server that requires a token has failed."""
+
+    async def refused(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:
+        return False
+
+    replace(Authorization.handle_refusal, refused)
 
 
 @legitimate(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.terminal import Terminal
 
-#: the members of an entry that `words_for` turns into words; "type" is in the choice of the line
-_KNOWN = HARMLESS | {"command", "args", "env", "url", "headers", "oauth_client_id", "type"}
+#: the members of an entry that `words_for` can turn into words; "type" is in the choice of the line
+KNOWN = HARMLESS | {"command", "args", "env", "url", "headers", "oauth_client_id", "type"}
 
 
 def command_for(sut: Sut, config: Path | None, given: MockUpstream | None) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ def words_for(
 
     Raises `NotApplicable` for what the command line has no place for.
     """
-    if other := sorted(entry.keys() - _KNOWN):
+    if other := sorted(entry.keys() - KNOWN):
         raise NotApplicable(
             f"the check sets {other[0]!r} of a server, which the command line has no place for"
         )

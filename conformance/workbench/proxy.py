@@ -332,6 +332,10 @@ class Proxy(McpClient):
         found = await self.items(method, member)
         return Answer({"result": {member: found}}, json.dumps(found), time.monotonic())
 
+    async def request_everywhere(self, method: str, params: Json | None = None) -> list[Answer]:
+        """The answer of each process of the program to a request that is about no group."""
+        return [await self.request(method, params)]
+
     def call_params(self, group: str, tool: str, args: Json | None = None) -> Json:
         """The params of `tools/call` for this tool of a group."""
         self._arrivals.must_be_declared(group, tool, args or {})

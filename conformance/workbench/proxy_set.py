@@ -151,6 +151,13 @@ class ProxySet(Proxy):
     async def request(self, method: str, params: Json | None = None, **options: Any) -> Answer:
         return await self._owner_of(method, params).request(method, params, **options)
 
+    async def request_everywhere(self, method: str, params: Json | None = None) -> list[Answer]:
+        return [
+            await member.request(method, params)
+            for group, member in self._members.items()
+            if group not in self._refused
+        ]
+
     async def begin(self, method: str, params: Json | None, *, id: str | int, era: Era | None = None) -> None:
         owner = self._owner_of(method, params)
         self._begun_by[id] = next(group for group, member in self._members.items() if member is owner)

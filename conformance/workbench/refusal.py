@@ -28,9 +28,9 @@ _POLL = 0.05
 
 
 def was_tried(upstreams: Sequence[MockUpstream | StdioMockUpstream]) -> bool:
-    """Whether a program has connected to one of these upstreams, or started it."""
+    """Whether a program has connected to one of these upstreams, if only for a TLS handshake, or started it."""
     return any(
-        bool(one.http) if isinstance(one, RemoteMockUpstream) else bool(getattr(one, "starts", ()))
+        one.was_contacted if isinstance(one, RemoteMockUpstream) else bool(getattr(one, "starts", ()))
         for one in upstreams
     )
 

@@ -26,7 +26,7 @@ from conformance.workbench import pairing, wiretypes
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
-from conformance.workbench.command_lines import command_for, wrapped
+from conformance.workbench.command_lines import KNOWN, command_for, wrapped
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.judgement import Judgement
 from conformance.workbench.launched import StdoutListener
@@ -93,6 +93,11 @@ class Workbench(Judgement, UpstreamFactory):
     def has(self, family: str) -> bool:
         """Whether the implementation has the features of a family of requirements, as far as its profile says."""
         return family not in self.sut.profile.absent
+
+    def can_set(self, member: str) -> bool:
+        """Whether a server entry of the implementation has a place for a member, such as `timeout`."""
+        profile = self.sut.profile
+        return member not in profile.config.drop and (profile.single is None or member in KNOWN)
 
     def eras(self) -> tuple[Era, ...]:
         """The eras of the servers that a legacy client of the implementation can use, as far as its profile says."""
