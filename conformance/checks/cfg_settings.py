@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 @check("CFG-014", slow=True, timeout=60)
 async def a_disabled_server_is_left_alone(workbench: Workbench) -> None:
     disabled, enabled = workbench.stdio("sleeper"), workbench.stdio("worker")
-    remote = await workbench.http("sleeper-too")
+    remotes = [await workbench.http("sleeper-too")] if workbench.has("HTTP") else []
 
     def is_left_alone() -> None:
         disabled.was_never_started()
-        remote.saw_nothing()
+        for remote in remotes:
+            remote.saw_nothing()
 
-    async with workbench.proxy(
-        disabled.variant(enabled=False), remote.variant(enabled=False), enabled
-    ) as proxy:
+    left_out = [one.variant(enabled=False) for one in (disabled, *remotes)]
+    async with workbench.proxy(*left_out, enabled) as proxy:
         await proxy.handshake()
         await proxy.ready(enabled)
         await workbench.holds_for(35.0, is_left_alone)
@@ -40,7 +40,7 @@ async def a_disabled_server_is_left_alone(workbench: Workbench) -> None:
         workbench.expect(not result.is_error, "the enabled server beside it works", result.raw)
         is_left_alone()
     with workbench.precondition("the same entries work when they are enabled"):
-        await works(workbench, disabled, remote, config=workbench.config(disabled, remote))
+        await works(workbench, disabled, *remotes, config=workbench.config(disabled, *remotes))
 
 
 RESOURCE = "mock://one"
@@ -52,12 +52,12 @@ EVERYTHING = Script(
 @check("CFG-015", timeout=40)
 async def a_feature_flag_switches_a_feature_off_on_both_sides(workbench: Workbench) -> None:
     no_tools = workbench.stdio("notools", features={"tools": False})
-    remote = await workbench.http("remote", features={"tools": False})
+    remotes = [await workbench.http("remote", features={"tools": False})] if workbench.has("HTTP") else []
     no_resources = workbench.stdio("noresources", EVERYTHING, features={"resources": False})
-    async with workbench.proxy(no_tools, no_resources, remote) as proxy:
+    async with workbench.proxy(no_tools, no_resources, *remotes) as proxy:
         await proxy.handshake()
         await proxy.ready(no_resources)
-        for without in (no_tools, remote):
+        for without in (no_tools, *remotes):
             await _has_no_tools(workbench, proxy, without)
 
         called = await proxy.call("noresources", "echo", {"x": 1})

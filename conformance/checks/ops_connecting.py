@@ -62,9 +62,10 @@ async def a_client_waits_about_ten_seconds_for_a_silent_upstream(workbench: Work
     upstreams: list[MockUpstream] = [
         workbench.stdio("mute", Script(on=[mute])),
         workbench.stdio("listless", Script(on=[listless])),
-        await workbench.http("mute-server", Script(on=[mute])),
-        await workbench.http("listless-server", Script(on=[listless])),
     ]
+    if workbench.has("HTTP"):
+        upstreams.append(await workbench.http("mute-server", Script(on=[mute])))
+        upstreams.append(await workbench.http("listless-server", Script(on=[listless])))
     # Each upstream has its own proxy, so that only the limit decides about a proxy that connects to one
     # server at a time.
     await workbench.run_cases(*(partial(_is_not_available, workbench, upstream) for upstream in upstreams))
@@ -139,12 +140,14 @@ def _pauses(upstream: StdioMockUpstream | RemoteMockUpstream) -> list[float]:
 async def a_failed_connection_is_retried_three_times_with_growing_pauses(workbench: Workbench) -> None:
     good, dying = workbench.stdio("good"), workbench.stdio("dying", Script(startup=[crash()]))
     resets = [Rule(what, [cut(reset=True)]) for what in ("*", "GET")]
-    resetting = await workbench.http("resetting", Script(on=resets))
-    async with workbench.proxy(good, dying, resetting) as proxy:
+    failing: list[StdioMockUpstream | RemoteMockUpstream] = [dying]
+    if workbench.has("HTTP"):
+        failing.append(await workbench.http("resetting", Script(on=resets)))
+    async with workbench.proxy(good, *failing) as proxy:
         await proxy.handshake()
         await proxy.ready(good)
         await workbench.run_cases(
-            *(partial(_is_tried_again, workbench, proxy, upstream) for upstream in (dying, resetting))
+            *(partial(_is_tried_again, workbench, proxy, upstream) for upstream in failing)
         )
 
 

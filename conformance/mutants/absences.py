@@ -11,6 +11,7 @@ from conformance.mutants import mutant, wire
 from conformance.mutants.design_configurations import (
     gets_its_one_server_on_the_command_line,
     has_a_configuration_of_its_own,
+    starts_stdio_servers_only,
 )
 from conformance.mutants.design_relays import passes_the_messages_of_one_server_on
 from conformance.mutants.design_signins import signs_in_nowhere
@@ -20,7 +21,7 @@ from conformance.mutants.hard_https import ignores_that_https_is_required
 from conformance.mutants.http_answers import takes_a_page_for_the_answer
 from conformance.mutants.sec_secrets import logs_headers_in_base64, tells_the_client_the_address_that_failed
 from conformance.mutants.sec_transport import trusts_every_certificate, writes_headers_unchecked
-from conformance.mutants.texts import starts_children_in_its_own_session
+from conformance.mutants.texts import hides_nothing, starts_children_in_its_own_session
 from conformance.mutants.unannounced import knows_plain_variables_only
 from conformance.mutants.wire import LISTS, params_of, results_of, without
 
@@ -63,6 +64,11 @@ def logs_headers_and_has_no_variables() -> None:
 @mutant("SEC-009", design=has_a_configuration_of_its_own)
 def writes_headers_unchecked_and_has_no_variables() -> None:
     writes_headers_unchecked()
+
+
+@mutant("SEC-016", design=starts_stdio_servers_only)
+def hides_nothing_and_starts_stdio_servers_only() -> None:
+    hides_nothing()
 
 
 @mutant("FRONT-026", also=_QUESTIONS, design=passes_the_messages_of_one_server_on)

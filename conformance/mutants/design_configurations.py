@@ -13,6 +13,8 @@ from typing import Any
 from conformance.mutants import legitimate, replace
 from conformance.mutants.design_faces import show_flat
 from dynamic_mcp.config import load
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.upstream.http.connector import HttpConnector
 
 _RENAMED = """
 [config]
@@ -33,6 +35,13 @@ sse = ["{url}", "--sse", "{options}"]
 header = ["--header", "{name}: {value}"]
 env = ["--env", "{name}={value}"]
 client = ["--client", "{client_id}"]
+"""
+_NO_URLS = """
+[absent]
+HTTP = "it starts stdio servers only"
+SSE = "it starts stdio servers only"
+OAUTH = "it starts stdio servers only"
+TOK = "it starts stdio servers only"
 """
 _TRANSPORTS = ("STD-001", "STD-010", "STD-021", "HTTP-001", "HTTP-007", "SSE-001", "OAUTH-001", "OAUTH-017")
 
@@ -108,3 +117,15 @@ def gets_its_one_server_on_the_command_line() -> None:
 
 def _pairs(given: list[str], separator: str) -> dict[str, str]:
     return {name: value for name, _, value in (one.partition(separator) for one in given)}
+
+
+@legitimate(
+    *("CFG-005", "CFG-011", "CFG-014", "CFG-015", "HARD-005", "HARD-009", "OPS-005", "OPS-006"),
+    *("SEC-001", "SEC-010", "SEC-016", "SEC-024", "SEC-026"),
+    profile=_NO_URLS,
+)
+def starts_stdio_servers_only() -> None:
+    def refuse(self: HttpConnector, events: Any) -> Any:
+        raise UpstreamFailed("it has no place for a server behind a URL")
+
+    replace(HttpConnector.connect, refuse)
