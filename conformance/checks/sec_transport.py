@@ -243,15 +243,16 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
                 await proxy.call(upstream.name, "echo")
     # Many parsers drop CR and LF from a URL, as the WHATWG URL standard says. A header value cannot be saved
     # like this.
-    # A proxy that expands no variables sends the reference, which harms nothing.
+    # A proxy that expands no variables sends the reference, and one that refuses the header alone sends none. Both harm nothing.
     calls = [one for one in header.posts("tools/call") if one.header("X-Value") != "${EVIL}"]
-    calls += literal.posts("tools/call")
+    calls = [one for one in (*calls, *literal.posts("tools/call")) if one.header("X-Value") is not None]
     workbench.expect(not calls, "the proxy sends no call with such a header", calls)
     for upstream in (plain, header, literal, url, *named):
         for request in upstream.http:
             evil = [pair for pair in request.headers if "evil" in pair[0].lower()]
             workbench.expect(not evil, f"no injected header at {upstream.name}", request)
             usual = request.method in ("GET", "POST", "DELETE") and request.target.startswith("/mcp")
+            usual = usual or request.is_discovery  # some programs look for documents of a sign-in first
             workbench.expect(usual, f"no injected request at {upstream.name}", request)
 
 
