@@ -87,7 +87,12 @@ def _entry(name: str, given: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
-@legitimate(*_TRANSPORTS, "FRONT-013", "FRONT-014", "OPS-002", "OPS-016", "TOK-004", profile=_SINGLE)
+@legitimate(
+    *_TRANSPORTS,
+    *("FRONT-003", "FRONT-013", "FRONT-014", "FRONT-025", "FRONT-075", "HTTP-016", "OPS-002", "OPS-016"),
+    *("SEC-001", "SEC-004", "SEC-009", "SEC-015", "SEC-023", "TOK-004"),
+    profile=_SINGLE,
+)
 def gets_its_one_server_on_the_command_line() -> None:
     """Its tools have their own names, and the place of the tokens depends on the address of the server."""
     show_flat(lambda group, tool: tool)
