@@ -80,7 +80,7 @@ async def _are_passed_on(workbench: Workbench) -> None:
             await _calls(proxy, "a", "echo")
         async with proxy.answering({"elicitation/create": _DECLINED}):
             await _calls(proxy, "a", "add")
-        offered, asked = _offered(upstream), proxy.transcript.asked()
+        offered, asked = offered_capabilities(upstream), proxy.transcript.asked()
         workbench.expect(offered == {*CLIENT_CAPABILITIES}, "the server sees what the client can do", offered)
         methods = sorted(str(heard.message.get("method")) for heard in asked)
         wanted = sorted(_METHODS[name] for name in _ASKS.values())

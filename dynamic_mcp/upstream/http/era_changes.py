@@ -25,7 +25,9 @@ class EraChanges:
 
     async def check(self, id: int, message: Outgoing, reply: HttpReply, *, modern: bool) -> None:
         """Compare the era of the server with that of a request which this reply refuses. Raises EraChanged."""
-        if message.method in handshake.METHODS or not doubts_era(await reply.beginning_of_body(), modern=modern):
+        if message.method in handshake.METHODS or not doubts_era(
+            await reply.beginning_of_body(), modern=modern
+        ):
             return
         self._refused.add(id)
         try:
