@@ -7,7 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.share import answer_to, must_be_right, reached, with_argument
+from conformance.checks.share import (
+    answer_to,
+    must_be_right,
+    reaches_or_waits,
+    with_argument,
+)
 from conformance.errors import NotApplicable, Violation
 from conformance.workbench.endpoint import INITIALIZE, Endpoint
 from conformance.workbench.several_clients import another_client, clients_of_one_program
@@ -24,6 +29,9 @@ CLIENTS, ENDED = 3, 3
 GRACE = 5.0
 #: seconds in which a proxy notices the death of a client; some wait as long for the client to read its last answers
 NOTICED = 6.0
+#: seconds after which a held call ends by itself, as in `share`, but not before the proxy has noticed the death
+_HELD = NOTICED + 4.0
+_PATIENCE = 2 * _HELD + 5.0
 #: seconds for a call beside a client that does not read
 BESIDE = 5.0
 #: bytes of each answer that the client leaves unread, and their number
@@ -59,8 +67,8 @@ async def the_death_of_a_client_leaves_the_calls_of_others_alone(workbench: Work
 def _holding() -> Script:
     return Script(
         on=[
-            on_call("echo", hold("never"), reply(), params=with_argument(x="dies")),
-            on_call("echo", hold("go"), reply(), params=with_argument(x="lives")),
+            on_call("echo", hold("never", _HELD), reply(), params=with_argument(x="dies")),
+            on_call("echo", hold("go", _HELD), reply(), params=with_argument(x="lives")),
             on_call("echo", release("go"), reply(), params=with_argument(x="release")),
         ]
     )
@@ -71,16 +79,17 @@ async def _one_dies(workbench: Workbench, upstream: StdioMockUpstream, *, first_
         dying, living = clients if first_dies else reversed(clients)
         for client, word in ((dying, "dies"), (living, "lives")):
             await client.begin("tools/call", client.call_params(upstream.name, "echo", {"x": word}), id=word)
-            await reached(workbench, upstream, word)
+            await reaches_or_waits(workbench, upstream, word)
         await dying.vanish()
         # A proxy that has noticed the death may cancel the call; another one has had the time to notice it.
         with contextlib.suppress(Violation):
             await workbench.eventually(
                 lambda: upstream.requests("notifications/cancelled"), within=NOTICED, what="a cancellation"
             )
-        released = await living.call(upstream.name, "echo", {"x": "release"})
+        released = await living.call(upstream.name, "echo", {"x": "release"}, within=_PATIENCE)
         workbench.expect(not released.is_error, "a further call of the other client succeeds", released.raw)
-        answer = await answer_to(workbench, living, "lives", "the other client gets the answer to its call")
+        what = "the other client gets the answer to its call"
+        answer = await answer_to(workbench, living, "lives", what, within=_PATIENCE)
         must_be_right(workbench, answer, "the call that was on its way")
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Deliver = Callable[[bytes, Take, "_Lines"], None]
 
 SHARE = "reference-share"
+CANCELLED = "notifications/cancelled"
 
 Message = dict[str, Any]
 
@@ -70,6 +71,25 @@ def _between_clients(
     also={"SHARE-002": "both clients use the same id", "SHARE-003": "both clients use the same id"},
 )
 def answers_go_to_the_client_that_used_the_id_last() -> None:
+    _answers_go_to_the_last_user("tools/call")
+
+
+@mutant("SHARE-001", profile=SHARE)
+def answers_about_resources_go_to_the_client_that_used_the_id_last() -> None:
+    _answers_go_to_the_last_user("resources/read")
+
+
+@mutant("SHARE-001", profile=SHARE)
+def answers_about_prompts_go_to_the_client_that_used_the_id_last() -> None:
+    _answers_go_to_the_last_user("prompts/get")
+
+
+@mutant("SHARE-001", profile=SHARE)
+def completions_go_to_the_client_that_used_the_id_last() -> None:
+    _answers_go_to_the_last_user("completion/complete")
+
+
+def _answers_go_to_the_last_user(method: str) -> None:
     owners: dict[str, Take] = {}
 
     def sent(line: bytes, send: Take, lines: _Lines) -> None:
@@ -81,7 +101,7 @@ def answers_go_to_the_client_that_used_the_id_last() -> None:
 
     def received(line: bytes, receive: Take, lines: _Lines) -> None:
         message = _message(line)
-        if message.get("method") == "tools/call":
+        if message.get("method") == method:
             owners[repr(message.get("id"))] = lines.senders[lines.receivers.index(receive)]
         receive(line)
 
@@ -93,14 +113,46 @@ def progress_goes_to_all_clients() -> None:
     _to_all("notifications/progress")
 
 
+@mutant("SHARE-002", profile=SHARE)
+def only_the_first_client_hears_of_progress() -> None:
+    def sent(line: bytes, send: Take, lines: _Lines) -> None:
+        is_progress = _message(line).get("method") == "notifications/progress"
+        if not is_progress or send is lines.senders[0]:
+            send(line)
+
+    _between_clients(sent)
+
+
 @mutant("SHARE-003", profile=SHARE)
 def a_cancellation_concerns_the_id_of_every_client() -> None:
+    _cancellations_concern_all(lambda receive, lines: True)
+
+
+@mutant("SHARE-003", profile=SHARE)
+def a_cancellation_of_the_first_client_concerns_the_id_of_every_client() -> None:
+    _cancellations_concern_all(lambda receive, lines: receive is lines.receivers[0])
+
+
+def _cancellations_concern_all(comes_from: Callable[[Take, _Lines], bool]) -> None:
     def received(line: bytes, receive: Take, lines: _Lines) -> None:
-        is_cancellation = _message(line).get("method") == "notifications/cancelled"
-        for one in lines.receivers if is_cancellation else [receive]:
+        is_cancellation = _message(line).get("method") == CANCELLED
+        for one in lines.receivers if is_cancellation and comes_from(receive, lines) else [receive]:
             one(line)
 
     _between_clients(from_client=received)
+
+
+@mutant("SHARE-004", profile=SHARE)
+def only_the_first_client_is_asked() -> None:
+    def sent(line: bytes, send: Take, lines: _Lines) -> None:
+        message, place = _message(line), lines.senders.index(send)
+        if message.get("method") != "elicitation/create" or place == 0:
+            send(line)
+            return
+        refusal = {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "no"}}
+        lines.receivers[place](msgspec.json.encode(refusal))
+
+    _between_clients(sent)
 
 
 @mutant("SHARE-004", profile=SHARE)
