@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from conformance.mutants import legitimate
+from typing import Any
+
+from conformance.mutants import legitimate, replace
 from conformance.mutants.design_calls import connects_anew_for_each_call, makes_one_call_of_a_server_at_a_time
+from conformance.mutants.share import give_each_client_its_own_servers
+from dynamic_mcp.extras.serving.handshake_era import HandshakeEra
+from dynamic_mcp.extras.serving.refused import RefusedRequest
 
 _SERVED = """\
 command = [
@@ -17,6 +22,7 @@ url = "http://127.0.0.1:{port}/mcp"
 shares = true
 lingers = 0.2
 """
+_UNSHARED = _SERVED.replace("shares = true\nlingers = 0.2\n", "")
 #: the checks in which calls of several clients meet at one server
 _MEETINGS = ("SHARE-001", "SHARE-002", "SHARE-003", "SHARE-004", "SHARE-008")
 
@@ -31,3 +37,14 @@ def makes_one_call_of_a_server_at_a_time_for_all_clients() -> None:
 def connects_anew_for_each_call_of_each_client() -> None:
     """The calls of two clients are at different processes of one server."""
     connects_anew_for_each_call()
+
+
+@legitimate("SHARE-010", "SHARE-011", "FRONT-161", "FRONT-162", "FRONT-163", profile=_UNSHARED)
+def ends_sessions_by_their_idle_time_alone() -> None:
+    """It refuses every DELETE with 405, and each session has servers of its own."""
+
+    async def refused(self: HandshakeEra, *arguments: Any) -> None:
+        raise RefusedRequest(405, "a session ends when it has been idle for a while")
+
+    replace(HandshakeEra.delete, refused)
+    give_each_client_its_own_servers()

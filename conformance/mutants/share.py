@@ -189,6 +189,11 @@ def _to_all(method: str) -> None:
 
 @mutant("SHARE-007", profile=SHARE)
 def each_client_has_servers_of_its_own() -> None:
+    give_each_client_its_own_servers()
+
+
+def give_each_client_its_own_servers() -> None:
+    """Treat every server as one with `"shared": false`."""
     _clients_with(config=_unshared)
 
 
