@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
-    from mock_servers.journal_views import Request
 
 LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 
@@ -215,54 +214,6 @@ async def _reports_progress(
     ]
     delays = [report.t - t for report, t in zip(heard, emitted, strict=False)]
     workbench.expect(max(delays) <= 1.0, "each within 1 s of its emission", delays)
-
-
-@check("FRONT-024", timeout=40, slow=True)
-async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workbench) -> None:
-    upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(5.0), times=2)]))
-    async with workbench.serving(upstream) as proxy:
-        await proxy.begin("tools/call", proxy.call_params("a", "echo"), id="to-be-cancelled")
-        with workbench.precondition("the call reaches the upstream"):
-            calls = await workbench.eventually(
-                lambda: upstream.requests("tools/call"), within=5.0, what="the upstream has the call"
-            )
-            call = workbench.one(calls, "the upstream has it once")
-        await anyio.sleep(1.0)
-        cancelled_at = time.monotonic()
-        await proxy.notify("notifications/cancelled", {"requestId": "to-be-cancelled", "reason": "enough"})
-        told = workbench.one(
-            await _cancellations(workbench, upstream, 1), "one cancellation reaches the upstream"
-        )
-        workbench.expect(told.param("requestId") == call.id, f"under the id {call.id!r}", told.message)
-        workbench.expect(told.t - cancelled_at <= 1.0, "within 1 s", told.t - cancelled_at)
-        await proxy.begin("tools/call", proxy.call_params("a", "echo"), id="cancelled-too")
-        with workbench.precondition("the next call reaches the upstream"):
-            await workbench.eventually(
-                lambda: upstream.requests("tools/call")[1:], within=5.0, what="the upstream has the call"
-            )
-        await proxy.notify("notifications/cancelled", {"requestId": "cancelled-too"})
-        ids = [one.param("requestId") for one in await _cancellations(workbench, upstream, 2)]
-        calls = [one.id for one in upstream.requests("tools/call")]
-        workbench.expect(ids == calls, f"cancellations under the ids {calls}", ids)
-
-        def unanswered() -> None:
-            answers = [heard.message for heard in proxy.transcript.heard() if "method" not in heard.message]
-            late = [
-                message for message in answers if message.get("id") in ("to-be-cancelled", "cancelled-too")
-            ]
-            workbench.expect(not late, "no answer to the cancelled calls", late)
-
-        await workbench.holds_for(6.0, unanswered)
-        following = await proxy.call("a", "echo")
-        workbench.expect(not following.is_error, "the next call works", following.raw)
-
-
-async def _cancellations(workbench: Workbench, upstream: StdioMockUpstream, count: int) -> list[Request]:
-    return await workbench.eventually(
-        lambda: found if len(found := upstream.requests("notifications/cancelled")) >= count else [],
-        within=2.0,
-        what=f"cancellation {count} reaches the upstream",
-    )
 
 
 @check("FRONT-025", timeout=40)

@@ -1,87 +1,35 @@
-"""Mistakes with cancellations of questions, reads and prompts, and with the roots of the client."""
+"""Mistakes with the cancellation of calls over HTTP."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, wire
-from conformance.mutants.wire import without
+from conformance import gateway
+from conformance.mutants import mutant, wire_http
+from conformance.mutants.wire_http import Reply
 
 if TYPE_CHECKING:
-    from conformance.mutants.wire import Changed, Message, Way
+    from collections.abc import AsyncIterator
 
-CANCELLED, ROOTS_CHANGED = "notifications/cancelled", "notifications/roots/list_changed"
-
-
-@mutant("FRONT-178")
-def leaves_questions_open_that_a_server_takes_back() -> None:
-    wire.from_stdio_upstreams(without(CANCELLED))
+    from conformance.mutants.wire_http import ProxyRequest, Send
+    from dynamic_mcp.upstream.http.reply import HttpReply
 
 
-@mutant("FRONT-178", also={"FRONT-037": "cancellations of a server reach the client under ids of others"})
-def cancels_a_question_under_the_id_of_the_server() -> None:
-    client = wire.to_client.watch()
+@mutant("FRONT-024")
+def cancels_nothing_at_servers_behind_a_url() -> None:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
+        if request.rpc == "notifications/cancelled":
+            yield Reply(status=202)
+            return
+        async with send(request) as reply:
+            yield reply
 
-    def wrong(message: Message, way: Way) -> Changed:
-        if message.get("method") != CANCELLED:
-            return message
-        client.send(message)
-        return None
-
-    wire.from_stdio_upstreams(wrong)
-
-
-@mutant("FRONT-179")
-def does_not_tell_servers_of_changed_roots() -> None:
-    wire.from_client(without(ROOTS_CHANGED))
+    wire_http.around_requests(wrong)
 
 
-@mutant("FRONT-179")
-def gives_servers_the_first_roots_for_ever() -> None:
-    first: dict[str, Message] = {}
+@mutant("FRONT-024", listens=True)
+def a_response_that_a_modern_client_closes_cancels_nothing() -> None:
+    async def wrong(self: gateway.Gateway, conversation: gateway.Conversation) -> None:
+        """Leaves the call to its server."""
 
-    def wrong(message: Message, way: Way) -> Changed:
-        if way.method_of(message) != "roots/list" or "result" not in message:
-            return message
-        return {**message, "result": first.setdefault("roots", message["result"])}
-
-    wire.to_stdio_upstreams(wrong)
-
-
-@mutant("FRONT-180")
-def forwards_cancellations_of_calls_alone() -> None:
-    calls: list[object] = []
-
-    def wrong(message: Message, way: Way) -> Changed:
-        if message.get("method") == "tools/call":
-            calls.append(message["id"])
-        is_foreign = message.get("method") == CANCELLED and message["params"]["requestId"] not in calls
-        return None if is_foreign else message
-
-    wire.to_stdio_upstreams(wrong)
-
-
-@mutant("FRONT-181")
-def forwards_the_metadata_of_calls_alone() -> None:
-    wire.to_stdio_upstreams(_without_metadata("resources/read", "prompts/get"))
-
-
-@mutant("FRONT-181")
-def forwards_the_progress_token_alone() -> None:
-    wire.to_stdio_upstreams(_without_metadata("tools/call"))
-
-
-def _without_metadata(*methods: str) -> wire.Change:
-    """Keep of `_meta` only what belongs to MCP itself."""
-
-    def wrong(message: Message, way: Way) -> Changed:
-        if message.get("method") not in methods or "_meta" not in message["params"]:
-            return message
-        meta = {
-            name: one
-            for name, one in message["params"]["_meta"].items()
-            if name == "progressToken" or name.startswith("io.modelcontextprotocol/")
-        }
-        return {**message, "params": {**message["params"], "_meta": meta}}
-
-    return wrong
+    setattr(gateway.Gateway, "_abandon", wrong)  # noqa: B010

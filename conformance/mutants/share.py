@@ -142,6 +142,15 @@ def _cancellations_concern_all(comes_from: Callable[[Take, _Lines], bool]) -> No
     _between_clients(from_client=received)
 
 
+@mutant("FRONT-024", profile=SHARE)
+def only_the_first_client_can_cancel() -> None:
+    def received(line: bytes, receive: Take, lines: _Lines) -> None:
+        if _message(line).get("method") != CANCELLED or receive is lines.receivers[0]:
+            receive(line)
+
+    _between_clients(from_client=received)
+
+
 @mutant("SHARE-004", profile=SHARE)
 def only_the_first_client_is_asked() -> None:
     def sent(line: bytes, send: Take, lines: _Lines) -> None:
