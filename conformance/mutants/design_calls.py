@@ -49,6 +49,7 @@ _CONNECTIONS = (
     "FRONT-179",
     "FRONT-180",
     "HTTP-006",
+    "HTTP-009",
     "OPS-009",
     "OPS-016",
     "RLD-005",
