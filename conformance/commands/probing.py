@@ -46,7 +46,7 @@ _LEAST_UNTIL_LISTED, _SLOWER_LISTED = 5.0, 5.0
 #: names that no program has by itself
 GROUPS = ("zebra", "walrus")
 TOOL, PROMPT, URI = "sing", "rhyme", "memo://songs/one"
-#: by kind of name: the list that has it, and the beginnings of the own names; two, because a program can put a hash into each name
+#: By kind of name: the list that has it, and the beginnings of two own names. One is not enough: a program can put a hash into each.
 _OWN = {
     "tool": ("tools", (f"{TOOL}_", "whisper_")),
     "prompt": ("prompts", (f"{PROMPT}_", "verse_")),

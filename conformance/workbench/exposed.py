@@ -1,7 +1,7 @@
 """What a proxy declares, and the names under which it shows the prompts and resources of its upstreams.
 
 A proxy may put the name of the group into them, in any form. So a check takes a name from the list, and then uses it. A URI can have
-another scheme, such as one with a hash; then the name of the resource, or the rest of the URI, tells which one it is.
+another scheme, such as one with a hash. Then the check goes by the name of the resource, or by the rest of the URI.
 """
 
 from __future__ import annotations

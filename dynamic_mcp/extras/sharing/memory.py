@@ -6,7 +6,7 @@ its way gets an error, because the server may have carried it out. This end with
 answer to it goes to no other process.
 
 The next process does not know what the client has got, and what changed meanwhile. So this end announces the lists that the client got,
-and the resources that it subscribed to, as soon as the next process announces their changes.
+and the resources that it subscribed to. It does so as soon as the next process announces their changes.
 """
 
 from __future__ import annotations
