@@ -32,7 +32,7 @@ def keeps_subscriptions_to_itself() -> None:
 
 @mutant("FRONT-021")
 def relays_updates_without_a_subscription() -> None:
-    _relay_unchanged(UPDATED)
+    relay_unchanged(UPDATED)
 
 
 @mutant(
@@ -65,7 +65,7 @@ def does_not_tell_of_changed_lists() -> None:
 
 @mutant("FRONT-023", also={"FRONT-037": "progress of the request of another server passes too"})
 def passes_on_the_upstreams_own_token() -> None:
-    _relay_unchanged(PROGRESS)
+    relay_unchanged(PROGRESS)
 
 
 @mutant("FRONT-023")
@@ -137,7 +137,7 @@ def accepts_any_log_level() -> None:
 
 @mutant("FRONT-025")
 def relays_messages_below_the_level() -> None:
-    _relay_unchanged(LOGGED)
+    relay_unchanged(LOGGED)
 
 
 @mutant(
@@ -228,7 +228,7 @@ def a_declined_form_becomes_a_cancelled_one() -> None:
     )
 
 
-def _relay_unchanged(method: str) -> None:
+def relay_unchanged(method: str) -> None:
     """Send this notification of every upstream to the client as it is, past the proxy."""
     client = wire.to_client.watch()
 

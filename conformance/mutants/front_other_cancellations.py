@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, wire
+from conformance.mutants.front_notifications import CANCELLED, relay_unchanged
 from conformance.mutants.wire import without
 
 if TYPE_CHECKING:
     from conformance.mutants.wire import Changed, Message, Way
 
-CANCELLED, ROOTS_CHANGED = "notifications/cancelled", "notifications/roots/list_changed"
+ROOTS_CHANGED = "notifications/roots/list_changed"
 
 
 @mutant("FRONT-178")
@@ -20,15 +21,7 @@ def leaves_questions_open_that_a_server_takes_back() -> None:
 
 @mutant("FRONT-178", also={"FRONT-037": "cancellations of a server reach the client under ids of others"})
 def cancels_a_question_under_the_id_of_the_server() -> None:
-    client = wire.to_client.watch()
-
-    def wrong(message: Message, way: Way) -> Changed:
-        if message.get("method") != CANCELLED:
-            return message
-        client.send(message)
-        return None
-
-    wire.from_stdio_upstreams(wrong)
+    relay_unchanged(CANCELLED)
 
 
 @mutant("FRONT-179")
