@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from itertools import chain, repeat
 
@@ -68,6 +69,5 @@ class Backoff:
 
 
 def _spread(delay: float) -> float:
-    import random
-
-    return delay * (1 + random.uniform(0, JITTER))  # noqa: S311  # no secret
+    # An import could fail here: one reason of a failure is a lack of memory.
+    return delay * (1 + JITTER * int.from_bytes(os.urandom(2)) / 0xFFFF)

@@ -175,3 +175,16 @@ def test_delays_are_spread() -> None:
     shortest, longest = backoff.RETRY_DELAYS[0], backoff.RETRY_DELAYS[0] * (1 + backoff.JITTER)
     assert len(delays) > 10
     assert all(shortest <= delay <= longest for delay in delays)
+
+
+def test_a_delay_is_chosen_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without memory, an import fails, and an error at this place would end the proxy."""
+
+    def no_memory(*arguments: object) -> None:
+        raise MemoryError
+
+    one = Backoff()
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.__import__", no_memory)
+        one.after_failure()
+    assert one.next >= backoff.RETRY_DELAYS[0]
