@@ -61,7 +61,10 @@ def has_a_configuration_of_its_own() -> None:
     parse = load.parse
 
     def translated(data: bytes, *arguments: Any) -> Any:
-        servers = json.loads(data)["mcp"]["servers"]
+        try:
+            servers = json.loads(data)["mcp"]["servers"]
+        except ValueError:
+            return parse(data, *arguments)  # which says what is wrong
         entries = {name: _entry(name, given) for name, given in servers.items()}
         return parse(json.dumps({"mcpServers": entries}).encode(), *arguments)
 
