@@ -99,7 +99,7 @@ async def annotated_arguments_repeat_in_headers(workbench: Workbench) -> None:
                 )
 
 
-@check("HTTP-061")
+@check("HTTP-061", timeout=60)
 async def a_tool_with_an_invalid_header_annotation_is_held_back(workbench: Workbench) -> None:
     bad = _invalid_tools()
     valid = [tool("echo", properties={"x": _annotated("integer", "X")}), tool("other")]
