@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.front_cancellations import CANCELLED
 from conformance.checks.front_offers import offered_capabilities
 from conformance.checks.http_requests import can_call
 from conformance.errors import NotApplicable
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
-CANCELLED = "notifications/cancelled"
 _SAMPLING: dict[str, Any] = {
     "messages": [{"role": "user", "content": {"type": "text", "text": "yes or no"}}],
     "maxTokens": 7,

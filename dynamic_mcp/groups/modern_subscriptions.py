@@ -78,7 +78,7 @@ class ModernSubscriptions:
         """Nothing can overtake the end of a subscription, because it is another stream."""
 
     def restore(self) -> None:
-        """Open a stream for the resources of now in the background, one for all subscriptions that a client makes or ends at once."""
+        """Open a stream for the present subscriptions in the background, one for all that a client makes or ends at once."""
 
         async def replace() -> None:
             self._will_replace = False
@@ -89,7 +89,7 @@ class ModernSubscriptions:
             self.background.start(replace)
 
     def _replace_updates(self) -> None:
-        """Open a stream for the resources of now. The previous one stays open until then, so no update is lost between them."""
+        """Open a stream for the present subscriptions. The previous one stays open until then, so no update is lost between them."""
         if not self._may_open():
             return
         wanted = sorted(self._holders.keys() - self._refused)
@@ -144,7 +144,7 @@ class ModernSubscriptions:
                 self._missed.over(stream.uris)
 
     def _end_replaced(self) -> None:
-        """End the streams of before, once the new ones are open."""
+        """End the replaced streams, once the new ones are open."""
         if self._updates and all(stream.is_open for stream in self._updates):
             for stream in self._replaced:
                 self._cancel(stream)
