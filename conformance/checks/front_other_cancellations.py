@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.front_cancellations import CANCELLED
+from conformance.checks.front_cancellations import CANCELLED, expect_no_result
 from conformance.checks.front_offers import offered_capabilities
 from conformance.checks.http_requests import can_call
 from conformance.errors import NotApplicable
@@ -98,4 +98,4 @@ async def _is_cancelled(
     following = await proxy.request(method, params)
     workbench.expect("result" in following.message, "the next request of this kind works", following.raw)
     answers = [heard.message for heard in proxy.transcript.heard() if heard.message.get("id") == id]
-    workbench.expect(not answers, "no answer to the cancelled request", answers)
+    expect_no_result(workbench, answers)

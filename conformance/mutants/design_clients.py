@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from conformance.mutants import legitimate, replace
@@ -9,6 +10,7 @@ from conformance.mutants.design_calls import connects_anew_for_each_call, makes_
 from conformance.mutants.share import give_each_client_its_own_servers
 from dynamic_mcp.extras.serving.handshake_era import HandshakeEra
 from dynamic_mcp.extras.serving.refused import RefusedRequest
+from dynamic_mcp.extras.serving.sessions import ServedSession
 
 _SERVED = """\
 command = [
@@ -48,3 +50,18 @@ def ends_sessions_by_their_idle_time_alone() -> None:
 
     replace(HandshakeEra.delete, refused)
     give_each_client_its_own_servers()
+
+
+@legitimate("FRONT-024", "FRONT-180", profile=_SERVED)
+def answers_what_the_client_cancels_with_an_error() -> None:
+    """A gateway that answers in JSON needs a body for the response."""
+    cancelled = ServedSession.cancelled
+
+    def answered(self: ServedSession, request: object) -> None:
+        for name, requests in self._open.items():
+            if request in requests:
+                error = {"jsonrpc": "2.0", "id": request, "error": {"code": -32800, "message": "cancelled"}}
+                self._streams[name].put(json.dumps(error).encode())
+        cancelled(self, request)
+
+    replace(cancelled, answered)
