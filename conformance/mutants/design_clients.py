@@ -58,6 +58,7 @@ def answers_what_the_client_cancels_with_an_error() -> None:
     cancelled = ServedSession.cancelled
 
     def answered(self: ServedSession, request: object) -> None:
+        # Private: no public method adds to the stream of one request.
         for name, requests in self._open.items():
             if request in requests:
                 error = {"jsonrpc": "2.0", "id": request, "error": {"code": -32800, "message": "cancelled"}}

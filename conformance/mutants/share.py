@@ -183,6 +183,26 @@ def updates_go_to_all_clients() -> None:
     _to_all("notifications/resources/updated")
 
 
+@mutant("SHARE-012", profile=SHARE)
+def changed_lists_are_announced_to_the_newest_client_alone() -> None:
+    def sent(line: bytes, send: Take, lines: _Lines) -> None:
+        is_announced = str(_message(line).get("method")).endswith("/list_changed")
+        if not is_announced or send is lines.senders[-1]:
+            send(line)
+
+    _between_clients(sent)
+
+
+@mutant("SHARE-012", profile=SHARE)
+def changed_lists_are_announced_to_the_oldest_client_alone() -> None:
+    def sent(line: bytes, send: Take, lines: _Lines) -> None:
+        is_announced = str(_message(line).get("method")).endswith("/list_changed")
+        if not is_announced or send is lines.senders[0]:
+            send(line)
+
+    _between_clients(sent)
+
+
 @mutant("SHARE-006", profile=SHARE)
 def log_messages_go_to_all_clients() -> None:
     _to_all("notifications/message")
