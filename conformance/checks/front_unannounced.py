@@ -93,9 +93,8 @@ async def _has_the_tools_of_this_run(workbench: Workbench, upstream: StdioMockUp
             listing = await proxy.tools_of(upstream.name)
             deadline = time.monotonic() + 2.0
             while definitions(listing, "new"):
-                workbench.expect(
-                    time.monotonic() < deadline, "the listing is that of the server", listing.raw
-                )
+                expected = "the listing is that of the server within 2 s"
+                workbench.expect(time.monotonic() < deadline, expected, listing.raw)
                 await anyio.sleep(0.05)
                 listing = await proxy.tools_of(upstream.name)
 

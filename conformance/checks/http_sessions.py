@@ -334,7 +334,9 @@ async def a_standalone_stream_that_a_gateway_cuts_is_opened_again(workbench: Wor
         deadline = time.monotonic() + 10.0
         # The gateway may cut the stream right at the moment of a message.
         while "brand_new" not in listing_text(listing := await proxy.tools_of("a")):
-            workbench.expect(time.monotonic() < deadline, "the listing shows the new tool", listing.raw)
+            workbench.expect(
+                time.monotonic() < deadline, "the listing shows the new tool within 10 s", listing.raw
+            )
             result = await proxy.call("a", "add", {"a": 1, "b": 2})
             workbench.expect(not result.is_error, "each call succeeds", result.raw)
             await anyio.sleep(0.1)
