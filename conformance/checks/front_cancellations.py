@@ -38,9 +38,12 @@ async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workb
 
 async def _legacy_clients(workbench: Workbench) -> None:
     upstreams: list[MockUpstream] = [_stdio(workbench, "stdio")]
+    has_modern = "modern" in workbench.eras()
+    if has_modern:
+        upstreams.append(_stdio(workbench, "modern-stdio", "modern"))
     if workbench.has("HTTP"):
         upstreams.append(await workbench.http("http", _script("http")))
-        if "modern" in workbench.eras():
+        if has_modern:
             upstreams.append(await workbench.http("modern-http", _script("modern-http", "modern")))
     if workbench.has("SSE"):
         upstreams.append(await workbench.sse("sse", _script("sse")))

@@ -161,6 +161,17 @@ def asks_the_client_what_it_cannot_answer() -> None:
 
 
 @mutant("FRONT-024")
+def cancels_nothing_at_modern_servers_on_stdio() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        if message.get("method") != CANCELLED:
+            return message
+        request = way.asked.get(msgspec.json.encode(message["params"]["requestId"]), {})
+        return None if wire.VERSION_KEY in request.get("params", {}).get("_meta", {}) else message
+
+    wire.to_stdio_upstreams(wrong)
+
+
+@mutant("FRONT-024")
 def forwards_the_first_cancellation_only() -> None:
     forwarded: list[Message] = []
 
