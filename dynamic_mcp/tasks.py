@@ -11,9 +11,11 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from contextvars import Context
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
+
+_T = TypeVar("_T")
 
 #: Seconds of work after which other tasks get their turn.
 _SLICE = 0.005
@@ -42,6 +44,17 @@ class TaskSet:
         with anyio.CancelScope(shield=True):
             self.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def joined(work: asyncio.Future[_T], cancelled: Exception) -> _T:
+    """The result of work that several callers wait for. The cancellation of a caller does not end it.
+
+    If the work itself was cancelled, raises ``cancelled``. A ``CancelledError`` would look like a cancellation of the caller.
+    """
+    await asyncio.wait([work])
+    if work.cancelled():
+        raise cancelled
+    return work.result()
 
 
 class Slices:

@@ -150,6 +150,13 @@ class RunningCalls:
                     f"{error}, after {call.spent:.1f} s for what the request needed first"
                 )
             return _failure_line(incoming, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Only other work was cancelled: the client still waits for the answer.
+            report_bug(f"the request {incoming.method}", error)
+            return _failure_line(incoming, UpstreamFailed("the proxy ended what the request waited for"))
         except Exception as error:
             report_bug(f"the request {incoming.method}", error)
             text = "Internal error of the proxy; see its stderr"

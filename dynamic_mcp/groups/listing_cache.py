@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from dynamic_mcp.config.model import ToolRules
-from dynamic_mcp.errors import UpstreamError
+from dynamic_mcp.errors import UpstreamError, UpstreamFailed
 from dynamic_mcp.groups.listing import CHANGED, TOOLS, Doubt, Kind, Listing, incomplete, report_cut
 from dynamic_mcp.groups.renewals import LISTING_WAIT, PAUSE, Renewals
 from dynamic_mcp.groups.tool_filter import ToolFilter
@@ -214,6 +214,8 @@ class ListingCache:
             making.callers -= 1
             if not making.callers and self._kept[kind] is not kept:
                 making.task.cancel()
+        if making.task.cancelled():
+            raise UpstreamFailed(f"the proxy closed the connection while it waited for {kind.method}")
         if (error := making.task.exception()) is not None:
             # Each caller raises its own object, because one object would collect the frames of all tracebacks.
             raise copy.copy(error)

@@ -22,12 +22,13 @@ from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.events import Record, discard
 from dynamic_mcp.oauth.address import host_of
 from dynamic_mcp.oauth.challenge import Challenge, challenge_of
-from dynamic_mcp.oauth.fresh_tokens import FreshTokens
+from dynamic_mcp.oauth.fresh_tokens import CLOSED, FreshTokens
 from dynamic_mcp.oauth.reach import AddressLevel, NetworkReach, TooInward
 from dynamic_mcp.oauth.sign_in_limit import SignInLimit
 from dynamic_mcp.oauth.store import TokenStore
 from dynamic_mcp.oauth.waiting import Declined, SignInWait
 from dynamic_mcp.sign_in_page import SignInPage
+from dynamic_mcp.tasks import joined
 
 if TYPE_CHECKING:
     from dynamic_mcp.oauth.signin import ShowAddress
@@ -138,7 +139,7 @@ class Authorization:
             self._limit.check(self._wait.login)
             # A separate task, because the cancellation of one caller must not end it for the others.
             self._signing_in = asyncio.get_running_loop().create_task(self._sign_in_and_record(challenge))
-        await asyncio.shield(self._signing_in)
+        await joined(self._signing_in, UpstreamFailed(CLOSED))
 
     @property
     def on_page(self) -> Callable[[SignInPage], bool]:
@@ -250,7 +251,7 @@ class Authorization:
                 raise UpstreamFailed(self._refused[1])
             self._signing_in = asyncio.get_running_loop().create_task(self._sign_in_and_record(challenge))
         try:
-            await asyncio.shield(self._signing_in)
+            await joined(self._signing_in, UpstreamFailed(CLOSED))
         except UpstreamFailed as refusal:
             self._refused = self._clock() + REFUSED_PAUSE, str(refusal)
             raise

@@ -25,8 +25,11 @@ from dynamic_mcp.oauth.binding import Binding
 from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.oauth.store import TokenStore
 from dynamic_mcp.oauth.tokens import BUFFER, Tokens
+from dynamic_mcp.tasks import joined
 
 _T = TypeVar("_T")
+
+CLOSED = "the configuration removed or changed the server meanwhile"
 
 #: Seconds that requests wait for a renewal, from its begin, while their token is still valid.
 RENEWAL_PATIENCE = 2.0
@@ -91,7 +94,7 @@ class FreshTokens:
             if self._loading is None or self._loading.done():
                 # A separate task: after the cancellation of one request, a keyring must not prompt a second time.
                 self._loading = asyncio.get_running_loop().create_task(self._load())
-            await asyncio.shield(self._loading)
+            await joined(self._loading, UpstreamFailed(CLOSED))
         return self._tokens
 
     async def bearer(self) -> str | None:
@@ -120,7 +123,7 @@ class FreshTokens:
             await asyncio.wait({renewing}, timeout=max(0.0, left))
             if not renewing.done() and self._lasts(0.0):
                 return
-        failure = await asyncio.shield(renewing)
+        failure = await joined(renewing, UpstreamFailed(CLOSED))
         if failure is not None and (force or not self._lasts(0.0)):
             raise failure.copy()
 

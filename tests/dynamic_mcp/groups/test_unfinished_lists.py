@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from dynamic_mcp.config.model import Timeouts
-from dynamic_mcp.errors import UpstreamGone
-from dynamic_mcp.groups.listing import TOOLS
+from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.groups.listing import TOOLS, Listing
+from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.renewals import LISTING_WAIT
 from dynamic_mcp.upstream.base import Options
 from tests.dynamic_mcp.clocks import skip
@@ -64,3 +65,17 @@ async def test_end_of_the_connection_ends_it(end: str) -> None:
             proxy.server.death.set_result(UpstreamGone("it ended"))
             await eventually(lambda: unfinished.cancelled == 1, "the end of the list")
     assert unfinished.cancelled == 1
+
+
+async def test_a_caller_of_a_cancelled_list_gets_an_error() -> None:
+    """A cancellation would look like one by the client, which then gets no answer."""
+    cache, begun = ListingCache("g"), asyncio.Event()
+
+    async def cancelled() -> Listing:
+        begun.set()
+        raise asyncio.CancelledError
+
+    with pytest.raises(UpstreamFailed, match="closed the connection"):
+        async with asyncio.timeout(WITHIN):
+            await cache.fill(TOOLS, cancelled)
+    assert begun.is_set()
