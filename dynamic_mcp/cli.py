@@ -129,11 +129,15 @@ def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = 
             from dynamic_mcp.commands import serve
 
             sys.exit(serve.main(words[1:]))
-    if words == ["schema"]:
-        from dynamic_mcp.config.load import schema
+        case ["schema"]:
+            from dynamic_mcp.commands.arguments import Parser
+            from dynamic_mcp.config.load import schema
 
-        sys.stdout.buffer.write(schema())
-        sys.exit()
+            Parser(
+                prog="dynamic-mcp schema", description="Print the JSON Schema of a configuration."
+            ).parse_args(words[1:])
+            sys.stdout.buffer.write(schema())
+            sys.exit()
     sys.exit(_serve(words, early))
 
 

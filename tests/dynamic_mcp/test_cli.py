@@ -79,6 +79,13 @@ def test_misspelled_command_is_named(
     assert capsys.readouterr().err == expected
 
 
+def test_schema_takes_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main(["schema", "c.json"])
+    assert exited.value.code == 2
+    assert capsys.readouterr().err.endswith("schema: error: unrecognized arguments: c.json\n")
+
+
 def test_surplus_arguments_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as exited:
         cli.main([str(tmp_path / "config.json"), "more"])
