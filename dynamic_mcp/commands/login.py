@@ -78,9 +78,9 @@ def main(words: Sequence[str]) -> int:
     if is_logout:
         return _logout(options.server, _stores_of(options.server, config, path), hooks.record)
     if options.server not in servers:
-        fail(
-            f"no enabled server {options.server!r} in the configuration; the enabled ones are: {', '.join(servers)}"
-        )
+        from dynamic_mcp.wording import name_list
+
+        fail(f"{path}: has no enabled server {options.server!r}; the enabled ones are: {name_list(servers)}")
     return asyncio.run(_login(servers[options.server], path, hooks, browser=not options.no_browser))
 
 
@@ -108,24 +108,34 @@ def _stores_of(name: str, config: Config, path: Path) -> list[TokenStore]:
 
 def _logout(server: str, stores: Sequence[TokenStore], record: Record) -> int:
     """Delete the tokens in these stores."""
-    from dynamic_mcp.errors import StoreFailed
+    from dynamic_mcp.errors import UpstreamError
 
     try:
-        removed = [store.delete() for store in stores]
-    except StoreFailed as failure:
+        removed = asyncio.run(_delete(stores))
+    except UpstreamError as failure:
         say(f"The tokens of {server} were not removed: {failure}")
         return 1
-    record("sign_out", server=server, outcome="ok" if any(removed) else "nothing_there")
-    if any(removed):
+    record("sign_out", server=server, outcome="ok" if removed else "nothing_there")
+    if removed:
         say(
-            f"The tokens of {server} were removed from this machine. "
-            "The authorization server may still accept copies of them."
+            f"The tokens of {server} were removed from this machine. A running proxy uses its copy until that expires, and does not "
+            "renew it. The authorization server may still accept copies."
         )
         return 0
     say(
         f"There are no tokens of {server} in {' or '.join(dict.fromkeys(store.location for store in stores))}."
     )
     return 1
+
+
+async def _delete(stores: Sequence[TokenStore]) -> bool:
+    """Delete the tokens, after a renewal that another process has begun; whether there were any. Raises UpstreamError."""
+    if not any(store.exists() for store in stores):
+        return False
+    # The stores of one name share one lock.
+    async with stores[0].lock():
+        removed = [store.delete() for store in stores]
+    return any(removed)
 
 
 async def _login(server: Server, config: Path, hooks: Hooks, *, browser: bool) -> int:

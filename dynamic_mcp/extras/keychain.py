@@ -56,11 +56,15 @@ class KeyringStore:
         self._damaged = None if tokens is not None else text
         return tokens
 
+    def exists(self) -> bool:
+        """Whether the keyring has an entry. Raises StoreFailed."""
+        return self._call("get_password") is not None
+
     def save(self, tokens: Tokens) -> None:
         self._call("set_password", msgspec.json.encode(tokens).decode())
 
     def delete(self) -> bool:
-        if self._call("get_password") is None:
+        if not self.exists():
             return False
         self._call("delete_password")
         return True

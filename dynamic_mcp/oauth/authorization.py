@@ -122,6 +122,10 @@ class Authorization:
         except TooInward as refusal:
             raise UpstreamFailed(f"its name {refusal}") from None
 
+    def may_renew_again(self, bearer: str | None) -> bool:
+        now = self.tokens.current
+        return now is not None and now.access_token == bearer and self.tokens.are_adopted
+
     def accepted(self, bearer: str | None) -> None:
         if bearer == self._replacement:
             self._replacement = None
@@ -212,7 +216,8 @@ class Authorization:
             await self._renew_refused()
             now = self.tokens.current
             if now is not None and now.access_token != used:
-                self._replacement = now.access_token
+                # The server may refuse the token of another process too, and a renewal of that token can still help.
+                self._replacement = None if self.tokens.are_adopted else now.access_token
                 return
             if now is tokens:
                 # The renewal failed for now; a sign-in would not help.

@@ -36,6 +36,10 @@ class BoundStore:
             return named
         return self._own.load() or named
 
+    def exists(self) -> bool:
+        """Whether there is something in one of the places. Raises StoreFailed."""
+        return self._named.exists() or self._own.exists()
+
     def save(self, tokens: Tokens) -> None:
         """Replace the tokens of this entry. Raises OSError and StoreFailed."""
         named = self._named.load()

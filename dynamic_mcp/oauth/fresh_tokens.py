@@ -64,6 +64,10 @@ class FreshTokens:
         self._reach = reach
         self._clock = clock
         self._tokens: Tokens | None = None
+        #: whether the store has them, unless another process removed them
+        self._is_stored = False
+        #: whether another process got them
+        self.are_adopted = False
         #: whether the store was read, and the task that reads it
         self._loaded = False
         self._loading: asyncio.Task[None] | None = None
@@ -146,7 +150,7 @@ class FreshTokens:
         found = await self.stored()
         if found is None or not self._is_newer(found):
             return False
-        self._use(found, fresh=True)
+        self._adopt(found)
         return True
 
     async def keep(self, tokens: Tokens) -> None:
@@ -202,7 +206,12 @@ class FreshTokens:
         old = self._tokens
         if old is not None and (tokens is None or tokens.access_token != old.access_token):
             self._remember(old.access_token)
-        self._tokens, self._fresh, self._failures = tokens, fresh, 0
+        self._tokens, self._fresh, self._failures, self.are_adopted = tokens, fresh, 0, False
+
+    def _adopt(self, stored: Tokens) -> None:
+        """Use tokens that another process stored."""
+        self._use(stored, fresh=True)
+        self._is_stored = self.are_adopted = True
 
     def _lasts(self, seconds: float) -> bool:
         """Whether there is an access token that is valid for so long."""
@@ -229,6 +238,7 @@ class FreshTokens:
     async def _load(self) -> None:
         try:
             self._tokens = await self.stored()
+            self._is_stored = self._tokens is not None
         except StoreFailed as failure:
             # A server that needs no token does not need the store.
             log.warning("server %s: %s", self._server, failure)
@@ -240,12 +250,18 @@ class FreshTokens:
             return work()
         return await to_thread.run_sync(work, abandon_on_cancel=True)
 
+    async def _was_removed(self) -> bool:
+        """Whether another process removed the stored tokens. Raises StoreFailed."""
+        return self._is_stored and not await self._use_store(self._store.exists)
+
     async def _save(self, tokens: Tokens) -> None:
         from dynamic_mcp.oauth.configured import without_secrets
 
         tokens = msgspec.structs.replace(tokens, client=without_secrets(tokens.client))
+        self._is_stored = False
         try:
             await self._use_store(lambda: self._store.save(tokens))
+            self._is_stored = True
         except OSError as error:
             log.error("server %s: the tokens cannot be stored: %s", self._server, error.strerror)
         except StoreFailed as failure:
@@ -277,10 +293,14 @@ class FreshTokens:
                 found = await self.stored()
                 if found is not None and self._is_newer(found):
                     # Another process was faster, and only its refresh token is still valid.
-                    self._use(found, fresh=True)
+                    self._adopt(found)
                     old = found
                     if not found.is_due(time.time(), fresh=True):
                         return None
+                elif found is None and await self._was_removed():
+                    log.info("server %s: its tokens were removed, for example by logout", self._server)
+                    self.forget()
+                    return None
                 new = await renewed(self._transport, self._reach, old)
                 if new is None:
                     if force or old.is_expired(time.time()):

@@ -77,6 +77,10 @@ class TokenStore(Protocol):
         """The stored tokens; None without readable ones. Raises StoreFailed."""
         ...
 
+    def exists(self) -> bool:
+        """Whether there is something at the place, readable or not. Raises StoreFailed."""
+        ...
+
     def save(self, tokens: Tokens) -> None:
         """Replace the stored tokens. Raises OSError and StoreFailed."""
         ...
@@ -125,6 +129,16 @@ class FileStore:
         tokens = decode_tokens(data, self._server, "the token file")
         self._damaged = b"" if tokens is not None else data
         return tokens
+
+    def exists(self) -> bool:
+        """Whether the file exists. One that cannot be seen may exist."""
+        try:
+            self.path.lstat()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
 
     def save(self, tokens: Tokens) -> None:
         """Replace the file in one step. Raises OSError."""

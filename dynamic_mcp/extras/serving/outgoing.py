@@ -60,6 +60,9 @@ class StaticToken:
     async def handle_refusal(self, status: int, bearer: str | None, challenge: str) -> bool:
         return False
 
+    def may_renew_again(self, bearer: str | None) -> bool:
+        return False
+
     def accepted(self, bearer: str | None) -> None:
         return None
 

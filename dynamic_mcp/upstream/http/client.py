@@ -64,6 +64,10 @@ class Credentials(Protocol):
         """
         ...
 
+    def may_renew_again(self, bearer: str | None) -> bool:
+        """Whether another token is possible if the server refuses this one too, because another process got it."""
+        ...
+
     def accepted(self, bearer: str | None) -> None:
         """Note that the server took a request with this token."""
         ...
@@ -230,31 +234,33 @@ class HttpClient:
     async def _send_authorized(
         self, method: str, headers: Mapping[str, str], body: bytes | None, url: str, may_renew: bool
     ) -> HttpReply:
-        """Send a request with the current token, and once more if the server refuses it and another one exists."""
+        """Send a request with the current token, and again if the server refuses it and another one exists."""
         bearer = await self._credentials.bearer()
         reply = await self._send(method, headers, body, url, bearer)
-        if reply.status not in (401, 403):
+        while (
+            may_renew and reply.status in (401, 403) and await self._has_other_token(headers, reply, bearer)
+        ):
+            reply.close()
+            bearer = await self._credentials.bearer()
+            may_renew = self._credentials.may_renew_again(bearer)
+            reply = await self._send(method, headers, body, url, bearer)
+        if reply.status != 401:
             self._credentials.accepted(bearer)
-            return reply
-        if not may_renew:
-            return reply
+        return reply
+
+    async def _has_other_token(
+        self, headers: Mapping[str, str], reply: HttpReply, bearer: str | None
+    ) -> bool:
+        """Whether there is another token after this refusal. Raises SignInNeeded, UpstreamFailed; then the reply is closed."""
         try:
             if SESSION in headers and reply.status == 401 and await reply.is_session_lost():
-                return reply
-            another = await self._credentials.handle_refusal(reply.status, bearer, reply.challenge)
+                return False
+            return await self._credentials.handle_refusal(reply.status, bearer, reply.challenge)
         except BaseException as error:
             if isinstance(error, SignInNeeded):  # if no sign-in is possible, the words say what is missing
                 error.stderr_tail = await self._shown(reply)
             reply.close()
             raise
-        if not another:
-            return reply
-        reply.close()
-        bearer = await self._credentials.bearer()
-        reply = await self._send(method, headers, body, url, bearer)
-        if reply.status != 401:
-            self._credentials.accepted(bearer)
-        return reply
 
     async def _send(
         self, method: str, headers: Mapping[str, str], body: bytes | None, url: str, bearer: str | None

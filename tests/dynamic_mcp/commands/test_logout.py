@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,32 @@ def test_name_without_tokens_in_the_configuration_deletes_nothing(
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
     assert store.path.exists()
+
+
+def test_logout_waits_for_a_renewal_that_has_begun(tmp_path: Path) -> None:
+    """Otherwise the renewal would store tokens again."""
+    path, order = stored(URL), list[str]()
+
+    async def renewal(holding: threading.Event) -> None:
+        async with FileStore("a").lock():
+            holding.set()
+            await asyncio.sleep(0.3)
+            order.append("stored")
+            stored(URL)
+
+    begun = threading.Event()
+    renewing = threading.Thread(target=lambda: asyncio.run(renewal(begun)))
+    renewing.start()
+    assert begun.wait(10)
+    assert login.main(["logout", "a", configured(tmp_path, {"url": URL})]) == 0
+    order.append("removed")
+    renewing.join(10)
+
+    assert order == ["stored", "removed"]
+    assert not path.exists()
+
+
+def test_logout_without_tokens_makes_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert login.main(["logout", "a", configured(tmp_path, {"url": URL})]) == 1
+    assert "There are no tokens of a" in capsys.readouterr().err
+    assert not (tmp_path / ".dynamic-mcp").exists()

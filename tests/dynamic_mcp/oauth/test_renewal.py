@@ -228,6 +228,67 @@ async def test_tokens_of_another_process_replace_refused_ones(make: Make, store:
     assert not respx.calls
 
 
+async def test_refused_tokens_of_another_process_are_renewed(make: Make, store: FileStore) -> None:
+    """The server may have forgotten both tokens, and no sign-in is necessary."""
+    store.save(stored(DAY))
+    authorization = make()
+    used = await authorization.bearer()
+    store.save(stored(DAY, 7))
+    route = renewals(grant(8))
+    await refuse(authorization, used, Challenge())
+    adopted = await authorization.bearer()
+    assert (adopted, authorization.may_renew_again(adopted)) == (f"{ACCESS}-7", True)
+
+    await refuse(authorization, adopted, Challenge())
+
+    renewed = await authorization.bearer()
+    assert (renewed, authorization.may_renew_again(renewed)) == (f"{ACCESS}-8", False)
+    assert form_of(route.calls.last.request)["refresh_token"] == f"{REFRESH}-7"
+
+
+async def test_removed_tokens_are_not_renewed_and_not_stored_again(make: Make, store: FileStore) -> None:
+    store.save(stored())
+    authorization = make()
+    await authorization.tokens.load()
+    store.delete()
+
+    assert await authorization.bearer() is None
+    assert not store.exists()
+    assert not respx.calls
+
+
+async def test_a_damaged_file_is_replaced_by_a_renewal(make: Make, store: FileStore) -> None:
+    store.save(stored())
+    authorization = make()
+    await authorization.tokens.load()
+    store.path.write_text("{")
+    renewals(grant(1))
+
+    assert await authorization.bearer() == f"{ACCESS}-1"
+    assert getattr(store.load(), "access_token", None) == f"{ACCESS}-1"
+
+
+async def test_tokens_that_could_not_be_stored_are_renewed(
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store has none then, but no process has removed them."""
+    store.save(stored())
+    renewals(grant(1, expires_in=1), grant(2))
+    authorization = make()
+    await authorization.tokens.load()
+    save = FileStore.save
+
+    def full(self: FileStore, tokens: Tokens) -> None:
+        self.delete()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FileStore, "save", full)
+    assert await authorization.bearer() == f"{ACCESS}-1"
+    monkeypatch.setattr(FileStore, "save", save)
+    await authorization.tokens.renew(force=True)
+    assert await authorization.bearer() == f"{ACCESS}-2"
+
+
 async def test_expired_tokens_of_another_process_are_renewed(make: Make, store: FileStore) -> None:
     store.save(stored())
     authorization = make()
