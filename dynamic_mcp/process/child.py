@@ -1,9 +1,10 @@
 """A child process that leads its own session and process group.
 
 After ``terminate`` returned, no process of the group is alive, even if the leader exited first, ignored its closed stdin, ignored
-SIGTERM, or left grandchildren. Only then does ``terminate`` reap the leader. Until that moment the system cannot give its process id,
-which is the group's id, to another process, so a signal never reaches a stranger. When this process is killed, the guard ends the
-group.
+SIGTERM, or left grandchildren. Two kinds of processes are exceptions: those in a system call that no signal interrupts, and those of
+another user. ``terminate`` gives up on them after a few seconds. It reaps the leader last. Until that moment the system cannot give its
+process id, which is the group's id, to another process, so a signal never reaches a stranger. When this process is killed, the guard
+ends the group.
 
 The session has no controlling terminal. So a child of ``check --connect`` cannot open ``/dev/tty``, put characters into the user's
 terminal, or draw a prompt there. A Ctrl-C reaches the proxy alone.
@@ -177,7 +178,7 @@ class Child:
         return code
 
     async def terminate(self) -> None:
-        """End the whole group: wait, SIGTERM, wait, SIGKILL, reap. The caller has closed stdin. Bounded, not cancellable.
+        """End the whole group: wait, SIGTERM, wait, SIGKILL, wait, reap. The caller has closed stdin. Takes 8 s at most, not cancellable.
 
         A second call does nothing, because the system may have given the id to another process.
         """

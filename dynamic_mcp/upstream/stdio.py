@@ -1,8 +1,9 @@
 """An upstream that is a child process; its messages are lines on its standard streams.
 
-After ``close`` returned, no process of the child's group is alive. Only the id matches an answer with its request. The proxy
-drops everything else that the child prints to stdout. A caller sees the child's stderr only if the child ended during its request
-(dynamic-mcp SECURITY.md 1.3.0: "Stderr redirected to null").
+After ``close`` returned, no process of the child's group is alive (``process.child`` has the exceptions). Only the id matches an answer
+with its request. The proxy drops everything else that the child prints to stdout. The child's stderr does not go to the stderr of the proxy
+(dynamic-mcp SECURITY.md 1.3.0: "Stderr redirected to null"). A caller sees its end while a start is slow, and after the child failed, hung
+or ended.
 
 Memory is bounded. A child that does not read gets no further request once ``MAX_UNREAD`` bytes wait for it. The proxy does not read from it
 while too many answers wait (``flow``). A message beyond the configured size fails its request, and an endless one ends the child.
@@ -156,7 +157,7 @@ class StdioUpstream:
 
     async def _start(self) -> RunningChild:
         # A start blocks the loop until the child's exec (``guard``), and several in a row would delay calls to other servers. So
-        # one child starts at a time, and the next start waits as long as this one took.
+        # there is one fork at a time, and the next one waits as long as this one took.
         async with self._guard.start_lock:
             began = time.monotonic()
             self._running = running = RunningChild(

@@ -209,6 +209,27 @@ async def test_kill_ends_the_whole_group(start: Start) -> None:
     await eventually(lambda: not is_alive(grandchild), "the end of the grandchild")
 
 
+async def test_terminate_gives_up_on_a_child_that_no_signal_ends(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KILL_GRACE", 0.3)
+    child = start(f"{READY}; {SLEEP}")
+    await first_number(child)
+    close_stdin(child)
+    began = asyncio.get_running_loop().time()
+
+    with monkeypatch.context() as patched:
+        # As if it were in a system call that no signal interrupts.
+        patched.setattr(child, "signal_group", lambda number: None)
+        await asyncio.wait_for(child.terminate(), WITHIN)
+
+    assert is_alive(child.pid)
+    waits = module.STDIN_GRACE + module.TERM_GRACE + 2 * module.KILL_GRACE
+    assert asyncio.get_running_loop().time() - began >= waits - 0.1
+    # So that the fixture ends and reaps it.
+    module.live.add(child)
+
+
 async def test_terminate_ends_no_other_group(start: Start) -> None:
     ended, other = start(f"{READY}; {SLEEP}"), start(f"{READY}; {SLEEP}")
     for child in (ended, other):
