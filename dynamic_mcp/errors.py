@@ -4,7 +4,7 @@
 
     DynamicMcpError
     ├── ConfigError          the configuration is invalid; ends the start (exit status 2)
-    ├── CallRefused          the policy of the server refuses a call
+    ├── CallRefused          the proxy does not make a call
     └── UpstreamError        a request to an upstream has no result
         ├── UpstreamFailed   the upstream does not start, is unreachable, or breaks the protocol
         │   ├── StillStarting its start goes on
@@ -65,7 +65,10 @@ class ConfigError(DynamicMcpError):
 
 
 class CallRefused(DynamicMcpError):
-    """The policy of a server refuses a call. The message tells the model the reason, and what it can do."""
+    """The proxy does not make a call: its address or arguments are wrong, or the configuration or the policy forbids it.
+
+    The message tells the model the reason, and what it can do.
+    """
 
 
 class UpstreamError(DynamicMcpError):
@@ -173,8 +176,8 @@ class UpstreamTimeout(UpstreamError):
 class UpstreamRefused(UpstreamError):
     """The upstream answered with a JSON-RPC error.
 
-    ``error`` is the error object as the upstream wrote it, with all its members. Its text is for the caller. The message of this
-    exception lacks the text, which may repeat parts of the request.
+    ``error`` is the error object, repaired if that of the upstream is not valid (``protocol.answers``). Its text is for the caller. The
+    message of this exception lacks the text, which may repeat parts of the request.
     """
 
     def __init__(self, error: bytes) -> None:

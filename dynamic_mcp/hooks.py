@@ -77,7 +77,10 @@ class CallPolicy(Protocol):
 
 
 class Hooks:
-    """The hooks of the core. This class does nothing; an extra overrides the methods that it needs."""
+    """The hooks of a core without extras: they add nothing, and refuse a configuration that needs an extra.
+
+    An extra overrides the methods that it needs.
+    """
 
     def record(self, event: str, **details: object) -> None:
         """Record an event; see ``events.Record``."""

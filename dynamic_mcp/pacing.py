@@ -1,4 +1,7 @@
-"""Bounds how often something happens. What cannot happen now happens once, later, so the last change is never lost."""
+"""Bounds how often something happens.
+
+``Paced`` and ``Merger`` delay an action that exceeds the rate, and run it once. So the last change is not lost.
+"""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Incoming(msgspec.Struct):
 
 
 class Call:
-    """A request of the client that needs an upstream."""
+    """A request of the client that the router does not answer itself."""
 
     def __init__(self, incoming: Incoming) -> None:
         """Raises Refusal if ``params`` or its ``_meta`` is not an object."""
@@ -136,7 +136,7 @@ class Call:
         return msgspec.json.encode(members)
 
     def seconds_left(self, timeout: float) -> float:
-        """What is left of ``timeout`` seconds for everything that this call needs. The first use starts the clock."""
+        """What is left of ``timeout`` seconds. The first use starts the clock: a search, a listing, or else the request."""
         now = time.monotonic()
         if self._began is None:
             self._began = now

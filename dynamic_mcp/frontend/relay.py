@@ -3,7 +3,7 @@
 A legacy client gets list changes, updates of its subscribed resources, and log messages of its level. A modern client gets what it
 listens to, and log messages only while one of its requests asks for them. A request of an upstream goes to the client if the client
 can answer it; otherwise the relay refuses it at once. A change of an upstream's tools does not change the two tools of the proxy
-(``tools``), so the client is not notified.
+(``tools``), so the relay does not notify the client of it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Relay:
 
     @property
     def in_flight(self) -> int:
-        """The requests of the client that need a server and have no answer yet."""
+        """The number of the client's requests that have no answer yet."""
         return len(self._calls)
 
     def awaits(self, group: Group) -> bool:

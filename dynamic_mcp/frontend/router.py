@@ -1,7 +1,7 @@
 """Routes the messages of the client, each request in its own era.
 
-Every request gets exactly one answer, with its id; a notification gets none. The router answers at once what the proxy can answer by
-itself. Requests that need an upstream go to ``RunningCalls``.
+A request gets exactly one answer, with its id, unless the client cancelled it; a notification gets none. The router answers the
+methods of the handshake, ``ping`` and ``tools/list`` at once. All other requests go to ``RunningCalls``.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Frontend:
         self.receive_oversized = self._router.receive_oversized
 
     def _handlers(self, subscriptions: Subscriptions) -> tuple[Handlers, Handlers]:
-        """The handlers of methods that need an upstream, for legacy and for modern clients."""
+        """The handlers of the methods that the router does not answer itself, for legacy and for modern clients."""
         catalog, noting = self._catalog, self._catalog.links.noting
         shared: dict[str, tuple[Handler, tuple[Kind, ...]]] = {
             "tools/call": (noting(self._toolbox.run), ()),

@@ -1,10 +1,9 @@
 """The listings of one upstream, until it announces a change, or a caller doubts them (``renewals``).
 
-However many callers need a listing, the upstream gets one request for each page. Each caller gets a listing that began after the last
-change before its own request, so no answer is stale. If an upstream does not list again after a change, the last listing stays in use.
-A listing that began goes on without its callers, until the connection is gone. So a slow one delays few calls of a known name.
-The names of the last listing stay, also while the upstream is gone. The cache holds every tool, and shows only those that the
-configuration allows.
+However many callers need a listing, the upstream gets one request for each page. Without a failure or a timeout, a caller gets a listing
+that began after the last change before its request. If an upstream does not list again after a change, the last listing stays in use. A
+listing that began goes on without its callers, until the connection is gone. So a slow one delays few calls of a known name. The names of
+the last listing stay, also while the upstream is gone. The cache holds every tool, and shows only those that the configuration allows.
 """
 
 from __future__ import annotations
@@ -129,8 +128,11 @@ class ListingCache:
     ) -> Listing:
         """The listing, made within ``seconds`` if it is not cached. If this fails, the last one is the result. Raises UpstreamError.
 
-        With ``Doubt.MISSING`` a cached one is made again, as far as that is allowed. With ``Doubt.NONE`` the last one is the result soon:
-        at once after a doubt, and after a change once the new one takes too long.
+        The last one is also the result in these cases, by ``doubt``:
+
+        - ``NONE``: without a change; and after a change, once the new one takes too long, or soon after one that failed.
+        - ``MISSING``: without a change, if ``renewals`` allows no new one now.
+        - ``ASKED`` and ``COMPARED``: without a change and a doubt.
         """
         kept = self._kept[kind]
         known, after = kept.listing, kept.uncertain

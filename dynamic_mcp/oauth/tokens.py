@@ -1,7 +1,7 @@
 """Tokens with an absolute expiry, and the rule for their renewal. This module does no input or output.
 
-dynamic-mcp SECURITY.md 1.3.0: "Automatic token refresh before expiry (5-minute buffer)". Where a renewal gives tokens that live little
-longer than the buffer, or less long, each request would need another one. Such a fresh token is due at half of its lifetime instead.
+dynamic-mcp SECURITY.md 1.3.0: "Automatic token refresh before expiry (5-minute buffer)". If renewals give tokens that live less than twice
+the buffer, many requests would need another renewal. Such a fresh token is due at half of its lifetime instead.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """JSON-RPC 2.0 as MCP uses it: envelopes, errors, and the lines to send. This module does no input or output.
 
-Only the envelope is decoded. ``params``, ``result`` and ``error`` stay bytes, so that the proxy passes big integers, unknown
+``parse`` decodes only the envelope. ``params``, ``result`` and ``error`` stay bytes, so that the proxy passes big integers, unknown
 fields and spellings of numbers unchanged.
 """
 
@@ -98,7 +98,7 @@ _decode_repaired = msgspec.json.Decoder(Repaired).decode
 def parse(line: bytes) -> Message:
     """Decode the envelope of one message. Raises Malformed with the code to answer (JSON-RPC 2.0, section 5.1).
 
-    Lone surrogates and numbers that are no JSON are repaired, and a byte order mark before the message is ignored (RFC 8259, section 8.1).
+    It repairs lone surrogates, and numbers that are no JSON. It ignores a byte order mark before the message (RFC 8259, section 8.1).
     """
     line = line.removeprefix(codecs.BOM_UTF8)
     try:

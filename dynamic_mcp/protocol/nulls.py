@@ -1,7 +1,8 @@
 """Removes optional members that are null from messages, because the schemas of MCP do not allow them, and official clients refuse them.
 
-Libraries that write every field of an object write null for a missing one. Only optional members that MCP defines are removed. Any other
-null stays, for example in structured content, metadata and unknown members. What has no null to remove keeps its bytes.
+Libraries that write every field of an object write null for a missing one. This module removes only optional members that MCP defines, and
+null entries of lists that MCP defines. It keeps any other null, for example in structured content, metadata and unknown members. A value
+without a null to remove keeps its bytes, and so does a large one. ``valid_result`` also repairs the list of a result.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def valid_result(method: str, result: bytes) -> bytes:
     members = decode_members(result)
     listed = members.get(name)
     kept = without_nulls(result)
-    if _lacks_list(members) if listed is None else bytes(listed) == NULL:
+    is_missing = _lacks_list(members) if listed is None else bytes(listed) == NULL
+    if is_missing:
         return msgspec.json.encode({**decode_members(kept), name: []})
     if listed is None or (bytes(listed)[:1] == b"[" and method != "tools/call"):
         return kept

@@ -2,8 +2,8 @@
 
 An answer reaches only the request with its id. The peer drops late, duplicate, unknown and unreadable answers; a malformed
 answer with a readable id fails its request at once. For a request that times out or is cancelled, the peer sends
-``notifications/cancelled`` (MCP 2025-11-25, basic/utilities/cancellation), except for ``initialize``, which must not be cancelled.
-Progress reaches the request with its token, before the answer and only while the progress grows.
+``notifications/cancelled`` (MCP 2025-11-25, basic/utilities/cancellation). It sends none for a request of a handshake, and none if
+``on_cancelled`` says so. Progress reaches the request with its token, before the answer and only while the progress grows.
 
 A request of the other side that asks the user something stops the clock of one call (``pending``). The peer works on few requests at
 once, and refuses the others. Another side that sends nothing but junk is reported, and so is one that stops answering (``silence``).

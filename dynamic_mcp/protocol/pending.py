@@ -54,10 +54,13 @@ class Pending(msgspec.Struct):
     last_progress: float = float("-inf")
     #: whether there was any progress
     has_progressed: bool = False
-    #: open questions, the loop time of the first one, and the seconds that they may still take
+    #: the number of open questions
     questions: int = 0
+    #: whether there was any question
     has_asked: bool = False
+    #: the loop time of the first open question
     asked_at: float = 0.0
+    #: the seconds that questions may still take
     allowance: float = MAX_ASKING
 
     def progressed(self, now: float) -> None:
