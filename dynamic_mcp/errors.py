@@ -19,7 +19,8 @@
         ├── UpstreamTimeout  it did not answer in time
         └── UpstreamRefused  it answered with a JSON-RPC error, which the client gets as a valid error object
 
-A message names the location and the fix. It never contains a value of the configuration, because any value may be a secret.
+A message names the location and the fix. It contains no value of the configuration that may be a secret. If a server cannot start, it names
+the command or the folder.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The running proxy: it connects the parts, and owns every task.
 
-``serve`` returns after the client closed a stream or a signal came. If the client only closed its end of stdin, the calls in flight
-first have some seconds to finish. ``serve_many`` returns when its door does, or after a signal. By the return every upstream is closed,
-and none of their processes is alive. A second signal kills the process groups that are left. Only this module, ``__main__`` and the
-command line know the extras.
+``serve`` returns after the client closed a stream or a signal came. If the client only closed its end of stdin, the calls in flight first
+have some seconds to finish. ``serve_many`` returns when its door does, or after a signal. By the return every upstream is closed, and none
+of their processes is alive (``process.child`` has the exceptions). A second signal kills the process groups that are left. Only this
+module, ``__main__`` and the command line know the extras.
 """
 
 from __future__ import annotations

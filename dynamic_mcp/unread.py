@@ -1,8 +1,8 @@
-"""Writes to a stderr that may not be read, and never blocks the event loop for that.
+"""Writes to a stderr that may not be read. The event loop does not wait for a reader, with two exceptions.
 
 MCP leaves it to the client whether it reads the stderr of a server. A pipe takes 64 KiB; without a reader, the next write would wait for
-ever. So the sink asks before each write whether there is room. Once, it waits up to ``WAIT_FOR_ROOM`` for a reader that is only slow. From
-then on it drops lines until there is room again, and then says how many.
+ever. So the sink asks before each write whether there is room. When there is none, it waits once, up to ``WAIT_FOR_ROOM``, for a reader
+that is only slow. From then on it drops lines until there is room again, and then says how many.
 
 A line is never torn: what has begun is written before the next line. Another process can fill the pipe between the question and the
 write; then the write waits for the reader.

@@ -6,8 +6,8 @@ next line starts a new one. Writing never stops the proxy and never raises. A li
 once, and the next written line contains the number of lost lines.
 
 The configuration decides whether arguments are left out, hashed with SHA-256, or written in full. The same applies to URIs of resources,
-which often contain arguments. The log contains nothing else of a message, and no secrets. A model makes up the names of groups and tools,
-so each string is cut, and a control character stands as ``\\u001b``.
+which often contain arguments. Beyond that, the log has only methods, names and error codes of a message, and no secrets. A model makes up
+the names of groups and tools, so each string is cut, and a control character stands as ``\\u001b``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tokens in the keyring of the operating system, with the library ``keyring`` (extra ``keyring``).
 
-No file then contains tokens. Without a usable keyring, or if the keyring refuses, a server that needs a token fails with that reason.
-The proxy does not use files instead. It uses any backend that the user chose (``PYTHON_KEYRING_BACKEND`` or the configuration of
+The proxy then writes tokens into no file. Without a usable keyring, or if the keyring refuses, a server that needs a token fails with that
+reason. The proxy does not use files instead. It uses any backend that the user chose (``PYTHON_KEYRING_BACKEND`` or the configuration of
 ``keyring``), else only a backend that the library recommends.
 
 A keyring may wait for the user to unlock it, so its calls run in threads. The Windows Credential Locker accepts only 1280 characters,

@@ -1,8 +1,9 @@
 """Reads the arguments of the two tools, as models write them.
 
 A call that has one possible meaning is understood, with everything that the model gave. Any other call is refused, and the refusal shows
-the right form. So no call reaches an upstream with less than the model gave. An optional member that is empty, such as "" or null, counts
-as absent, because strict schemas make models fill in every member.
+the right form. So no call reaches an upstream with less than the model gave. An unknown member that begins with an underscore does not
+count, because clients add such members. An optional member that is empty, such as "" or null, counts as absent, because strict schemas make
+models fill in every member.
 """
 
 from __future__ import annotations

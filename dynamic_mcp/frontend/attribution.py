@@ -2,8 +2,8 @@
 
 "MCP clients MUST provide UI that makes it clear which server is requesting information" (MCP 2025-11-25 and MCP 2026-07-28,
 client/elicitation, "User Interaction Model"). A client shows its user the message of an elicitation, in form and in URL mode. Of a sampling
-request, it shows the system prompt and the messages. So the name stands there. Everything else in a question stays as the upstream wrote
-it.
+request, it shows the system prompt and the messages. So the name stands there. Control characters in the message of an elicitation become
+U+FFFD. The other members of a question stay as the upstream wrote them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One request of the client on its way to an upstream.
 
-Each value that the client wrote stays the same bytes. Only the members of one hop go: the metadata of a modern request, and the progress
-token (MCP 2026-07-28, basic, ``_meta``; basic/patterns/progress).
+``Call`` keeps each value as the bytes that the client wrote. Of the metadata, only the members of one hop go: those of a modern request,
+and the progress token (MCP 2026-07-28, basic, ``_meta``; basic/patterns/progress).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tells the client when a list that it got has changed, and only then.
+"""Tells the client when a list that it got has changed: if an upstream announced that, or if a comparison shows it.
 
 For each list that was answered, this module keeps a digest of the part of each group. When something happens that may change a list, such
 as the start of a group, it makes the list again and compares. Several events close together cost one comparison and one notification.

@@ -1,8 +1,8 @@
 """Several clients of one proxy. A proxy with one client does not need this module.
 
-Each client has its own session, calls, questions, subscriptions, log level and lists (``session``, ``relay``, ``server``). So an id, a
-progress token or a state of one client means nothing to another. The clients share the servers (``pool``), except for those with
-``"shared": false``.
+Each client has its own session, calls, questions, subscriptions, log level and lists (``session``, ``relay``, ``server``). So an id or a
+progress token of one client means nothing to another. Only clients without a session have their calls that wait for a second request in
+common (``Exchanges``). The clients share the servers (``pool``), except for those with ``"shared": false``.
 
 A transport opens a client, passes each line to ``Client.receive``, and calls ``finish`` and ``close`` at the end.
 """
@@ -39,7 +39,7 @@ MAX_POOLS = 8
 #: Seconds for which the shared servers outlive their last client.
 LINGER = 30.0
 
-#: What no shared server is told of, because the answers of two clients differ.
+#: What no handshake with a shared server contains, because the answers of two clients differ.
 _NEVER_SHARED = "roots"
 
 
@@ -294,7 +294,7 @@ class Clients:
 
 
 def _shared_offer(capabilities: bytes) -> bytes:
-    """The part of these capabilities that shared servers see, the same for every spelling of them."""
+    """The part of these capabilities in the handshakes with shared servers, the same for every spelling of them."""
     members = msgspec.json.decode(capabilities, type=dict[str, object])
     members.pop(_NEVER_SHARED, None)
     return msgspec.json.encode(members, order="sorted")

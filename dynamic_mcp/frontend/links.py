@@ -1,8 +1,8 @@
 """Which group gave a URI in a result: a resource link, an embedded resource, or a part of a resource.
 
 A server need not list the resources to which its results link (MCP 2025-11-25, server/tools, "Resource Links"), so only the result says
-where such a URI leads. The first group that gave a URI keeps it, so that no other group can take it over. Each group has a bound of its
-own, so that none can push out the links of another one.
+where such a URI leads. The first group that gave a URI keeps it, as long as ``Links`` remembers it, so that no other group can take it
+over. Each group has a bound of its own, so that none can push out the links of another one.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Pool:
         *,
         starts_when_used: bool = False,
     ) -> None:
-        """``offer`` has the capabilities of the clients that the servers see, and ``client_info`` the name that they see.
+        """``offer`` has the capabilities of the clients for the handshakes with the servers, and ``client_info`` the name.
 
         With ``starts_when_used``, no process starts before a client uses its group.
         """

@@ -1,6 +1,6 @@
 """The state of the client, and the requests and notifications that the proxy sends to a legacy client.
 
-A modern client gets only what it listens to, and questions in results (``exchange``).
+A modern client gets nothing from this module: ``subscriptions`` and ``relay`` notify it, and ``exchange`` puts questions into results.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The start of a connection: its turn, the handshake, and the list of tools, within ``timeout.start``."""
+"""The start of a connection: its turn, and then the handshake and the list of tools within ``timeout.start``."""
 
 from __future__ import annotations
 

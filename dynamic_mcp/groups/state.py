@@ -7,9 +7,10 @@
     starting -> slow -> ready or failed
     any      -> replaced by a successor, or ended
 
-A call waits while the group is starting, for the first time or after a first crash, at most ``START_WAIT`` seconds. A start that takes
-longer goes on, and a call fails at once with what the server said last. During the backoff after a failure, a call fails at once
-with the reason, unless ``try_again`` starts the next attempt. If the server asked for a pause, no call starts one within it.
+A call waits while the group is starting, for the first time or after a first crash, at most ``START_WAIT`` seconds. While the client asks
+its user to sign in, a call waits longer (``signing_in``). A start that takes longer goes on, and a call fails at once with what the server
+said last. During the backoff after a failure, a call fails at once with the reason, unless ``try_again`` starts the next attempt. If the
+server asked for a pause, no call starts one within it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The supervisor: it owns the set of groups, and applies changes of the configuration.
 
 An unchanged group stays untouched. A change of timeouts, features or description applies at once. For a change of the transport, a new
-group starts beside the old one, which serves until the new one is ready or has failed. Then the old group finishes its calls, within
-their timeouts, and ends. A removed group ends at once, with every predecessor. Groups end in the background, each within a bounded time
-(``process.child``).
+group starts beside the old one, which serves until the new one is ready or has failed. Then the old group finishes its calls, in a bounded
+time (``Group.finish_calls``), and ends. A removed group ends at once, with every predecessor. Groups end in the background, each within a
+bounded time (``process.child``).
 
 The frontend shares ``groups``. The supervisor changes it in one turn of the event loop, inside ``changing``, which notifies the
 client.

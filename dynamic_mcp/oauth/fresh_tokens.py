@@ -1,8 +1,9 @@
 """The tokens of one server, and their renewal.
 
-Tokens are renewed before they expire: once for all requests, and once for all processes that share the store. New tokens are in the
-store before a request uses them, and no cancellation comes in between. While the authorization server is unreachable or slow, the tokens
-stay in use until they expire. If it refuses the grant, the tokens are dropped, and the user has to sign in again.
+``FreshTokens`` renews tokens before they expire: once for all requests, and once for all processes that share the store. It stores new
+tokens before a request uses them, and no cancellation comes in between. If the store fails, it uses them without that. While the
+authorization server is unreachable or slow, the tokens stay in use until they expire. If the server refuses the grant, the proxy drops the
+tokens, and the user has to sign in again.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Child processes, each in its own process group. No group outlives its owner."""
+"""Child processes, each in its own process group, which ends with its owner (``child`` has the exceptions)."""

@@ -1,8 +1,8 @@
 """Resource limits of the operating system (setrlimit) for a child and for each process that it starts.
 
-The child sets them on itself between fork and exec, so its program never runs without them, and cannot raise them. If a limit cannot be
-set, the start fails. The system defines the meaning of a limit. That on processes counts all processes of the user, on Linux also
-threads, and does not apply to root.
+The child sets them on itself between fork and exec, so its program never runs without them. Only a program of root can raise them. If a
+limit cannot be set, the start fails. The system defines the meaning of a limit. That on processes counts all processes of the user, on
+Linux also threads, and does not apply to root.
 
 Memory is RLIMIT_DATA on Linux, which counts writable memory, and RLIMIT_AS elsewhere, which also counts reserved addresses. Node 20
 works with 512 MiB of the former, but cannot make one HTTP request with 4 GiB of the latter.

@@ -1,7 +1,7 @@
 """Checks the arguments of calls against the ``inputSchema`` of the tool.
 
 A separate process evaluates the schemas (``policy.checker`` says why). It starts with the first call and ends with the group. A call is
-refused if its arguments do not fit, take too long to check, or cannot be checked because the library is not installed. A schema that is
+refused if its arguments do not fit, take too long to check, or cannot be checked, for example without the library. A schema that is
 broken, or takes too long with any arguments, is a mistake of the server. Its tool stays usable without a check, and a warning says so
 once. The check does not change the arguments.
 

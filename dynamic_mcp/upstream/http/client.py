@@ -1,4 +1,4 @@
-"""HTTP requests to one server behind a URL. Of the upstreams, only this module, ``reply`` and ``library`` use the HTTP library.
+"""HTTP requests to one server behind a URL. Only this module, ``reply``, ``library`` and ``causes`` use the HTTP library.
 
 The library is aiohttp. With 64 calls in flight it reaches about half of the throughput of raw sockets. With httpx 0.28 it would be a
 thirtieth, because requests queue behind its connection pool. The first ``start`` imports aiohttp in a thread, because that takes long.

@@ -24,7 +24,7 @@ _OVERHEAD = 1 << 10
 
 
 class Outbox:
-    """Sends messages in order, several at once."""
+    """Begins to send the messages in order, several at once."""
 
     def __init__(
         self,

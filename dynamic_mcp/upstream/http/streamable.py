@@ -1,8 +1,8 @@
 """An upstream behind a URL: Streamable HTTP, of the handshake revisions and of 2026-07-28.
 
-Each message of the proxy is its own POST, and the POSTs run concurrently. The answer to a request comes only from the reply to its POST:
-as JSON, or as the event with its id. Other events may precede the answer, and the stream may go on after it. A bad reply fails only its
-own request.
+Each message of the proxy is its own POST, and the POSTs run concurrently. The answer to a request comes only from the reply to its POST, or
+from the stream that resumes this reply. It is JSON, or the event with its id. Other events may precede the answer, and the stream may go on
+after it. A bad reply fails only its own request.
 
 Handshake revisions also have a session, which begins again after the server forgot it, a stream of the server's own (GET), and
 resumption of broken streams. A modern server has none of these; the end of the connection tells it of a cancellation (MCP 2025-11-25,
