@@ -1,8 +1,8 @@
 """``dynamic-mcp check CONFIG`` checks a configuration, and with ``--connect`` its servers.
 
 Without ``--connect`` the command reads the file like the proxy, and prints each server and all warnings. With it, the command starts
-every enabled server once. It prints no secrets: literal values of headers and variables become ``(hidden)``, and only the
-host and the path of an address remain. References stay as they are.
+every enabled server once. Literal values of headers and variables become ``(hidden)``, and only the host and the path of an address
+remain. It prints the arguments of a command. References stay as they are.
 
 Exit status: 0 valid, 1 a server failed (with ``--strict`` also: there are warnings), 2 the configuration is invalid.
 """

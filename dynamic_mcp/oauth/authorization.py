@@ -197,7 +197,7 @@ class Authorization:
             await self.tokens.close()
 
     async def _replace_token(self, used: str | None, challenge: Challenge) -> None:
-        """Get another token than the refused one. Raises SignInNeeded if only the user can give one."""
+        """Get another token than the refused one. Raises UpstreamFailed, and that is SignInNeeded if only the user can give one."""
         tokens = await self.tokens.load()
         if self._has_other_than(used):
             return

@@ -1,4 +1,4 @@
-"""Where a server may lead the proxy: to no address that is more inward than its own.
+"""Where a server may lead the proxy: to no address that is more inward than its own, except for configured hosts.
 
 A server names other addresses: of its metadata, its authorization server, and that server's endpoints. Without a rule, a server on the
 internet could send requests from this machine to services that only this machine reaches. ``NetworkReach`` judges the addresses that a name

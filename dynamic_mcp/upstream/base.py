@@ -58,7 +58,7 @@ class Upstream(Protocol):
         ...
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
-        """Connect and do the handshake. ``skip_probe`` says that the upstream is of the legacy era.
+        """Connect and do the handshake. With ``skip_probe`` it begins with ``initialize``, without a probe for the era.
 
         ``timeout`` in seconds is for each request of the handshake. Raises UpstreamError.
         """

@@ -138,7 +138,7 @@ async def initialize(peer: Peer, timeout: float, capabilities: bytes, client_inf
     """The first half of the legacy handshake; the caller sends ``INITIALIZED``, the second half.
 
     ``capabilities`` and ``client_info`` are those of the proxy's client.
-    Raises UpstreamError if the upstream refuses, or offers an unknown version.
+    Raises SpeaksModern if the upstream may be modern, and another UpstreamError if it refuses, or offers an unknown version.
     """
     params = {
         "protocolVersion": versions.LATEST_LEGACY,

@@ -11,5 +11,5 @@
     command         the dialog with the user, and the written file
     client_snippet  the entry that makes the tool start the proxy
 
-Everything that is lost has a note, and the command never writes to the source.
+Everything that is lost has a note. The command writes only to the output.
 """
