@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
@@ -29,7 +29,7 @@ async def works(workbench: Workbench, *upstreams: MockUpstream, **start: Any) ->
         await proxy.handshake()
         await proxy.ready(*upstreams)
         for upstream in upstreams:
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
 
 
 async def refuses(workbench: Workbench, what: str, config: Path, mentioning: str | None = None) -> None:
@@ -52,7 +52,7 @@ async def without_a_named_configuration_the_proxy_refuses_to_start(workbench: Wo
         workbench.config(decoy, folder=place.parent, name=place.name)
     (await workbench.run_to_exit(args=[])).refused("usage|config")
     for decoy in decoys:
-        decoy.was_never_started()
+        decoy.must_not_have_started()
     with workbench.precondition("a decoy works when it is named"):
         await works(workbench, decoys[0], config=places[0])
 
@@ -65,7 +65,7 @@ async def the_argument_beats_the_environment(workbench: Workbench) -> None:
         await proxy.handshake()
         with workbench.must("the proxy loads the file that the argument names"):
             await proxy.ready(chosen)
-        await workbench.holds_for(3.0, other.was_never_started)
+        await workbench.holds_for(3.0, other.must_not_have_started)
         groups = await proxy.groups("chosen", "other")
         workbench.expect("other" not in groups, "no group of the file named by the variable", groups)
     with workbench.precondition("the other file works when the argument names it"):
@@ -124,7 +124,7 @@ async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
             for what, content in broken.items()
         )
     )
-    upstream.was_never_started()
+    upstream.must_not_have_started()
     for remote in remotes:
         remote.saw_nothing()
     with workbench.precondition("the whole configuration works"):
@@ -152,7 +152,7 @@ async def a_server_entry_without_its_required_fields_is_rejected(workbench: Work
             "command|url",
         ),
     )
-    upstream.was_never_started()
+    upstream.must_not_have_started()
     with workbench.precondition("the complete entry works"):
         await works(workbench, upstream, config=workbench.config(upstream))
 
@@ -169,7 +169,7 @@ async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> No
     await workbench.run_cases(
         *(partial(refuses, workbench, f"the key {key}", config, key) for key, config in misspelt.items())
     )
-    upstream.was_never_started()
+    upstream.must_not_have_started()
     with workbench.precondition("the same entry works when nothing is misspelt"):
         right = upstream.variant(enabled=True, features={"tools": True}, timeout={"resources": "5s"})
         await works(workbench, upstream, config=workbench.config(right))
@@ -197,7 +197,7 @@ async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> N
             for what, entry in wrong.items()
         )
     )
-    upstream.was_never_started()
+    upstream.must_not_have_started()
     with workbench.must("command selects stdio"):
         await works(workbench, upstream, config=workbench.config(upstream))
     bare, typed = (await workbench.http("bare")).variant("type"), await workbench.http("typed")

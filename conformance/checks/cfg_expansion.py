@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.checks.oauth_flow import signs_in
 from mock_servers.oauth_script import OAuth
 
@@ -22,7 +22,7 @@ async def start_with(
     async with workbench.proxy(upstream, env=env) as proxy:
         await proxy.handshake()
         await proxy.ready(upstream)
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
     return upstream.starts[-1].args, proxy.stderr
 
 

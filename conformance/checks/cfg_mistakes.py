@@ -56,13 +56,13 @@ async def a_member_that_is_there_twice_is_never_lost_silently(workbench: Workben
         ),
     }
 
-    async def is_reported(name: str, text: str) -> None:
+    async def must_be_reported(name: str, text: str) -> None:
         outcome = await workbench.run_to_exit(config=workbench.config_text(text))
         with workbench.case(f"{name} is there twice"):
             what = f"a line of stderr names {name} and says that it is there twice"
             workbench.expect(_lines(outcome.stderr, name, TWICE), what, outcome)
 
-    await workbench.run_cases(*(partial(is_reported, name, text) for name, text in twice.items()))
+    await workbench.run_cases(*(partial(must_be_reported, name, text) for name, text in twice.items()))
     with workbench.precondition("the configuration with each member once works"):
         right = one.variant(env={"REGION_NAME": "a"}, timeout={"resources": "5s"})
         await works(workbench, one, other, config=workbench.config(right, other))
@@ -104,7 +104,7 @@ async def all_mistakes_of_a_configuration_are_reported_at_once(workbench: Workbe
         found = re.search(rf"\b{mistake}\b", outcome.stderr)
         workbench.expect(found, f"stderr names {mistake}", outcome)
     for upstream in upstreams:
-        upstream.was_never_started()
+        upstream.must_not_have_started()
     with workbench.precondition("the same configuration without mistakes works"):
         await works(workbench, *upstreams, config=workbench.config(*upstreams))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.cfg import CONFIG_VARIABLE, works
-from conformance.checks.http_requests import can_call, is_usable
+from conformance.checks.http_requests import must_be_callable, must_be_usable
 from conformance.checks.oauth_flow import signs_in
 from conformance.errors import NotApplicable
 from mock_servers.oauth_script import OAuth
@@ -52,7 +52,7 @@ async def var_expands_in_command(workbench: Workbench) -> None:
         await proxy.handshake()
         for upstream in upstreams:
             with workbench.case(upstream.entry["command"]):
-                await is_usable(workbench, proxy, upstream)
+                await must_be_usable(workbench, proxy, upstream)
 
 
 @check("CFG-031", timeout=30)
@@ -74,7 +74,7 @@ async def a_tilde_in_a_command_is_the_home_folder(workbench: Workbench) -> None:
     upstream = program(workbench, "a", workbench.sandbox.home / "bin" / "server")
     async with workbench.proxy(upstream.variant(command="~/bin/server", args=["~/x"])) as proxy:
         await proxy.handshake()
-        await is_usable(workbench, proxy, upstream)
+        await must_be_usable(workbench, proxy, upstream)
     args = upstream.starts[-1].args
     workbench.expect(args == ["~/x"], "an argument keeps its ~", args)
 
@@ -110,7 +110,9 @@ async def cwd_is_the_folder_of_the_server(workbench: Workbench) -> None:
     async with workbench.proxy(config=config, env={"PLACE": str(elsewhere)}) as proxy:
         with workbench.must("the proxy accepts cwd"):
             await proxy.handshake()
-        await workbench.run_cases(*(partial(is_usable, workbench, proxy, upstream) for upstream, _ in places))
+        await workbench.run_cases(
+            *(partial(must_be_usable, workbench, proxy, upstream) for upstream, _ in places)
+        )
     for upstream, place in places:
         cwd = upstream.starts[-1].cwd
         with workbench.case(upstream.name):
@@ -128,15 +130,15 @@ async def a_cwd_that_does_not_exist_is_an_error_that_names_it(workbench: Workben
     async with workbench.proxy(*upstreams, good) as proxy:
         with workbench.must("the proxy accepts cwd"):
             await proxy.handshake()
-        await is_usable(workbench, proxy, good)
+        await must_be_usable(workbench, proxy, good)
         for upstream in upstreams:
             with workbench.case(upstream.name):
                 answer = await proxy.tools_of(upstream.name)
                 workbench.expect(answer.is_error, "an error about its group", answer.raw)
                 place = places[upstream.name]
                 workbench.expect(place.name in str(answer.raw), f"the error names {place.name}", answer.raw)
-                upstream.was_never_started()
-        await can_call(workbench, proxy, good)
+                upstream.must_not_have_started()
+        await must_be_callable(workbench, proxy, good)
 
 
 @check("CFG-036", timeout=30)
@@ -156,8 +158,8 @@ async def a_changed_cwd_starts_the_server_anew(workbench: Workbench) -> None:
         )
         cwd = starts[0].cwd
         workbench.expect(_is_same(cwd, after), f"the new start is in {after}", cwd)
-        await can_call(workbench, proxy, moved)
-        await can_call(workbench, proxy, other)
+        await must_be_callable(workbench, proxy, moved)
+        await must_be_callable(workbench, proxy, other)
     workbench.one(other.starts, "the other server starts once")
 
 
@@ -174,4 +176,4 @@ async def a_script_without_an_interpreter_line_runs(workbench: Workbench) -> Non
         await proxy.handshake()
         for upstream in upstreams:
             with workbench.case(upstream.name):
-                await is_usable(workbench, proxy, upstream)
+                await must_be_usable(workbench, proxy, upstream)

@@ -23,8 +23,8 @@ async def a_disabled_server_is_left_alone(workbench: Workbench) -> None:
     disabled, enabled = workbench.stdio("sleeper"), workbench.stdio("worker")
     remotes = [await workbench.http("sleeper-too")] if workbench.has("HTTP") else []
 
-    def is_left_alone() -> None:
-        disabled.was_never_started()
+    def must_be_left_alone() -> None:
+        disabled.must_not_have_started()
         for remote in remotes:
             remote.saw_nothing()
 
@@ -32,13 +32,13 @@ async def a_disabled_server_is_left_alone(workbench: Workbench) -> None:
     async with workbench.proxy(*left_out, enabled) as proxy:
         await proxy.handshake()
         await proxy.ready(enabled)
-        await workbench.holds_for(35.0, is_left_alone)
+        await workbench.holds_for(35.0, must_be_left_alone)
         for method in ("tools/list", "resources/list", "prompts/list"):
             listing = await proxy.request(method, {})
             workbench.expect("sleeper" not in listing.raw, f"{method} does not name the server", listing.raw)
         result = await proxy.call("worker", "echo", {"x": 1})
         workbench.expect(not result.is_error, "the enabled server beside it works", result.raw)
-        is_left_alone()
+        must_be_left_alone()
     with workbench.precondition("the same entries work when they are enabled"):
         await works(workbench, disabled, *remotes, config=workbench.config(disabled, *remotes))
 
@@ -58,7 +58,7 @@ async def a_feature_flag_switches_a_feature_off_on_both_sides(workbench: Workben
         await proxy.handshake()
         await proxy.ready(no_resources)
         for without in (no_tools, *remotes):
-            await _has_no_tools(workbench, proxy, without)
+            await _must_have_no_tools(workbench, proxy, without)
 
         called = await proxy.call("noresources", "echo", {"x": 1})
         workbench.expect(not called.is_error, "tools work when only resources are off", called.raw)
@@ -75,9 +75,9 @@ async def a_feature_flag_switches_a_feature_off_on_both_sides(workbench: Workben
             workbench.expect("greet" in prompts.raw, "prompts work when only resources are off", prompts.raw)
 
 
-async def _has_no_tools(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
-    """Calls are errors, and the upstream receives no request about tools."""
-    await _is_connected(workbench, proxy, upstream)
+async def _must_have_no_tools(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
+    """Raise `Violation` if a call is no error, or if the upstream receives a request about tools."""
+    await _must_be_connected(workbench, proxy, upstream)
     for _ in range(2):
         refused = await proxy.call(upstream.name, "echo", {"x": 1})
         workbench.expect(refused.is_error, "calling a tool of a group without tools is an error", refused.raw)
@@ -85,8 +85,8 @@ async def _has_no_tools(workbench: Workbench, proxy: Proxy, upstream: MockUpstre
     workbench.expect(not asked, "no request about tools reaches the upstream", asked)
 
 
-async def _is_connected(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
-    """Wait until an upstream without tools has answered, so that an error does not come from its absence."""
+async def _must_be_connected(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
+    """Wait until an upstream without tools has answered, so that an error does not come from its absence. Raises `Untestable`."""
     lists = [f"{kind}/list" for kind in ("resources", "prompts") if kind in _capabilities(proxy)]
     for method in lists:
         await proxy.request(method, {})  # wakes a lazy proxy
@@ -122,8 +122,8 @@ async def timeouts_accept_four_text_forms_and_whole_seconds(workbench: Workbench
             await proxy.handshake()
             await proxy.ready(*slow, *good)
         await workbench.run_cases(
-            *(partial(_is_cut, workbench, proxy, upstream, *cut[upstream.name]) for upstream in slow),
-            *(partial(_is_kept, workbench, proxy, upstream) for upstream in good),
+            *(partial(_must_be_cut, workbench, proxy, upstream, *cut[upstream.name]) for upstream in slow),
+            *(partial(_must_be_kept, workbench, proxy, upstream) for upstream in good),
         )
 
 
@@ -142,14 +142,13 @@ async def _nonsense_is_refused(workbench: Workbench) -> None:
             for kind, value in nonsense
         )
     )
-    upstream.was_never_started()
+    upstream.must_not_have_started()
 
 
-async def _is_cut(
+async def _must_be_cut(
     workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, value: Any, seconds: float
 ) -> None:
-    """The proxy answers after the time has passed since the call, and soon after it has passed since the
-    call's arrival.
+    """Raise `Violation` unless the proxy answers after this time since the call, and soon after this time since the call's arrival.
 
     The tool never answers, so any answer is the proxy's own. The check does not judge how the answer words a
     timeout.
@@ -165,7 +164,7 @@ async def _is_cut(
     )
 
 
-async def _is_kept(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def _must_be_kept(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     answer = await proxy.call(upstream.name, "echo", {"x": 1})
     what = f"timeout {upstream.entry['timeout']['tools']!r}: the proxy passes on an answer after 0.6 s"
     workbench.expect(not answer.is_error, what, answer.raw)
@@ -182,7 +181,7 @@ async def the_configuration_file_is_only_read(workbench: Workbench) -> None:
     config.chmod(0o644)
     before = _state_of(config)
 
-    def is_unchanged() -> None:
+    def must_be_unchanged() -> None:
         now = _state_of(config)
         workbench.expect(now == before, f"the file stays {before}", now)
 
@@ -194,8 +193,8 @@ async def the_configuration_file_is_only_read(workbench: Workbench) -> None:
         for one in upstreams:
             result = await proxy.call(one.name, "echo", {"x": 1})
             workbench.expect(not result.is_error, f"a call of {one.name} works", result.raw)
-        await workbench.holds_for(10.0, is_unchanged)
-    is_unchanged()
+        await workbench.holds_for(10.0, must_be_unchanged)
+    must_be_unchanged()
 
 
 def _state_of(config: Path) -> tuple[str, int, bytes, list[str]]:

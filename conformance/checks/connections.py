@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSION, SESSIONS, can_call
+from conformance.checks.http_requests import SESSION, SESSIONS, must_be_callable
 from mock_servers.script import Script, on_call, reply, sleep
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def each_of_several_upstreams_keeps_its_connection(workbench: Workbench) -
     remotes = [await workbench.http("remote", Script(http=SESSIONS))] if workbench.has("HTTP") else []
     upstreams: list[MockUpstream] = [*children, *remotes]
     async with workbench.serving(*upstreams) as proxy:
-        calls = [partial(can_call, workbench, proxy, upstream) for upstream in upstreams]
+        calls = [partial(must_be_callable, workbench, proxy, upstream) for upstream in upstreams]
         for call in calls * 3:
             await call()
         await workbench.run_cases(*calls)
@@ -65,7 +65,7 @@ async def each_of_several_upstreams_keeps_its_connection(workbench: Workbench) -
 
 async def _requests(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     """A call, a listing, two calls one after the other, and several at the same time."""
-    call = partial(can_call, workbench, proxy, upstream)
+    call = partial(must_be_callable, workbench, proxy, upstream)
     await call()
     await proxy.ready(upstream)
     await call()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from conformance.checks import check
 from conformance.checks.cfg import refuses
 from conformance.checks.oauth_flow import sign_in
-from conformance.checks.rld import is_usable
+from conformance.checks.rld import must_be_usable
 from conformance.checks.token_files import token_file
 from conformance.workbench.memory import memory_of
 from mock_servers.browser import User
@@ -77,7 +77,7 @@ async def _use_no_token(workbench: Workbench, *upstreams: ProtectedMockUpstream)
         for upstream in upstreams:
             await proxy.wake(upstream.name)
         for upstream in upstreams:
-            await _is_contacted(workbench, upstream, before[upstream.name])
+            await _must_be_contacted(workbench, upstream, before[upstream.name])
 
         def show_none() -> None:
             for upstream in upstreams:
@@ -88,7 +88,7 @@ async def _use_no_token(workbench: Workbench, *upstreams: ProtectedMockUpstream)
         await workbench.holds_for(1.0, show_none)
 
 
-async def _is_contacted(workbench: Workbench, upstream: ProtectedMockUpstream, before: int) -> None:
+async def _must_be_contacted(workbench: Workbench, upstream: ProtectedMockUpstream, before: int) -> None:
     with workbench.must(f"the proxy contacts {upstream.name}"):
         what = "a request reaches it"
         await workbench.eventually(lambda: len(upstream.mcp) > before, within=10.0, what=what)
@@ -108,7 +108,7 @@ async def only_a_regular_file_of_the_user_is_a_configuration(workbench: Workbenc
     foreign = workbench.config(stranger, name="foreign.json")
     if _give_away(workbench, foreign):
         await refuses(workbench, "a file of another user", foreign)
-        stranger.was_never_started()
+        stranger.must_not_have_started()
     config = workbench.config(upstream)
     async with workbench.serving(upstream, config=config) as proxy:
         with workbench.case("a pipe in place of the file"):
@@ -128,7 +128,7 @@ async def only_a_regular_file_of_the_user_is_a_configuration(workbench: Workbenc
         with workbench.case("a configuration again"):
             config.unlink()
             workbench.save(config, upstream, added)
-            await is_usable(workbench, proxy, added)
+            await must_be_usable(workbench, proxy, added)
 
 
 async def _goes_on(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:

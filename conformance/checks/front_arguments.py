@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.sloppy_messages import SOON
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.std_messages import must_be_echoed
 from conformance.errors import Untestable
 from conformance.workbench.listing_forms import definitions
 from conformance.workbench.transcript import part
@@ -64,7 +64,7 @@ async def wrong_arguments_are_a_tool_result_that_shows_the_right_form(workbench:
                 workbench.expect(member in answer.text, f"a text that names {member}", answer.raw)
                 if workbench.promises("right-form"):
                     await _shows_the_right_form(workbench, proxy, which, answer)
-        await is_echoed(workbench, proxy, "a", GIVEN)
+        await must_be_echoed(workbench, proxy, "a", GIVEN)
 
 
 async def _shows_the_right_form(workbench: Workbench, proxy: Proxy, which: str, refused: Answer) -> None:
@@ -101,7 +101,7 @@ async def empty_optional_arguments_count_as_absent(workbench: Workbench) -> None
                 answer = await _ask(workbench, proxy, "list", {"group": "a", **members})
                 missing = [name for name in upstream.tool_names if not definitions(answer, name)]
                 workbench.expect(not missing, f"the definitions of {upstream.tool_names}", answer.raw)
-        await is_echoed(workbench, proxy, "a", GIVEN)
+        await must_be_echoed(workbench, proxy, "a", GIVEN)
 
 
 @check("FRONT-112")
@@ -118,7 +118,7 @@ async def converters_of_schemas_keep_the_arguments_of_a_call(workbench: Workbenc
             workbench.expect(
                 is_open is True or isinstance(is_open, dict), "open additionalProperties", schema
             )
-        await is_echoed(workbench, proxy, "a", GIVEN)
+        await must_be_echoed(workbench, proxy, "a", GIVEN)
 
 
 @check("FRONT-140")
@@ -130,7 +130,7 @@ async def no_schema_of_the_two_tools_is_a_boolean(workbench: Workbench) -> None:
                 workbench.expect(isinstance(part(schema, "properties"), dict), "properties", definition)
             found = [place for place, inner in _inner_schemas(schema) if isinstance(inner, bool)]
             workbench.expect(not found, "objects as schemas", f"{found} in {schema}")
-        await is_echoed(workbench, proxy, "a", GIVEN)
+        await must_be_echoed(workbench, proxy, "a", GIVEN)
 
 
 def _inner_schemas(schema: dict[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
@@ -161,7 +161,7 @@ async def annotations_tell_which_of_the_two_tools_only_reads(workbench: Workbenc
         )
         answer = await proxy.tools_of("a")
         workbench.expect(definitions(answer, "echo"), "the definition of echo", answer.raw)
-        await is_echoed(workbench, proxy, "a", GIVEN)
+        await must_be_echoed(workbench, proxy, "a", GIVEN)
 
 
 async def _definitions(workbench: Workbench, proxy: Proxy) -> list[Any]:
@@ -178,8 +178,8 @@ async def _definitions(workbench: Workbench, proxy: Proxy) -> list[Any]:
 async def no_enum_of_a_definition_is_empty_or_has_an_empty_text(workbench: Workbench) -> None:
     usual, off = workbench.stdio("a"), workbench.stdio("off", enabled=False)
     async with workbench.serving(usual) as proxy:
-        await _has_good_enums(workbench, proxy)
-        await is_echoed(workbench, proxy, "a", GIVEN)
+        await _must_have_good_enums(workbench, proxy)
+        await must_be_echoed(workbench, proxy, "a", GIVEN)
     configs = {
         "no server": workbench.config(),
         "a disabled server": workbench.config(off),
@@ -200,10 +200,10 @@ async def _starts_with_good_enums(workbench: Workbench, what: str, config: Path)
                 if not await proxy.wait_exit():
                     raise
             else:
-                await _has_good_enums(workbench, proxy)
+                await _must_have_good_enums(workbench, proxy)
 
 
-async def _has_good_enums(workbench: Workbench, proxy: Proxy) -> None:
+async def _must_have_good_enums(workbench: Workbench, proxy: Proxy) -> None:
     for definition in await _definitions(workbench, proxy):
         for enum in _enums(definition.get("inputSchema")):
             workbench.expect(enum and "" not in enum, "no empty enum, and no empty text in one", definition)
@@ -240,4 +240,4 @@ async def a_refused_call_names_the_members_that_are_unknown(workbench: Workbench
                 if not made:
                     workbench.expect(answer.is_error, "an error", answer.raw)
                     workbench.expect("colour" in answer.text, "a text that names colour", answer.raw)
-        await is_echoed(workbench, proxy, "a", GIVEN)
+        await must_be_echoed(workbench, proxy, "a", GIVEN)

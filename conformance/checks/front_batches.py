@@ -72,7 +72,7 @@ def _answers_each_request(workbench: Workbench, answers: list[Any], seen: Any) -
 
 @check("FRONT-008", timeout=40)
 async def batches_are_treated_as_the_negotiated_version_says(workbench: Workbench) -> None:
-    async def is_right(version: str) -> None:
+    async def must_be_right(version: str) -> None:
         async with workbench.proxy(workbench.stdio(f"for-{version}")) as proxy:
             await proxy.handshake(version)
             negotiated = proxy.greeting.member("protocolVersion") if proxy.greeting else None
@@ -81,7 +81,7 @@ async def batches_are_treated_as_the_negotiated_version_says(workbench: Workbenc
             with workbench.case(f"under {negotiated}"):
                 await _treats_batches(workbench, proxy, str(negotiated))
 
-    await workbench.run_cases(*(partial(is_right, version) for version in HANDSHAKE_VERSIONS))
+    await workbench.run_cases(*(partial(must_be_right, version) for version in HANDSHAKE_VERSIONS))
 
 
 async def _treats_batches(workbench: Workbench, proxy: Proxy, version: str) -> None:
@@ -100,8 +100,8 @@ async def _treats_batches(workbench: Workbench, proxy: Proxy, version: str) -> N
     elif version > WITH_BATCHES:
         # MCP 2024-11-05 says nothing about batches.
         for batch in (REQUESTS, NOTIFICATIONS):
-            _is_invalid(workbench, await _answers_to_batch(workbench, proxy, batch, 1))
-    _is_invalid(workbench, await _answers_to_batch(workbench, proxy, [], 1))
+            _must_be_invalid(workbench, await _answers_to_batch(workbench, proxy, batch, 1))
+    _must_be_invalid(workbench, await _answers_to_batch(workbench, proxy, [], 1))
 
 
 async def _treats_posted_batches(workbench: Workbench, proxy: Proxy, version: str) -> None:
@@ -140,6 +140,6 @@ async def _answers_to_batch(workbench: Workbench, proxy: Proxy, batch: list[Any]
     return answers()[:count]
 
 
-def _is_invalid(workbench: Workbench, answers: list[Any]) -> None:
+def _must_be_invalid(workbench: Workbench, answers: list[Any]) -> None:
     (answer,) = answers
     workbench.expect(part(answer, "error", "code") == -32600, "one error with code -32600", answer)

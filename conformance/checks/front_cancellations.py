@@ -98,8 +98,8 @@ async def _cancels(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -
         await anyio.sleep(pause)
         at = time.monotonic()
         await proxy.notify(CANCELLED, {"requestId": id, "reason": "enough"})
-        await _is_cancelled(workbench, upstream, call, number, at)
-    await workbench.holds_for(_TAKES + 1.0, partial(_is_unanswered, workbench, proxy, group))
+        await _must_be_cancelled(workbench, upstream, call, number, at)
+    await workbench.holds_for(_TAKES + 1.0, partial(_must_be_unanswered, workbench, proxy, group))
     following = await proxy.call(group, "echo", {"word": f"next {group}"})
     workbench.expect(not following.is_error, "the next call works", following.raw)
 
@@ -111,10 +111,10 @@ async def _call(workbench: Workbench, upstream: MockUpstream, number: int) -> Re
     return workbench.one(calls, "the upstream has it once")
 
 
-async def _is_cancelled(
+async def _must_be_cancelled(
     workbench: Workbench, upstream: MockUpstream, call: Request, told: int, at: float
 ) -> None:
-    """A modern server over HTTP sees the end of the stream, and every other one a notification."""
+    """Raise `Violation` unless a modern server over HTTP sees the end of the stream, and every other one a notification."""
     if isinstance(upstream, RemoteMockUpstream) and upstream.script.era == "modern":
 
         def closed() -> list[HttpRequest]:
@@ -135,14 +135,17 @@ async def _is_cancelled(
     workbench.expect(took <= _AT_ONCE, f"within {_AT_ONCE:g} s", took, timed=True)
 
 
-def _is_unanswered(workbench: Workbench, proxy: Proxy, group: str) -> None:
+def _must_be_unanswered(workbench: Workbench, proxy: Proxy, group: str) -> None:
     heard = [one.message for one in proxy.transcript.heard()]
     answers = [one for one in heard if "method" not in one and str(one.get("id")).startswith(f"{group}-")]
-    expect_no_result(workbench, answers)
+    must_have_no_result(workbench, answers)
 
 
-def expect_no_result(workbench: Workbench, answers: list[dict[str, Any]]) -> None:
-    """Over Streamable HTTP, a response as JSON needs a body, which can be an error. Elsewhere a cancelled request has no answer."""
+def must_have_no_result(workbench: Workbench, answers: list[dict[str, Any]]) -> None:
+    """Raise `Violation` if what the client cancelled has an answer.
+
+    Over Streamable HTTP, a response as JSON needs a body, which can be an error.
+    """
     may_fail = workbench.sut.profile.client.transport == "http"
     wrong = [one for one in answers if not (may_fail and "error" in one)]
     workbench.expect(not wrong, "no answer to what the client cancelled", wrong)

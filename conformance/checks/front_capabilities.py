@@ -95,7 +95,7 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
     config = workbench.config(able)
     async with workbench.proxy(config=config) as proxy:
         await proxy.handshake()
-        _is_introduced(workbench, proxy)
+        _must_be_introduced(workbench, proxy)
         await proxy.ready(able)
         await _methods_are_as_declared(workbench, proxy)
         await proxy.items("tools/list", "tools")
@@ -112,11 +112,11 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
     tools_only = workbench.stdio("toolsonly", features={"resources": False, "prompts": False})
     async with workbench.proxy(tools_only) as proxy:
         await proxy.handshake()
-        _is_introduced(workbench, proxy)
+        _must_be_introduced(workbench, proxy)
         await proxy.ready(tools_only)
         for method, (capability, _, params) in PROMISED.items():
             if not declares(proxy, capability):
-                await _is_refused(workbench, proxy, method, params)
+                await _must_be_refused(workbench, proxy, method, params)
 
 
 async def _adds_no_capability(workbench: Workbench) -> None:
@@ -131,8 +131,8 @@ def _shows_changes_of_tools(workbench: Workbench) -> bool:
     return workbench.sut.profile.face == "flat" or workbench.sut.profile.config.reload
 
 
-def _is_introduced(workbench: Workbench, proxy: Proxy) -> None:
-    """The proxy has a name and a version, and declares tools."""
+def _must_be_introduced(workbench: Workbench, proxy: Proxy) -> None:
+    """Raise `Violation` unless the proxy has a name and a version, and declares tools."""
     greeting = proxy.greeting.result if proxy.greeting else None
     info = part(greeting, "serverInfo")
     introduced = isinstance(info, dict) and all(info.get(member) for member in ("name", "version"))
@@ -151,7 +151,7 @@ async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy) -> None:
     for method, (capability, flag, params) in PROMISED.items():
         params = _with_names(params, names)
         if not declares(proxy, capability):
-            await _is_refused(workbench, proxy, method, params)
+            await _must_be_refused(workbench, proxy, method, params)
         if not declares(proxy, capability, flag):
             continue  # what a flag promises may work without it
         answer = await proxy.request(method, params)
@@ -162,7 +162,7 @@ async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy) -> None:
             workbench.expect("world" in answer.raw, "the completion is the upstream's", answer.raw)
 
 
-async def _is_refused(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
+async def _must_be_refused(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
     answer = await proxy.request(method, params)
     workbench.expect(answer.error is not None, f"{method} is not declared, so it is an error", answer.raw)
 

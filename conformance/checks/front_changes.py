@@ -49,10 +49,10 @@ def _told(proxy: Proxy) -> list[str]:
     return [method for method in methods if method.endswith("/list_changed")]
 
 
-async def _has_told(
+async def _must_have_told(
     workbench: Workbench, proxy: Proxy, so_far: list[str], what: str, seconds: float = SILENCE
 ) -> None:
-    """The client got only the announcements ``so_far``, and gets no other one for some seconds."""
+    """Raise `Violation` unless the client got only the announcements `so_far`, and gets no other one for some seconds."""
     await workbench.holds_for(
         seconds, lambda: workbench.expect(_told(proxy) == so_far, f"no list_changed {what}", _told(proxy))
     )
@@ -87,7 +87,7 @@ async def only_a_changed_list_is_announced(workbench: Workbench) -> None:
     upstreams = workbench.stdio("full", ENTRIES), workbench.stdio("empty", NOTHING)
     async with workbench.serving(*upstreams) as proxy:
         _announces(proxy, *KINDS)
-        await _has_told(workbench, proxy, [], "before the first list", 1.0)
+        await _must_have_told(workbench, proxy, [], "before the first list", 1.0)
         for method in declared_methods(proxy, LISTS):
             with workbench.precondition("the lists have the entries"):
                 await _list(workbench, proxy, "p1" if method == "prompts/list" else "x://", method)
@@ -102,7 +102,7 @@ async def only_a_changed_list_is_announced(workbench: Workbench) -> None:
                     what="a further start",
                 )
                 await proxy.ready(upstream)
-        await _has_told(workbench, proxy, told, "after a restart with the same lists")
+        await _must_have_told(workbench, proxy, told, "after a restart with the same lists")
 
 
 @check("FRONT-121", timeout=60, slow=True)
@@ -258,7 +258,7 @@ async def an_undeclared_notification_counts_only_for_a_real_change(workbench: Wo
         told = _told(proxy)
         with workbench.precondition("the calls work"):
             await proxy.call("a", "echo")
-        await _has_told(workbench, proxy, told, "for the same prompts", 2.0)
+        await _must_have_told(workbench, proxy, told, "for the same prompts", 2.0)
         with workbench.precondition("the calls work"):
             await proxy.call("a", "echo", {"real": True})
         await workbench.eventually(

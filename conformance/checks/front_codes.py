@@ -27,13 +27,13 @@ async def common_failures_have_the_codes_of_the_specification(workbench: Workben
     script = Script(resources=[{"uri": "mock://one", "name": "one"}], prompts=[{"name": "greet"}])
     async with workbench.serving(workbench.stdio("a", script)) as proxy:
         for method in ("tools/list", *declared_methods(proxy, LISTS)):
-            await _has_code(workbench, proxy, method, {"cursor": "an unknown cursor"}, INVALID_PARAMS)
+            await _must_have_code(workbench, proxy, method, {"cursor": "an unknown cursor"}, INVALID_PARAMS)
         if declares(proxy, "prompts"):
-            await _has_code(workbench, proxy, "prompts/get", {"name": "unknown"}, INVALID_PARAMS)
-            await _has_code(workbench, proxy, "prompts/get", {"arguments": {}}, INVALID_PARAMS)
+            await _must_have_code(workbench, proxy, "prompts/get", {"name": "unknown"}, INVALID_PARAMS)
+            await _must_have_code(workbench, proxy, "prompts/get", {"arguments": {}}, INVALID_PARAMS)
         if declares(proxy, "resources"):
             unknown = {"uri": "unknown://resource"}
-            await _has_code(workbench, proxy, "resources/read", unknown, INVALID_PARAMS, NOT_FOUND)
+            await _must_have_code(workbench, proxy, "resources/read", unknown, INVALID_PARAMS, NOT_FOUND)
         await _undeclared_methods_are_unknown(workbench, proxy)
         tool = await proxy.request("tools/call", {"name": "no_such_tool", "arguments": {}}, within=10.0)
         is_right = tool.code == INVALID_PARAMS or (tool.error is None and tool.is_error)
@@ -47,10 +47,10 @@ async def common_failures_have_the_codes_of_the_specification(workbench: Workben
 async def _undeclared_methods_are_unknown(workbench: Workbench, proxy: Proxy) -> None:
     for method, (capability, _, params) in PROMISED.items():
         if not declares(proxy, capability):
-            await _has_code(workbench, proxy, method, params, METHOD_NOT_FOUND)
+            await _must_have_code(workbench, proxy, method, params, METHOD_NOT_FOUND)
 
 
-async def _has_code(
+async def _must_have_code(
     workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any], *codes: int
 ) -> None:
     answer = await proxy.request(method, params, within=10.0)
@@ -115,7 +115,7 @@ async def malformed_input_gets_the_codes_of_json_rpc(workbench: Workbench) -> No
         for line, (code, identity) in MALFORMED.items():
             with workbench.case(line):
                 if proxy.takes_bodies:
-                    _is_refused(workbench, line, await proxy.post_body(line.encode()), code, identity)
+                    _must_be_refused(workbench, line, await proxy.post_body(line.encode()), code, identity)
                     continue
                 answer = await _answer_to_raw(workbench, proxy, line)
                 workbench.expect(part(answer, "error", "code") == code, f"an error with code {code}", answer)
@@ -127,8 +127,10 @@ async def malformed_input_gets_the_codes_of_json_rpc(workbench: Workbench) -> No
         workbench.expect(len(answers) == count, "each line gets one answer", answers)
 
 
-def _is_refused(workbench: Workbench, line: str, reply: BodyReply, code: int, identity: str | None) -> None:
-    """Over HTTP, the status can be the whole refusal, and an error in the body needs no id."""
+def _must_be_refused(
+    workbench: Workbench, line: str, reply: BodyReply, code: int, identity: str | None
+) -> None:
+    """Raise `Violation` for another refusal. Over HTTP, the status can be the whole refusal, and an error in the body needs no id."""
     if reply.refuses:
         return
     what = f"an error with code {code}, or a status of 400 or more without an error"

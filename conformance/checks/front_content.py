@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.errors import NotApplicable, Violation
 from conformance.workbench.differences import Number, first_difference
 from conformance.workbench.exposed import find_exposed, requests_of_each_kind
@@ -143,10 +143,10 @@ async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> No
             answer = await _call_with(proxy, name, ARGUMENTS)
             line = workbench.at(upstream.requests("tools/call"), -1, f"{name} is called").text
             with workbench.case(f"the arguments of {name}"):
-                is_equal_json(workbench, json.dumps(name), slice_of(line, "params", "name"))
-                is_equal_json(workbench, ARGUMENTS, slice_of(line, "params", "arguments"))
+                must_be_equal_json(workbench, json.dumps(name), slice_of(line, "params", "name"))
+                must_be_equal_json(workbench, ARGUMENTS, slice_of(line, "params", "arguments"))
             with workbench.case(f"the result of {name}"):
-                is_equal_json(workbench, result, slice_of(answer.raw, "result"))
+                must_be_equal_json(workbench, result, slice_of(answer.raw, "result"))
         await _call_with(proxy, "failing", None, "no arguments")
         lines = [request.text for request in upstream.requests("tools/call")]
         workbench.expect(len(lines) == 3, "each of three calls reaches the upstream once", lines)
@@ -156,7 +156,7 @@ async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> No
         with workbench.case("arguments that contradict their types"):
             # A proxy that refuses the call sends nothing.
             for request in upstream.requests("tools/call")[3:]:
-                is_equal_json(workbench, CONTRADICTING, slice_of(request.text, "params", "arguments"))
+                must_be_equal_json(workbench, CONTRADICTING, slice_of(request.text, "params", "arguments"))
 
 
 #: numbers beyond I-JSON
@@ -175,10 +175,10 @@ async def numbers_keep_every_digit(workbench: Workbench) -> None:
             workbench.expect(not answer.is_error, "a result", answer.raw)
         with workbench.case("the arguments"):
             line = upstream.requests("tools/call")[0].text
-            is_equal_json(workbench, NUMBERS, slice_of(line, "params", "arguments"), number=Decimal)
+            must_be_equal_json(workbench, NUMBERS, slice_of(line, "params", "arguments"), number=Decimal)
         with workbench.case("the result"):
             seen = slice_of(answer.raw, "result", "structuredContent")
-            is_equal_json(workbench, NUMBERS, seen, number=Decimal)
+            must_be_equal_json(workbench, NUMBERS, seen, number=Decimal)
 
 
 #: every URI of the results of FRONT-177
@@ -214,13 +214,13 @@ async def results_of_reads_and_prompts_are_relayed_verbatim(workbench: Workbench
         asked = await requests_of_each_kind(proxy, "a")
         if not results.keys() & asked:
             raise NotApplicable("it declares neither resources nor prompts")
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         for method in sorted(results.keys() & asked):
             answer = await proxy.request(method, asked[method], within=10.0)
             with workbench.case(method):
                 workbench.expect(not answer.is_error, "a result", answer.raw)
                 seen = _without_what_a_proxy_may_do(answer.result)
-                is_equal_json(workbench, json.dumps(results[method]), json.dumps(seen))
+                must_be_equal_json(workbench, json.dumps(results[method]), json.dumps(seen))
 
 
 #: what a client adds to its requests for a server that knows it
@@ -276,7 +276,7 @@ async def _call_with(proxy: Proxy, name: str, arguments: str | None, which: str 
     return await proxy.exchange(line, what, what)
 
 
-def is_equal_json(workbench: Workbench, expected: str, seen: str | None, number: type = float) -> None:
+def must_be_equal_json(workbench: Workbench, expected: str, seen: str | None, number: type = float) -> None:
     """Raise `Violation` unless two texts are the same JSON value, with numbers compared as values of the type `number`."""
     workbench.expect(seen is not None, "there is a value", seen)
     difference = first_difference(_value(expected, number), _value(seen or "", number))

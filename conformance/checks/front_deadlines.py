@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.std_messages import must_be_echoed
 from mock_servers.script import Script, on_call, reply, request, silence
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def a_client_that_never_answers_roots_list_stops_no_timeout(workbench: Wor
         await proxy.handshake()
         await proxy.ready(*upstreams)
         for one in upstreams:
-            await is_echoed(workbench, proxy, one.name, {"x": 1})
+            await must_be_echoed(workbench, proxy, one.name, {"x": 1})
         await workbench.run_cases(
             *(partial(_ends, workbench, proxy, one, limits[one.name]) for one in upstreams)
         )

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.errors import NotApplicable
 from conformance.workbench.launcher import random_name
 from conformance.workbench.listing_forms import BY_NAME, BY_WORDS, definitions, listing_text, selecting
@@ -64,7 +64,7 @@ async def instructions_reach_the_client(workbench: Workbench) -> None:
                 own = proxy.of(upstream.name)
                 greeting = own.greeting.raw if own.greeting else ""
                 of_proxy = f"{greeting}{(await own.request('tools/list', {})).raw}"
-                await can_call(workbench, proxy, upstream)
+                await must_be_callable(workbench, proxy, upstream)
                 listing = await proxy.tools_of(upstream.name)
                 shown = listing_text(listing) + of_proxy
                 workbench.expect(word in shown, "its instructions", f"{of_proxy}\n{listing.raw}")
@@ -80,7 +80,7 @@ async def long_instructions_are_bounded(workbench: Workbench) -> None:
     text = f"Call echo before {word}. " + "More to know. " * (INSTRUCTIONS // 14)
     upstream = workbench.stdio("a", Script(instructions=text))
     async with workbench.serving(upstream) as proxy:
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         shown = listing_text(await proxy.tools_of("a"))
         greeting = proxy.greeting.raw if proxy.greeting else ""
         with workbench.precondition("the instructions reach the client"):
@@ -114,7 +114,7 @@ async def a_large_group_fits(workbench: Workbench) -> None:
             answer = await proxy.tools_of("a", **selection)
             seen = definitions(answer, name)
             workbench.expect(seen == [tools[name]], f"the complete definition of {name}", answer.raw)
-            await can_call(workbench, proxy, upstream, name)
+            await must_be_callable(workbench, proxy, upstream, name)
 
 
 #: the tools of the search, and the search that each of them answers best
@@ -140,7 +140,7 @@ async def the_best_match_comes_first(workbench: Workbench) -> None:
     tools = [tool(name, description) for name, (description, _) in SEARCHED.items()]
     upstream = workbench.stdio("a", Script(tools=tools))
     async with workbench.serving(upstream) as proxy:
-        await can_call(workbench, proxy, upstream, "create_issue")
+        await must_be_callable(workbench, proxy, upstream, "create_issue")
         for best, (_, search) in SEARCHED.items():
             if search is not None:
                 with workbench.case(f"the search {search!r}"):
@@ -174,19 +174,19 @@ async def a_thousand_tools_stay_usable(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(tools=tools))
     async with workbench.serving(upstream) as proxy:
         everything = await proxy.tools_of("a")
-        _is_bounded(workbench, everything, {*names, wanted})
+        _must_be_bounded(workbench, everything, {*names, wanted})
         broad = await _search(proxy, "a", "archive")
         with workbench.case("a search for a word of all tools"):
-            _is_bounded(workbench, broad, {*names})
+            _must_be_bounded(workbench, broad, {*names})
         narrow = await _search(proxy, "a", "restore papers")
         first = _names_in(narrow, {*names, wanted})[:1]
         workbench.expect(first == [wanted], f"the search shows {wanted} first", narrow.raw)
         definition = await proxy.definitions_of("a", wanted)
         workbench.expect(definition, f"the definition of {wanted}", narrow.raw)
-        await can_call(workbench, proxy, upstream, wanted)
+        await must_be_callable(workbench, proxy, upstream, wanted)
 
 
-def _is_bounded(workbench: Workbench, answer: Answer, names: Collection[str]) -> None:
+def _must_be_bounded(workbench: Workbench, answer: Answer, names: Collection[str]) -> None:
     text = listing_text(answer)
     workbench.expect(len(text) <= MAX_ANSWER, f"at most {MAX_ANSWER:,} characters", len(text))
     shown = len(_names_in(answer, names))

@@ -97,12 +97,12 @@ async def bad_addressing_is_an_error_before_any_upstream_call(workbench: Workben
     }
     async with workbench.serving(upstream, other) as proxy:
         await workbench.run_cases(
-            *(partial(_is_refused, workbench, proxy, what, *case) for what, case in no_group.items())
+            *(partial(_must_be_refused, workbench, proxy, what, *case) for what, case in no_group.items())
         )
         called = [*upstream.requests("tools/call"), *other.requests("tools/call")]
         workbench.expect(not called, "a call without a right group reaches no upstream", called)
         await workbench.run_cases(
-            *(partial(_is_refused, workbench, proxy, what, *case) for what, case in no_tool.items())
+            *(partial(_must_be_refused, workbench, proxy, what, *case) for what, case in no_tool.items())
         )
         # A proxy need not know the tools of its upstreams, but it knows whether a call has a name.
         named = [request.param("name") for request in upstream.requests("tools/call")]
@@ -115,7 +115,7 @@ async def bad_addressing_is_an_error_before_any_upstream_call(workbench: Workben
             workbench.expect(not answer.is_error, "a result", answer.raw)
 
 
-async def _is_refused(
+async def _must_be_refused(
     workbench: Workbench, proxy: Proxy, what: str, tool: str, arguments: dict[str, Any]
 ) -> None:
     with workbench.case(what):
@@ -138,12 +138,12 @@ async def failed_groups_are_visible_and_harm_no_others(workbench: Workbench) -> 
             workbench.must("requests about the failed group get an answer"),
             workbench.case("within 12 s"),
         ):
-            await _is_reported(workbench, proxy, broken)
+            await _must_be_reported(workbench, proxy, broken)
         refused = await proxy.call("broken", "echo", within=1.0)
         workbench.expect(refused.is_error, "a call to the failed group fails at once", refused.raw)
 
 
-async def _is_reported(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def _must_be_reported(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     deadline = time.monotonic() + 12.0
     while True:
         told: list[Answer] = [

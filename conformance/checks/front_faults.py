@@ -11,7 +11,7 @@ import anyio
 from conformance.checks import check
 from conformance.checks.sloppy_messages import SOON
 from conformance.checks.sloppy_values import nulls
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.std_messages import must_be_echoed
 from conformance.workbench.exposed import declares, needs
 from conformance.workbench.listing_forms import definitions
 from conformance.workbench.transcript import part
@@ -40,7 +40,7 @@ async def a_list_of_tools_that_is_null_is_an_empty_one(workbench: Workbench) -> 
     async with workbench.proxy(null, good) as proxy:
         await proxy.handshake()
         await proxy.ready(good)
-        await is_echoed(workbench, proxy, "good", {"x": 1})
+        await must_be_echoed(workbench, proxy, "good", {"x": 1})
         listing = await proxy.tools_of("null")
         workbench.expect(not listing.is_error, "a listing without an error", listing.raw)
         workbench.some(null.requests("tools/list"), "the proxy asks for the list")
@@ -67,7 +67,7 @@ async def the_last_list_serves_while_no_new_one_comes(workbench: Workbench) -> N
         for number in range(changes):
             changed = await proxy.call("a", "change")
             workbench.expect(not changed.is_error, "the call that changes the list works", changed.raw)
-            await is_echoed(workbench, proxy, "a", {"x": number})
+            await must_be_echoed(workbench, proxy, "a", {"x": number})
             if len(upstream.requests("tools/list")) > answered:
                 return
         workbench.note("the proxy does not list anew for a call")
@@ -83,7 +83,7 @@ async def an_error_with_the_id_null_is_the_answer_to_its_post(workbench: Workben
         answer = await proxy.call("a", "refuse", within=SOON)
         workbench.expect(answer.is_error, "an error", answer.raw)
         workbench.expect(REASON in answer.raw, f"the reason {REASON!r}", answer.raw)
-        await is_echoed(workbench, proxy, "a", {"x": 1})
+        await must_be_echoed(workbench, proxy, "a", {"x": 1})
 
 
 @check("FRONT-133")
@@ -97,7 +97,7 @@ async def json_under_the_type_of_a_page_is_read(workbench: Workbench) -> None:
         answer = await proxy.call("a", "page", within=SOON)
         workbench.expect(not answer.is_error, "the call succeeds", answer.raw)
         workbench.expect(answer.text == "from a page", "the text of the server", answer.raw)
-        await is_echoed(workbench, proxy, "a", {"x": 1})
+        await must_be_echoed(workbench, proxy, "a", {"x": 1})
 
 
 @check("FRONT-134")
@@ -124,7 +124,7 @@ async def definitions_have_no_members_that_are_null(workbench: Workbench) -> Non
                 found = nulls(entries, member)
                 workbench.expect(not found, "no member that is null", f"{', '.join(found)}: {entries}")
                 workbench.some(upstream.requests(method), "the upstream is asked")
-        await is_echoed(workbench, proxy, "a", {"x": 1})
+        await must_be_echoed(workbench, proxy, "a", {"x": 1})
 
 
 @check("FRONT-135", timeout=30)
@@ -146,7 +146,7 @@ async def a_capability_outlives_the_last_server_that_has_it(workbench: Workbench
             within = f"an empty list within {APPLIED:g} s"
             workbench.expect(time.monotonic() < deadline, within, answer.raw)
             await anyio.sleep(0.1)
-        await is_echoed(workbench, proxy, "a", {"x": 1})
+        await must_be_echoed(workbench, proxy, "a", {"x": 1})
 
 
 @check("CFG-050")
@@ -157,7 +157,7 @@ async def a_url_that_is_no_address_is_named_as_the_cause(workbench: Workbench) -
     async with workbench.proxy(good, spaced.variant(url=f" {spaced.entry['url']}\n"), *bad) as proxy:
         await proxy.handshake()
         for name in ("good", "spaced"):
-            await is_echoed(workbench, proxy, name, {"x": name})
+            await must_be_echoed(workbench, proxy, name, {"x": name})
         for name in NO_ADDRESSES:
             with workbench.case(name):
                 began = time.monotonic()

@@ -71,7 +71,7 @@ class ProbedSession:
         params = self.other.call_params(self._upstream.name, "echo", {"x": argument})
         return await self.endpoint.post({"id": 7, "method": "tools/call", "params": params}, headers)
 
-    async def is_served(self, headers: Mapping[str, str]) -> tuple[bool, EndpointReply]:
+    async def try_call(self, headers: Mapping[str, str]) -> tuple[bool, EndpointReply]:
         """Whether a call with these headers has a result, and reaches the upstream; and its reply."""
         before = len(self._came(SERVED))
         reply = await self.call(headers, SERVED)
@@ -83,7 +83,7 @@ class ProbedSession:
 
     async def must_be_served(self) -> None:
         """Raise `Violation` unless a call with the right headers succeeds."""
-        is_served, reply = await self.is_served(self.headers)
+        is_served, reply = await self.try_call(self.headers)
         self._workbench.expect(is_served, "a call with the right headers succeeds", str(reply))
 
     async def must_refuse(self, headers: Mapping[str, str], refusal: RightRefusal) -> None:
@@ -185,7 +185,7 @@ async def requests_without_the_session_are_refused(workbench: Workbench) -> None
         if SESSION not in session.headers:
             raise NotApplicable("it gives its sessions no ids")
         headers = {name: value for name, value in session.headers.items() if name != SESSION}
-        is_served, _ = await session.is_served(headers)
+        is_served, _ = await session.try_call(headers)
         if is_served:
             raise NotApplicable("it serves a call without a session id, so it requires none")
         await session.must_refuse(headers, BAD_REQUEST)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.errors import NotApplicable, Untestable
 from conformance.workbench.transcript import part
 from mock_servers.script import Script
@@ -43,7 +43,7 @@ async def servers_of_the_handshake_revisions_see_the_client(workbench: Workbench
         await proxy.handshake()
         await proxy.ready(*upstreams)
         for upstream in upstreams:
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
             with workbench.case(upstream.name):
                 greeting = workbench.some(upstream.requests("initialize"), "initialize reaches the server")[
                     -1
@@ -64,7 +64,7 @@ async def modern_servers_see_the_client_in_each_call(workbench: Workbench) -> No
             else:
                 proxy.modern = True
             await proxy.ready(upstream)
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
         with workbench.case(f"a {era} client"):
             call = workbench.some(upstream.requests("tools/call"), "a call reaches the server")[-1]
             info = part(call.params, "_meta", KEY)
@@ -100,7 +100,7 @@ async def _harms_no_server(workbench: Workbench, name: str, sent: Any) -> None:
                 workbench.note(f"{name}: {refusal}")
                 return
             await proxy.ready(upstream)
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
         greeting = workbench.some(upstream.requests("initialize"), "initialize reaches the server")[-1]
         info = part(greeting.params, "clientInfo")
         match info:

@@ -106,11 +106,11 @@ async def a_template_never_stops_the_proxy(workbench: Workbench) -> None:
         needs(proxy, "resources")
         for uri in ("note:" + "a" * 60, "a" * 4000):
             with workbench.case(f"a URI of {len(uri)} characters"):
-                read = partial(_is_refused, workbench, uri=uri)
+                read = partial(_must_be_refused, workbench, uri=uri)
                 await _stays_quick(workbench, proxy, read)
 
 
-async def _is_refused(workbench: Workbench, proxy: Proxy, uri: str) -> None:
+async def _must_be_refused(workbench: Workbench, proxy: Proxy, uri: str) -> None:
     answer = await proxy.request("resources/read", {"uri": uri}, within=10.0)
     workbench.expect(answer.error is not None, "an error for a URI that no server has", answer.raw[:1000])
 
@@ -125,7 +125,7 @@ async def calls_at_the_same_time_share_one_listing(workbench: Workbench) -> None
         await proxy.call("a", "echo", {"change": True})
         before = len(upstream.requests("tools/list"))
         await proxy.begin("tools/call", proxy.call_params("a", "echo", {"number": 0}), id=1)
-        steps = [partial(_is_answered, workbench, proxy, number) for number in range(1, CALLS)]
+        steps = [partial(_must_be_answered, workbench, proxy, number) for number in range(1, CALLS)]
         await workbench.run_cases(partial(_cancel, proxy), *steps)
         listings = len(upstream.requests("tools/list")) - before
         what = f"at most {MAX_LISTINGS} listings for {CALLS} calls at the same time"
@@ -141,7 +141,7 @@ async def _cancel(proxy: Proxy) -> None:
     await proxy.notify("notifications/cancelled", {"requestId": 1})
 
 
-async def _is_answered(workbench: Workbench, proxy: Proxy, number: int) -> None:
+async def _must_be_answered(workbench: Workbench, proxy: Proxy, number: int) -> None:
     answer = await proxy.call("a", "echo", {"number": number})
     workbench.expect(not answer.is_error, f"call {number} works, although the first is cancelled", answer.raw)
 

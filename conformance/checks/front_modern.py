@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.front_session import starts_within
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.checks.modern_servers import for_modern_servers
 from conformance.errors import NotApplicable
 from conformance.workbench.client import MODERN
@@ -72,7 +72,7 @@ async def server_discover_is_answered(workbench: Workbench) -> None:
         if found.error is not None and not served and not workbench.sut.profile.speaks(MODERN):
             workbench.expect(type(code_of(found)) is int, "an error with a code", found.raw)
             raise NotApplicable(f"it does not speak {MODERN}")
-        _has_envelope(workbench, found, cached=True)
+        _must_have_envelope(workbench, found, cached=True)
         workbench.expect(found.member("resultType") == "complete", "a complete result", found.raw)
         workbench.expect(isinstance(found.member("capabilities"), dict), "capabilities", found.raw)
         versions = found.member("supportedVersions")
@@ -100,7 +100,7 @@ async def _begins_a_session(workbench: Workbench, proxy: Proxy, upstream: StdioM
         await proxy.handshake()
     with workbench.must("the proxy serves the session"):
         await proxy.ready(upstream)
-    await can_call(workbench, proxy, upstream)
+    await must_be_callable(workbench, proxy, upstream)
     listed = await proxy.request("tools/list")
     workbench.expect("result" in listed.message, "the proxy serves the session", listed.raw)
 
@@ -154,7 +154,7 @@ async def modern_results_have_their_envelope_and_caching_hints(workbench: Workbe
     async with modern(workbench, *upstreams) as proxy:
         for (method, asked), answer in (await _answers(proxy)).items():
             with workbench.case(f"{method} {asked}"):
-                _has_envelope(workbench, answer, cached=method not in UNCACHED)
+                _must_have_envelope(workbench, answer, cached=method not in UNCACHED)
     async with workbench.serving(*upstreams) as proxy:
         capabilities = proxy.greeting.member("capabilities") if proxy.greeting else None
         for method, params in await _requests(proxy, capabilities or {}):
@@ -220,7 +220,7 @@ async def _requests(proxy: Proxy, capabilities: dict[str, Any]) -> list[tuple[st
     return requests
 
 
-def _has_envelope(workbench: Workbench, answer: Answer, *, cached: bool) -> None:
+def _must_have_envelope(workbench: Workbench, answer: Answer, *, cached: bool) -> None:
     result = answer.result
     workbench.expect(isinstance(result, dict), "a result", answer.raw)
     workbench.expect(isinstance(result.get("resultType"), str), "resultType", answer.raw)

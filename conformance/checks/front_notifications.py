@@ -15,7 +15,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.front_offers import carries
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.errors import NotApplicable
 from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri, needs
 from conformance.workbench.listing_forms import listing_text
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 
 
-async def is_unknown(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
-    """The proxy answers a method whose capability it does not declare with -32601."""
+async def must_be_unknown(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
+    """Raise `Violation` unless the proxy answers a method whose capability it does not declare with -32601."""
     answer = await proxy.request(method, params)
     workbench.expect(answer.code == -32601, f"{method} is not declared, so the answer is -32601", answer.raw)
 
@@ -87,13 +87,13 @@ async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Wor
 
         shown = {"uri": await exposed_uri(proxy, upstream.name, one["uri"])}
         await succeeds(workbench, proxy, "resources/subscribe", shown)
-        await _was_told(workbench, upstream, "resources/subscribe", one)
+        await _must_have_been_told(workbench, upstream, "resources/subscribe", one)
         await proxy.call("a", "echo")
         await workbench.eventually(heard, within=2.0, what="an update of the resource comes within 2 s")
         await proxy.call("a", "echo")
         await workbench.eventually(lambda: heard()[1:], within=2.0, what="the next update comes within 2 s")
         await succeeds(workbench, proxy, "resources/unsubscribe", shown)
-        await _was_told(workbench, upstream, "resources/unsubscribe", one)
+        await _must_have_been_told(workbench, upstream, "resources/unsubscribe", one)
         await proxy.call("a", "echo")
         await workbench.holds_for(
             1.0,
@@ -103,7 +103,7 @@ async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Wor
         )
 
 
-async def _was_told(
+async def _must_have_been_told(
     workbench: Workbench, upstream: StdioMockUpstream, method: str, about: dict[str, Any]
 ) -> None:
     what = f"{method} reaches the upstream within 2 s"
@@ -224,8 +224,8 @@ async def logging_and_completion_work_if_they_are_declared(workbench: Workbench)
     async with workbench.serving(*upstreams) as several:
         proxy = several.of("a")
         if not declares(proxy, "logging"):
-            await can_call(workbench, proxy, upstreams[0])
-            await is_unknown(workbench, proxy, "logging/setLevel", level_set)
+            await must_be_callable(workbench, proxy, upstreams[0])
+            await must_be_unknown(workbench, proxy, "logging/setLevel", level_set)
         else:
             await _accepts_levels(workbench, proxy, upstreams[0])
             await succeeds(workbench, proxy, "logging/setLevel", level_set)
@@ -238,7 +238,7 @@ async def logging_and_completion_work_if_they_are_declared(workbench: Workbench)
         }
         prompt["context"] = {"arguments": {"y": "w"}}
         if not declares(proxy, "completions"):
-            await is_unknown(workbench, proxy, "completion/complete", prompt)
+            await must_be_unknown(workbench, proxy, "completion/complete", prompt)
         else:
             answer = await succeeds(workbench, proxy, "completion/complete", prompt)
             values = answer.member("completion", "values")

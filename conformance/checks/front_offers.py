@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.errors import NotApplicable
 from conformance.workbench.transcript import part
 from mock_servers.script import Script, on_call, request
@@ -33,7 +33,7 @@ async def upstreams_are_offered_only_what_the_client_can_do(workbench: Workbench
             proxy.capabilities = possible
             await proxy.handshake()
             await proxy.ready(upstream)
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
         with workbench.case(f"client capabilities {list(possible)}"):
             introduction = upstream.requests("initialize")[-1]
             offered = offered_capabilities(upstream)
@@ -44,7 +44,7 @@ async def upstreams_are_offered_only_what_the_client_can_do(workbench: Workbench
 async def requests_of_upstreams_reach_a_client_that_can_answer_them(workbench: Workbench) -> None:
     """Two upstreams send their requests under the same ids, and each gets the answer to its own."""
     if workbench.sut.profile.relay:
-        await _are_passed_on(workbench)
+        await _must_be_passed_on(workbench)
         return
     for capabilities in _ANSWERING_CLIENTS:
         upstreams = [workbench.stdio(name, _asking(name)) for name in ("a", "b")]
@@ -69,8 +69,11 @@ async def requests_of_upstreams_reach_a_client_that_can_answer_them(workbench: W
             workbench.expect(not others, "the client gets only requests that it can answer", others)
 
 
-async def _are_passed_on(workbench: Workbench) -> None:
-    """A relay leaves it to the client and the server which requests they can use, and passes each one on."""
+async def _must_be_passed_on(workbench: Workbench) -> None:
+    """Raise `Violation` unless each request of the server reaches the client.
+
+    A relay leaves it to the client and the server which requests they can use.
+    """
     upstream = workbench.stdio("a", _asking("a"))
     async with workbench.proxy(upstream) as proxy:
         proxy.capabilities = {name: {} for name in CLIENT_CAPABILITIES}
@@ -211,7 +214,7 @@ async def servers_hear_that_the_roots_of_the_client_have_changed(workbench: Work
         await proxy.ready(upstream)
         introduction = upstream.requests("initialize")[-1]
         if not part(introduction.params, "capabilities", "roots", "listChanged"):
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
             raise NotApplicable("it does not offer its servers `roots.listChanged`")
         async with proxy.answering({"roots/list": _roots("before")}):
             await _calls(proxy, "a", "echo")

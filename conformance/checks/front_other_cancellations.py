@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.front_cancellations import CANCELLED, expect_no_result
+from conformance.checks.front_cancellations import CANCELLED, must_have_no_result
 from conformance.checks.front_offers import offered_capabilities
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.errors import NotApplicable
 from conformance.workbench.exposed import requests_of_each_kind
 from mock_servers.script import Rule, Script, notify, on_call, reply, request, sleep
@@ -36,7 +36,7 @@ async def a_question_that_a_server_takes_back_ends_at_the_client(workbench: Work
         await proxy.handshake()
         await proxy.ready(upstream)
         if "sampling" not in offered_capabilities(upstream):
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
             raise NotApplicable("it offers its server no sampling")
         await proxy.begin("tools/call", proxy.call_params("a", "echo"), id="a-call-with-a-question")
         await workbench.eventually(
@@ -69,14 +69,14 @@ async def the_cancellation_of_a_read_or_of_a_prompt_reaches_the_upstream(workben
         requests = await requests_of_each_kind(proxy, "a")
         del requests["tools/call"]
         if not requests:
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
             raise NotApplicable("it declares neither resources nor prompts")
         for method, params in requests.items():
             with workbench.case(method):
-                await _is_cancelled(workbench, proxy, upstream, method, params)
+                await _must_be_cancelled(workbench, proxy, upstream, method, params)
 
 
-async def _is_cancelled(
+async def _must_be_cancelled(
     workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, method: str, params: dict[str, Any]
 ) -> None:
     id = f"cancelled-{method}"
@@ -98,4 +98,4 @@ async def _is_cancelled(
     following = await proxy.request(method, params)
     workbench.expect("result" in following.message, "the next request of this kind works", following.raw)
     answers = [heard.message for heard in proxy.transcript.heard() if heard.message.get("id") == id]
-    expect_no_result(workbench, answers)
+    must_have_no_result(workbench, answers)

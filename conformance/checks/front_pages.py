@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.checks.http_requests import is_usable
+from conformance.checks.http_requests import must_be_usable
 from conformance.checks.oauth_flow import signs_in
 from conformance.checks.oauth_waiting import page_of
 from conformance.errors import NotApplicable
@@ -43,7 +43,7 @@ async def the_answer_says_where_to_sign_in(workbench: Workbench) -> None:
         workbench.expect(page_of(upstream, called.text), "the address in the error of a call", called.raw)
         browser.open(page or "")
         await signs_in(workbench, proxy, upstream)
-        await is_usable(workbench, proxy, upstream, what="a call succeeds after the sign-in")
+        await must_be_usable(workbench, proxy, upstream, what="a call succeeds after the sign-in")
         secrets = [asked.params["code_verifier"] for asked in upstream.exchanges]
         secrets += upstream.access_tokens + upstream.refresh_tokens
         for secret in workbench.some(secrets, "a secret of the sign-in"):
@@ -91,7 +91,7 @@ async def _asks_a_legacy_client(workbench: Workbench, action: str) -> None:
             is_success = "result" in answer and not part(answer, "result", "isError")
             workbench.expect(is_success, "the call in flight succeeds", answer)
         if action == "accept":
-            await is_usable(workbench, proxy, upstream, what="a further call succeeds")
+            await must_be_usable(workbench, proxy, upstream, what="a further call succeeds")
             workbench.some(upstream.bearers, "a bearer reaches the server")
         _opened_no_browser(workbench, browser)
 
@@ -139,6 +139,6 @@ async def a_modern_client_shows_the_page(workbench: Workbench) -> None:
         answer = await proxy.request("tools/call", params, within=12.0)
         is_final = not answer.is_error and answer.member("resultType") == "complete"
         workbench.expect(is_final, "a result after the sign-in", answer.raw)
-        await is_usable(workbench, proxy, upstream, what="a call succeeds")
+        await must_be_usable(workbench, proxy, upstream, what="a call succeeds")
         workbench.some(upstream.bearers, "a bearer reaches the server")
         _opened_no_browser(workbench, browser)

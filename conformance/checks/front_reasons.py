@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.workbench.exposed import declared_methods, declares, exposed_prompt, exposed_uri
 from mock_servers.remote_actions import respond
 from mock_servers.script import Rule, Script, error, on_call, silence, tool
@@ -100,8 +100,8 @@ async def a_401_without_oauth_shows_the_words_of_the_server(workbench: Workbench
         await proxy.handshake()
         await proxy.ready(good)
         await workbench.run_cases(*(partial(_explains, workbench, proxy, server) for server in servers))
-        await can_call(workbench, proxy, good)
-    browser.was_never_opened()
+        await must_be_callable(workbench, proxy, good)
+    browser.must_not_have_opened()
 
 
 async def _explains(workbench: Workbench, proxy: Proxy, server: RemoteMockUpstream) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.errors import ImplementationCrashed, NotApplicable, Violation
 from conformance.workbench.exposed import declared_methods
 from conformance.workbench.listing_forms import LISTS
@@ -54,10 +54,10 @@ async def a_call_whose_server_broke_is_not_sent_again(workbench: Workbench) -> N
     if not upstreams:
         raise NotApplicable("the program uses no kind of server that the check has")
     async with workbench.serving(*upstreams) as proxy:
-        await workbench.run_cases(*(partial(_is_sent_once, workbench, proxy, one) for one in upstreams))
+        await workbench.run_cases(*(partial(_must_be_sent_once, workbench, proxy, one) for one in upstreams))
 
 
-async def _is_sent_once(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
+async def _must_be_sent_once(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     try:
         await proxy.call(upstream.name, "echo", {"x": 100}, within=12.0)
     except ImplementationCrashed:
@@ -84,7 +84,7 @@ async def each_of_several_equal_calls_reaches_its_server(workbench: Workbench) -
     upstream = workbench.stdio("a", Script(tools=tools, on=on))
     async with workbench.serving(upstream) as proxy:
         for own, what in zip(tools, rules, strict=True):
-            call = partial(_is_answered, proxy, own["name"])
+            call = partial(_must_be_answered, proxy, own["name"])
             if what == "three at once":
                 sent = TOGETHER
                 await workbench.run_cases(*[call] * sent)
@@ -95,7 +95,7 @@ async def each_of_several_equal_calls_reaches_its_server(workbench: Workbench) -
             _reached(workbench, upstream, sent, f"equal calls, {what}", own["name"])
 
 
-async def _is_answered(proxy: Proxy, name: str) -> None:
+async def _must_be_answered(proxy: Proxy, name: str) -> None:
     await proxy.call("a", name, {"pay": 100})
 
 
@@ -136,7 +136,7 @@ async def a_cursor_that_repeats_is_not_followed_for_ever(workbench: Workbench) -
         await proxy.handshake()
         with workbench.must("the proxy lists the tools of an upstream that repeats its cursor"):
             await proxy.ready(upstream, within=10.0)
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         for method in declared_methods(proxy, LISTS):
             first = await proxy.request(method)
             if first.member("nextCursor") == AGAIN:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.workbench.exposed import (
     declared_methods,
     exposed_among,
@@ -172,7 +172,7 @@ async def prompt_definitions_reach_the_client_complete(workbench: Workbench) -> 
     upstream = workbench.stdio("a", Script(prompts=[PART, GREET]))
     async with workbench.serving(upstream) as proxy:
         needs(proxy, "prompts")
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         shown = await proxy.items("prompts/list", "prompts")
         for prompt in (PART, GREET):
             own = str(prompt["name"])

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.checks.std_messages import is_echo
 from conformance.errors import NotApplicable
 from conformance.workbench.client import CLIENT_INFO
@@ -62,7 +62,7 @@ async def a_supported_version_is_echoed(workbench: Workbench) -> None:
             answers[version] = (await greeting_for(workbench, proxy, version)).get("protocolVersion")
             await proxy.notify("notifications/initialized")
             await proxy.ready(upstream)
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
 
     await workbench.run_cases(*(partial(ask, version) for version in HANDSHAKE_VERSIONS))
     profile = workbench.sut.profile
@@ -75,7 +75,7 @@ async def a_supported_version_is_echoed(workbench: Workbench) -> None:
 
 @check("FRONT-002", timeout=40)
 async def an_unknown_version_is_answered_with_a_supported_one(workbench: Workbench) -> None:
-    async def is_offered(version: str) -> None:
+    async def must_be_offered(version: str) -> None:
         upstream = workbench.stdio(f"for-{version}")
         async with workbench.proxy(upstream) as proxy:
             with workbench.case(f"a client asks for {version}"):
@@ -87,10 +87,10 @@ async def an_unknown_version_is_answered_with_a_supported_one(workbench: Workben
                 await serves(workbench, proxy)
                 with workbench.must(f"the proxy lists the tools of a server under {offered}"):
                     await proxy.ready(upstream)
-                await can_call(workbench, proxy, upstream)
+                await must_be_callable(workbench, proxy, upstream)
 
     await workbench.run_cases(
-        *(partial(is_offered, version) for version in ("1999-01-01", "2099-01-01", "2026-07-28"))
+        *(partial(must_be_offered, version) for version in ("1999-01-01", "2099-01-01", "2026-07-28"))
     )
 
 
@@ -168,11 +168,11 @@ async def _notifications_stay_unanswered(workbench: Workbench, proxy: Proxy) -> 
     await proxy.notify("notifications/unknown", {"some": "thing"})
     await proxy.notify("notifications/cancelled", {"requestId": 4711, "reason": "nobody asked"})
 
-    def is_silent() -> None:
+    def must_be_silent() -> None:
         answers = [line for line in proxy.stdout_lines[before:] if '"method"' not in line]
         workbench.expect(not answers, "no answer to a notification", answers)
 
-    await workbench.holds_for(2.0, is_silent)
+    await workbench.holds_for(2.0, must_be_silent)
 
 
 def _holds_only_messages(workbench: Workbench, stdout: bytes) -> None:
@@ -280,12 +280,12 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
             await proxy.request("ping")  # FRONT-005 judges the answer
             await serves(workbench, proxy)
 
-    async def is_listed(proxy: Proxy, identity: int | str) -> None:
+    async def must_be_listed(proxy: Proxy, identity: int | str) -> None:
         with workbench.case(f"the id {json.dumps(identity)} of tools/list"):
             answer = await proxy.request("tools/list", {}, id=identity)
             workbench.expect(answer.member("tools") is not None, "the tools", answer.raw)
 
-    async def is_echoed(proxy: Proxy, identity: int | str) -> None:
+    async def must_be_echoed(proxy: Proxy, identity: int | str) -> None:
         arguments = {"text": json.dumps(identity)}
         with workbench.case(f"the id {json.dumps(identity)} of tools/call"):
             params = proxy.call_params("a", "echo", arguments)
@@ -294,5 +294,5 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
                 is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw
             )
 
-    await all_come_back(is_listed)
-    await all_come_back(is_echoed)
+    await all_come_back(must_be_listed)
+    await all_come_back(must_be_echoed)

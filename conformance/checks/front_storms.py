@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.front_changes import follows_the_last_change
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.std_messages import must_be_echoed
 from conformance.errors import NotApplicable
 from conformance.workbench.exposed import declares, exposed_prompt
 from conformance.workbench.transcript import increase
@@ -94,7 +94,7 @@ async def storms_reach_the_client_thinned_out(workbench: Workbench) -> None:
             )
         for upstream in (changes, logs, reports, asks):
             with workbench.case(f"{upstream.name}, after the storm"):
-                await is_echoed(workbench, proxy, upstream.name, {"x": 1})
+                await must_be_echoed(workbench, proxy, upstream.name, {"x": 1})
         if not any(map(proxy.transcript.heard, (CHANGED, LOGGED, PROGRESS, ASKED))):
             raise NotApplicable("it relays none of these messages")
 
@@ -104,7 +104,7 @@ async def _changes(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -
         with workbench.precondition("the client lists the prompts before the storm"):
             await proxy.items("prompts/list", "prompts")
     await _raise_storm(workbench, proxy, upstream.name)
-    _is_thinned_out(workbench, proxy, CHANGED)
+    _must_be_thinned_out(workbench, proxy, CHANGED)
     if declares(proxy, "prompts", "listChanged"):
         # The storm ends with the change itself; the pause lies long before.
         await follows_the_last_change(workbench, proxy, upstream, within=2.0)
@@ -113,12 +113,12 @@ async def _changes(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -
 
 async def _logs(workbench: Workbench, proxy: Proxy) -> None:
     await _raise_storm(workbench, proxy, "logs")
-    _is_thinned_out(workbench, proxy, LOGGED)
+    _must_be_thinned_out(workbench, proxy, LOGGED)
 
 
 async def _reports(workbench: Workbench, proxy: Proxy) -> None:
     answer = await _raise_storm(workbench, proxy, "reports", _meta={"progressToken": "mine"})
-    _is_thinned_out(workbench, proxy, PROGRESS)
+    _must_be_thinned_out(workbench, proxy, PROGRESS)
     heard = proxy.transcript.heard(PROGRESS)
     if heard:
         values = [report.param("progress") for report in heard]
@@ -130,7 +130,7 @@ async def _reports(workbench: Workbench, proxy: Proxy) -> None:
 async def _asks(workbench: Workbench, proxy: Proxy) -> None:
     """The client answers none of the questions, so those that it gets stay open."""
     await _raise_storm(workbench, proxy, "asks")
-    _is_thinned_out(workbench, proxy, ASKED)
+    _must_be_thinned_out(workbench, proxy, ASKED)
 
 
 async def _raise_storm(workbench: Workbench, proxy: Proxy, group: str, **params: Any) -> Answer:
@@ -139,6 +139,6 @@ async def _raise_storm(workbench: Workbench, proxy: Proxy, group: str, **params:
     return answer
 
 
-def _is_thinned_out(workbench: Workbench, proxy: Proxy, method: str) -> None:
+def _must_be_thinned_out(workbench: Workbench, proxy: Proxy, method: str) -> None:
     count = len(proxy.transcript.heard(method))
     workbench.expect(count <= MAX_RELAYED, f"at most {MAX_RELAYED} of {STORM} {method}", count)

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.front_content import is_equal_json
-from conformance.checks.http_requests import can_call
+from conformance.checks.front_content import must_be_equal_json
+from conformance.checks.http_requests import must_be_callable
 from conformance.checks.modern_servers import for_modern_servers
 from conformance.workbench.exposed import declared_methods, find_exposed
 from conformance.workbench.listing_forms import LISTS
@@ -123,7 +123,7 @@ async def _shows(workbench: Workbench, *members: str, without: tuple[str, ...] =
     """
     upstream = workbench.stdio("a", Script(tools=[tool("before"), FULL_TOOL, tool("after")]))
     async with workbench.serving(upstream) as proxy:
-        await can_call(workbench, proxy, upstream, "before")
+        await must_be_callable(workbench, proxy, upstream, "before")
         shown = await proxy.definitions_of("a", "full")
         workbench.expect(shown, "the definition of the tool as JSON", (await proxy.tools_of("a")).raw)
         for definition in shown:
@@ -133,7 +133,7 @@ async def _shows(workbench: Workbench, *members: str, without: tuple[str, ...] =
                 )
                 for one in (FULL_TOOL, definition)
             )
-            is_equal_json(workbench, expected, seen)
+            must_be_equal_json(workbench, expected, seen)
 
 
 def _comparable(definition: dict[str, Any], without: tuple[str, ...]) -> dict[str, Any]:

@@ -43,9 +43,9 @@ async def messages_are_translated_between_the_eras(workbench: Workbench) -> None
     old, new = _needing_input(workbench)
     async with modern(workbench, old, new, capabilities=CAN_BE_ASKED) as proxy:
         with workbench.case("modern client, modern upstream"):
-            await _is_relayed(workbench, proxy, new)
+            await _must_be_relayed(workbench, proxy, new)
         with workbench.case("modern client, legacy upstream"):
-            await _is_settled_without_a_request(workbench, proxy, old)
+            await _must_be_settled_without_a_request(workbench, proxy, old)
     clients: tuple[dict[str, Any], ...] = (CAN_BE_ASKED, {})
     for capabilities in clients:
         old, new = _needing_input(workbench)
@@ -54,7 +54,7 @@ async def messages_are_translated_between_the_eras(workbench: Workbench) -> None
             await proxy.handshake()
             await proxy.ready(old, new)
             with workbench.case(f"legacy client that declares {list(capabilities)}, modern upstream"):
-                await _is_asked_or_refused(workbench, proxy, new, bool(capabilities))
+                await _must_be_asked_or_refused(workbench, proxy, new, bool(capabilities))
             with workbench.case(f"legacy client that declares {list(capabilities)}, legacy upstream"):
                 await proxy.call("old", "echo")
                 workbench.expect(
@@ -62,8 +62,8 @@ async def messages_are_translated_between_the_eras(workbench: Workbench) -> None
                 )
 
 
-async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
-    """The client sees what the upstream needs. The retry takes the client's input to the upstream.
+async def _must_be_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    """Raise `Violation` unless the client sees what the upstream needs, and the retry takes the client's input to the upstream.
 
     The proxy may add which server asks (FRONT-038), but the question keeps its words, its mode and its schema.
     """
@@ -93,11 +93,12 @@ def _keeps(asked: Any, shown: Any) -> bool:
     return bool(asked == shown)
 
 
-async def _is_settled_without_a_request(
+async def _must_be_settled_without_a_request(
     workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream
 ) -> None:
-    """The proxy refuses the upstream's request or turns it into an input_required result. The client gets no
-    request.
+    """Raise `Violation` unless the proxy refuses the upstream's request, or turns it into an input_required result.
+
+    The client gets no request.
     """
     answer = await proxy.call("old", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
@@ -125,10 +126,10 @@ async def retry(proxy: Proxy, group: str, answer: Answer, *, within: float = 5.0
     return await proxy.request("tools/call", params, within=within)
 
 
-async def _is_asked_or_refused(
+async def _must_be_asked_or_refused(
     workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, can_be_asked: bool
 ) -> None:
-    """A legacy client gets a request if it can answer one, otherwise an error."""
+    """Raise `Violation` unless a legacy client gets a request if it can answer one, otherwise an error."""
     answer = await proxy.call("new", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
     workbench.expect(result.get("resultType") != "input_required", "no input_required result", answer.raw)
@@ -154,7 +155,7 @@ async def a_modern_client_gets_no_request_and_a_modern_server_its_state(workbenc
             answer = await proxy.call("new", "echo", within=5.0)
             if answer.member("resultType") == "input_required":
                 await retry(proxy, "new", answer)
-            await _has_its_state(workbench, proxy, new)
+            await _must_have_its_state(workbench, proxy, new)
             _asks_nothing(workbench, proxy)
     old, new = _needing_input(workbench)
     async with workbench.proxy(new) as proxy, proxy.answering({ELICIT: GIVEN}):
@@ -163,11 +164,11 @@ async def a_modern_client_gets_no_request_and_a_modern_server_its_state(workbenc
         await proxy.ready(new)
         with workbench.case("legacy client"):
             await proxy.call("new", "echo", within=5.0)
-            await _has_its_state(workbench, proxy, new)
+            await _must_have_its_state(workbench, proxy, new)
 
 
-async def _has_its_state(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
-    """Each request after the first one of the interrupted call has a new id, and the state as the server gave it."""
+async def _must_have_its_state(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    """Raise `Violation` unless each later request of the interrupted call has a new id, and the state as the server gave it."""
     calls = upstream.requests("tools/call")
     first = workbench.at(calls, 0, "a call reaches the upstream")
     if len(calls) == 1:

@@ -78,11 +78,11 @@ async def a_tool_that_appears_without_a_notification_is_usable(workbench: Workbe
                     workbench.expect(definitions(listing, "new"), "the listing has the new tool", listing.raw)
                 answer = await proxy.call(upstream.name, "new", {"number": 1})
                 workbench.expect(not answer.is_error, "the call of the new tool works", answer.raw)
-    await _has_the_tools_of_this_run(workbench, upstreams["is listed"])
+    await _must_have_the_tools_of_this_run(workbench, upstreams["is listed"])
 
 
-async def _has_the_tools_of_this_run(workbench: Workbench, upstream: StdioMockUpstream) -> None:
-    """The server starts again, without its new tool. The proxy may show a list of its last run until the server answers."""
+async def _must_have_the_tools_of_this_run(workbench: Workbench, upstream: StdioMockUpstream) -> None:
+    """Start the server again, without its new tool. Raise `Violation` if a listing after its answer shows the list of its last run."""
     async with workbench.serving(upstream) as proxy:
         with workbench.case("a tool that is gone when the proxy starts again"):
             before = len(upstream.requests("tools/call"))
@@ -117,12 +117,12 @@ async def a_resource_that_appears_without_a_notification_is_usable(workbench: Wo
         shown = await _changes(workbench, proxy, uses)
         if declares(proxy, "resources"):
             uri = shown["resource"].replace("mock://old", "mock://new")
-            await _is_used(workbench, proxy, uses, "resources/read", {"uri": uri})
+            await _must_be_used(workbench, proxy, uses, "resources/read", {"uri": uri})
             covered = shown["resource"].replace("mock://old", "later://1")
-            await _is_used(workbench, proxy, uses, "resources/read", {"uri": covered})
+            await _must_be_used(workbench, proxy, uses, "resources/read", {"uri": covered})
         if declares(proxy, "prompts"):
             name = shown["prompt"].replace("old", "new")
-            await _is_used(workbench, proxy, uses, "prompts/get", {"name": name})
+            await _must_be_used(workbench, proxy, uses, "prompts/get", {"name": name})
 
 
 async def _changes(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> dict[str, str]:
@@ -138,7 +138,7 @@ async def _changes(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -
     return shown
 
 
-async def _is_used(
+async def _must_be_used(
     workbench: Workbench, proxy: Proxy, upstream: MockUpstream, method: str, params: dict[str, str]
 ) -> None:
     with workbench.case(f"{method} of {next(iter(params.values()))}"):

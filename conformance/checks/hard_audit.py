@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
-from conformance.checks.rld import is_usable
+from conformance.checks.http_requests import must_be_callable
+from conformance.checks.rld import must_be_usable
 from conformance.checks.sec_secrets import CONFIGURED, issued_by
 from conformance.errors import Violation
 from conformance.workbench.leak_scan import leaked
@@ -70,14 +70,14 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
                 await proxy.call(one.name, "add", {"a": 1, "b": 2})
                 await proxy.call(one.name, "echo", {"x": MARKER})
             for remote in remotes:
-                await can_call(workbench, proxy, remote)
-        await _is_told_of_at_once(workbench, proxy, stdio, file)
+                await must_be_callable(workbench, proxy, remote)
+        await _must_be_logged_at_once(workbench, proxy, stdio, file)
         await proxy.call("stdio", "nosuchtool", {"x": MARKER})
         workbench.save(config, *signed, *remotes, stdio, later, extra=settings)
         with workbench.precondition("an added upstream is usable"):
-            await is_usable(workbench, proxy, later)
+            await must_be_usable(workbench, proxy, later)
         rotated = file.rename(file.with_suffix(".1"))
-        await _is_told_of_at_once(workbench, proxy, stdio, file)
+        await _must_be_logged_at_once(workbench, proxy, stdio, file)
         workbench.save(config, *signed, *remotes, stdio, extra=settings)
         await later.gone(within=15.0)
         await workbench.eventually(
@@ -107,7 +107,7 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
         secrets |= issued_by(one)
     found = leaked(text, secrets)
     workbench.expect(not found, "neither a secret nor an argument in the file", found)
-    await _has_arguments_when_that_is_asked_for(workbench, file.with_suffix(".2"))
+    await _must_have_requested_arguments(workbench, file.with_suffix(".2"))
 
 
 @check("HARD-013")
@@ -138,7 +138,7 @@ async def a_line_of_the_audit_log_is_bounded_and_printable(workbench: Workbench)
     _lines(workbench, file)
 
 
-async def _is_told_of_at_once(
+async def _must_be_logged_at_once(
     workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, file: Path
 ) -> None:
     for args in ARGUMENTS:
@@ -191,7 +191,7 @@ def _happened(lines: list[dict[str, Any]], what: str, server: str | None) -> boo
     )
 
 
-async def _has_arguments_when_that_is_asked_for(workbench: Workbench, file: Path) -> None:
+async def _must_have_requested_arguments(workbench: Workbench, file: Path) -> None:
     upstream = workbench.stdio("a")
     settings = workbench.sut.profile.configured(audit={"file": str(file), "arguments": "value"})
     async with workbench.serving(upstream, config=workbench.config(upstream, extra=settings)) as proxy:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.std_messages import is_echo, is_echoed
+from conformance.checks.std_messages import is_echo, must_be_echoed
 from conformance.checks.tok_expiry import until
 from mock_servers.script import Script, any_arguments, on_call, sleep, tool
 
@@ -59,10 +59,10 @@ async def _keeps_the_rate(
     refused = sum(answer.is_error for answer in answers)
     workbench.expect(refused == 8 - CALLS, f"{8 - CALLS} of 8 calls get an error", refused, timed=True)
     with workbench.case("another server"):
-        await is_echoed(workbench, proxy, beside.name, {"x": 1})
+        await must_be_echoed(workbench, proxy, beside.name, {"x": 1})
     await until(workbench, max(call.t for call in arrived) + PER + 0.2)
     with workbench.case(f"{PER:g} s later"):
-        await is_echoed(workbench, proxy, often.name, {"x": 1})
+        await must_be_echoed(workbench, proxy, often.name, {"x": 1})
 
 
 async def _keeps_the_places(
@@ -78,7 +78,7 @@ async def _keeps_the_places(
             lambda: crowded.requests("tools/call"), within=5.0, what="a call reaches the upstream"
         )
         with workbench.case("another server, meanwhile"):
-            await is_echoed(workbench, proxy, empty.name, {"x": 1})
+            await must_be_echoed(workbench, proxy, empty.name, {"x": 1})
             done = [entry for entry in crowded.events("sent") if '"content"' in entry.text]
             workbench.expect(len(done) < 6, "an answer before all of the crowd have theirs", done, timed=True)
 
@@ -180,14 +180,14 @@ async def arguments_can_be_validated_against_the_schema_of_the_tool(workbench: W
         for what, (args, place) in WRONG.items():
             with workbench.case(what):
                 answer = await proxy.call("a", "person", args)
-                _is_refused(workbench, upstream, answer)
+                _must_be_refused(workbench, upstream, answer)
                 workbench.expect(place in answer.text, f"an error that names {place!r}", answer.raw)
                 workbench.expect(
                     '"additionalProperties"' in answer.text, "an error with the schema", answer.raw
                 )
         for args in WRONG_NEWER:
             with workbench.case(f"{args}, against the keywords of 2020-12"):
-                _is_refused(workbench, upstream, await proxy.call("a", "newer", args))
+                _must_be_refused(workbench, upstream, await proxy.call("a", "newer", args))
         for args in FITS_NEWER:
             with workbench.case(f"{args}, against the keywords of 2020-12"):
                 await _passes(workbench, proxy, "newer", args)
@@ -202,7 +202,7 @@ async def arguments_can_be_validated_against_the_schema_of_the_tool(workbench: W
                     re.search(rf"\b{name}\b", proxy.stderr), f"a warning about {name}", proxy.stderr
                 )
         with workbench.case("after all that"):
-            _is_refused(
+            _must_be_refused(
                 workbench,
                 upstream,
                 await proxy.call("a", "person", {}),
@@ -216,7 +216,9 @@ async def _passes(workbench: Workbench, proxy: Proxy, name: str, args: dict[str,
     workbench.expect(is_echo(answer, args), f"the answer to the call with {args}", answer.raw)
 
 
-def _is_refused(workbench: Workbench, upstream: StdioMockUpstream, answer: Answer, calls: int = 0) -> None:
+def _must_be_refused(
+    workbench: Workbench, upstream: StdioMockUpstream, answer: Answer, calls: int = 0
+) -> None:
     refused = "error" not in answer.message and answer.is_error
     workbench.expect(refused, "a result that says isError", answer.raw)
     made = [call.text for call in upstream.requests("tools/call")]
@@ -265,7 +267,7 @@ async def validated_arguments_have_no_member_twice(workbench: Workbench) -> None
         for args, path in _TWICE.items():
             with workbench.case(f"the arguments {args}"):
                 answer = await _call_with(proxy, f'"group":"a","name":"person","args":{args}')
-                _is_refused(workbench, upstream, answer, calls=1)
+                _must_be_refused(workbench, upstream, answer, calls=1)
                 place = "[^a-z0-9]+".join(path)
                 workbench.expect(re.search(place, answer.text), f"an error with the path {path}", answer.raw)
         frames = {

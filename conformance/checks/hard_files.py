@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.oauth_bearer import can_use
+from conformance.checks.oauth_bearer import must_answer_a_call
 from conformance.checks.oauth_flow import sign_in
 from conformance.checks.token_files import own_folder, token_file
 from mock_servers.browser import User
@@ -49,7 +49,7 @@ async def a_lax_token_store_is_repaired(workbench: Workbench) -> None:
         await proxy.handshake()
         with workbench.precondition("the proxy uses the stored token"):
             await proxy.ready(upstream)
-            await can_use(workbench, proxy, upstream)
+            await must_answer_a_call(workbench, proxy, upstream)
             workbench.expect(not browser.openings, "no second sign-in", browser.openings)
         with workbench.case("0644 in 0755"):
             for path, private in ((file, 0o600), *((folder, 0o700) for folder in folders)):
@@ -104,13 +104,13 @@ async def exposed_secrets_in_the_configuration_are_pointed_out(workbench: Workbe
         ),
         ("a harmless name", 0o644, workbench.stdio("a", env={"MODE": LITERAL}), None),
     ]
-    await workbench.run_cases(*(partial(_is_pointed_out, workbench, *case) for case in cases))
+    await workbench.run_cases(*(partial(_must_be_pointed_out, workbench, *case) for case in cases))
 
 
-async def _is_pointed_out(
+async def _must_be_pointed_out(
     workbench: Workbench, what: str, mode: int, upstream: MockUpstream, key: str | None
 ) -> None:
-    """Each time the proxy reads this configuration, stderr gets one more line about it, or none."""
+    """Raise `Violation` unless each reading of this configuration adds one line about it to stderr; none without a `key`."""
     added = workbench.stdio("added")
     config = workbench.config(upstream, name=f"{what.replace(' ', '-')}.json")
     config.chmod(mode)

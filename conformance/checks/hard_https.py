@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.checks.sec_signin import an_address, speaks_of_plain_text
 from conformance.workbench.certificates import Authority
 from mock_servers.oauth_script import OAuth
@@ -24,15 +24,15 @@ async def https_can_be_required(workbench: Workbench) -> None:
     arrives there either.
     """
     host = an_address()
-    await _is_required(workbench, host)
+    await _must_be_required(workbench, host)
     free = await workbench.http("free", host=host)
     async with workbench.serving(free) as proxy:
-        await can_call(workbench, proxy, free)
+        await must_be_callable(workbench, proxy, free)
     said = [line for line in proxy.stderr.splitlines() if speaks_of_plain_text(line)]
     workbench.expect(len(said) == 1, "without the option, one line on stderr about it", proxy.stderr)
 
 
-async def _is_required(workbench: Workbench, host: str) -> None:
+async def _must_be_required(workbench: Workbench, host: str) -> None:
     required = workbench.sut.profile.configured(require_https=True)
     authority = Authority(workbench.sandbox.root / "tls")
     refused = [await workbench.http("refused", host=host, **required)]
@@ -57,7 +57,7 @@ async def _is_required(workbench: Workbench, host: str) -> None:
         await proxy.handshake()
         with workbench.must("http:// on loopback is allowed"):
             await proxy.ready(loopback)
-            await can_call(workbench, proxy, loopback)
+            await must_be_callable(workbench, proxy, loopback)
         with workbench.precondition("https:// works"):
             await proxy.ready(calls)
         await proxy.call("calls", "echo")

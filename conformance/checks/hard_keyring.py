@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import mock_servers.keychain
 from conformance.checks import check
-from conformance.checks.oauth_bearer import can_use
+from conformance.checks.oauth_bearer import must_answer_a_call
 from conformance.checks.oauth_flow import signs_in
 from conformance.checks.sec_secrets import tokens_of
 from conformance.checks.tok_expiry import until
@@ -40,7 +40,7 @@ async def tokens_can_be_kept_in_the_system_keychain(workbench: Workbench) -> Non
             async with workbench.proxy(upstream, config=config, env=env) as proxy:
                 await proxy.handshake()
                 await signs_in(workbench, proxy, upstream)
-                await can_use(workbench, proxy, upstream)
+                await must_answer_a_call(workbench, proxy, upstream)
             workbench.expect(len(browser.openings) == 1, "one page in all", browser.openings)
             workbench.expect(
                 len(upstream.access_tokens) in issued, f"{issued} access tokens", upstream.token_requests
@@ -48,10 +48,10 @@ async def tokens_can_be_kept_in_the_system_keychain(workbench: Workbench) -> Non
             kept = keychain.read_text() if keychain.exists() else "no entry"
             workbench.expect(upstream.access_tokens[-1] in kept, "the newest token in the keyring", kept)
             workbench.expect(upstream.refresh_tokens[-1] in kept, "and the newest refresh token", kept)
-            _has_no_token(workbench, upstream)
+            _must_have_no_token(workbench, upstream)
         if start == 1:
             await until(workbench, upstream.token_requests[-1].t + SHORT + 0.5)
-    await _is_said_where_there_is_none(
+    await _must_be_reported_missing(
         workbench, {**env, "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
     )
 
@@ -70,7 +70,7 @@ def mock_keychain(workbench: Workbench) -> tuple[Path, dict[str, str]]:
     }
 
 
-async def _is_said_where_there_is_none(workbench: Workbench, env: dict[str, str]) -> None:
+async def _must_be_reported_missing(workbench: Workbench, env: dict[str, str]) -> None:
     upstream = await workbench.oauth("b")
     workbench.browser()
     config = workbench.config(upstream, extra=workbench.sut.profile.configured(token_store="keyring"))
@@ -85,11 +85,11 @@ async def _is_said_where_there_is_none(workbench: Workbench, env: dict[str, str]
                 within=5.0,
                 what="stderr says that the keyring is unusable",
             )
-            await workbench.holds_for(3.0, lambda: _has_no_token(workbench, upstream))
+            await workbench.holds_for(3.0, lambda: _must_have_no_token(workbench, upstream))
 
 
-def _has_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
-    """No file under HOME holds a token, and no token file has content."""
+def _must_have_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
+    """Raise `Violation` if a file under HOME holds a token, or a token file has content."""
     tokens = tokens_of(upstream)
     for path in workbench.sandbox.home.rglob("*"):
         if path.is_file():

@@ -87,9 +87,9 @@ async def resources_of_a_child_can_be_limited(workbench: Workbench) -> None:
         with workbench.precondition("the upstreams that keep to their limits work"):
             await proxy.ready(reads, free, calling, busy)
         with workbench.case("the child"):
-            _has_limits(workbench, reads.starts[-1].limits, every)
+            _must_have_limits(workbench, reads.starts[-1].limits, every)
         with workbench.case("its grandchild"):
-            _has_limits(workbench, reads.events("grandchild-start")[-1].data["limits"], every)
+            _must_have_limits(workbench, reads.events("grandchild-start")[-1].data["limits"], every)
         with workbench.case("a child without limits of its own"):
             ours = {name: list(limits) for name, limits in resource_limits().items()}
             others = free.starts[-1].limits
@@ -101,8 +101,8 @@ async def resources_of_a_child_can_be_limited(workbench: Workbench) -> None:
         )
 
 
-def _has_limits(workbench: Workbench, seen: dict[str, list[int]], every: dict[str, int]) -> None:
-    """A memory limit may apply to writable memory or to mapped memory."""
+def _must_have_limits(workbench: Workbench, seen: dict[str, list[int]], every: dict[str, int]) -> None:
+    """Raise `Violation` for a missing limit. A memory limit may apply to writable memory or to mapped memory."""
     kinds = {
         "memory": ("data", "as"),
         "cpu_time": ("cpu",),
@@ -158,4 +158,4 @@ async def a_server_can_be_started_behind_a_command_prefix(workbench: Workbench) 
         answer = await proxy.tools_of("bare")
         workbench.expect(answer.is_error, "the group with a missing prefix has failed", answer.raw)
         workbench.expect(missing.name in answer.text, f"the reason names {missing.name}", answer.text)
-        await workbench.holds_for(2.5, bare.was_never_started)
+        await workbench.holds_for(2.5, bare.must_not_have_started)

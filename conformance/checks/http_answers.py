@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.checks.std_messages import is_echo
 from conformance.workbench.transcript import part
 from mock_servers.actions import hold, notify, release, reply, request, sleep, wrong_id_reply
@@ -132,8 +132,8 @@ async def a_bad_answer_fails_one_call_only(workbench: Workbench) -> None:
     upstream = await _answering_badly(workbench, **limit)
     async with workbench.serving(upstream) as proxy:
         for name in BAD.keys() - (() if limit else {"foreign"}):
-            await _is_an_error(workbench, proxy, upstream, name, within=3.0 + 5.0)
-        await can_call(workbench, proxy, upstream)
+            await _must_be_an_error(workbench, proxy, upstream, name, within=3.0 + 5.0)
+        await must_be_callable(workbench, proxy, upstream)
 
 
 @check("HTTP-030", timeout=60)
@@ -141,7 +141,7 @@ async def a_bad_answer_fails_its_call_at_once(workbench: Workbench) -> None:
     upstream = await _answering_badly(workbench)
     async with workbench.serving(upstream) as proxy:
         await workbench.run_cases(
-            *(partial(_is_an_error, workbench, proxy, upstream, name, within=5.0) for name in BAD)
+            *(partial(_must_be_an_error, workbench, proxy, upstream, name, within=5.0) for name in BAD)
         )
 
 
@@ -151,7 +151,7 @@ async def _answering_badly(workbench: Workbench, **fields: Any) -> RemoteMockUps
     )
 
 
-async def _is_an_error(
+async def _must_be_an_error(
     workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, name: str, *, within: float
 ) -> None:
     with workbench.case(f"the answer {name}"), workbench.must(f"an error within {within:g} s"):
@@ -187,13 +187,13 @@ _FORMS: tuple[Literal["json", "sse"], ...] = ("json", "sse")
 async def _run_concurrently(workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream) -> None:
     arrivals: list[float] = []
 
-    async def is_answered(number: int) -> None:
+    async def must_be_answered(number: int) -> None:
         arguments = {"number": number}
         answer = await proxy.call(upstream.name, "echo", arguments)
         workbench.expect(is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw)
         arrivals.append(answer.t)
 
-    await workbench.run_cases(*(partial(is_answered, number) for number in range(_CALLS)))
+    await workbench.run_cases(*(partial(must_be_answered, number) for number in range(_CALLS)))
     calls = upstream.requests("tools/call")
     workbench.expect(len(calls) == _CALLS, f"{_CALLS} calls reach the upstream", calls)
     took = max(arrivals) - calls[-1].t
@@ -223,7 +223,7 @@ async def a_connection_lost_before_the_response_ends_the_call(workbench: Workben
         assert lost.ended is not None
         late = answer.t - lost.ended
         workbench.expect(late <= 5.0, "an error within 5 s after the break", f"{late:.2f} s")
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         calls = upstream.posts("tools/call")
         workbench.expect(len(calls) == 2, "the next call is POSTed once", calls)
         workbench.expect(calls[1].connection != lost.connection, "another connection", calls[1])

@@ -9,7 +9,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.ops_floods import descriptors, pings_are_answered
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.std_messages import must_be_echoed
 from mock_servers.hostile import HOSTILE
 from mock_servers.script import Script, on_call, reply, request
 
@@ -44,7 +44,7 @@ async def hanging_posts_have_a_bound(workbench: Workbench) -> None:
             expected = f"at most {MAX_DESCRIPTORS} more descriptors than {before}"
             workbench.expect(after - before <= MAX_DESCRIPTORS, expected, after)
         with workbench.case("an upstream that responds"):
-            await is_echoed(workbench, proxy, "honest", {"x": 1})
+            await must_be_echoed(workbench, proxy, "honest", {"x": 1})
             await pings_are_answered(workbench, honest, HONEST_PINGS, within=5.0)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.http_modern import serving_modern
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from mock_servers.actions import reply, set_tools
 from mock_servers.remote.headers import decoded
 from mock_servers.script import Script, any_arguments, on_call, tool
@@ -108,7 +108,7 @@ async def a_tool_with_an_invalid_header_annotation_is_held_back(workbench: Workb
         for one in valid:
             found = await proxy.definitions_of("a", one["name"])
             workbench.expect(found, f"the definition of {one['name']}", found)
-            await can_call(workbench, proxy, upstream, one["name"])
+            await must_be_callable(workbench, proxy, upstream, one["name"])
         before = len(workbench.some(upstream.posts("tools/call"), "a call that arrives"))
         for one in bad:
             with workbench.case(f"the tool {one['name']}"):
@@ -130,10 +130,10 @@ async def a_call_with_outdated_headers_is_made_again(workbench: Workbench) -> No
     )
     upstream = await workbench.http("a", script)
     async with workbench.serving(upstream) as proxy:
-        await can_call(workbench, proxy, upstream, "route")
-        await can_call(workbench, proxy, upstream, "change")
+        await must_be_callable(workbench, proxy, upstream, "route")
+        await must_be_callable(workbench, proxy, upstream, "change")
         before = len(upstream.posts("tools/call"))
-        await can_call(workbench, proxy, upstream, "route")
+        await must_be_callable(workbench, proxy, upstream, "route")
     sent = workbench.some(upstream.posts("tools/call")[before:], "a call of the new definition")
     workbench.expect(sent[-1].header("Mcp-Param-X") == "1", "the header of the new definition", sent)
     workbench.expect(len(sent) <= 2, "the call is made at most twice", sent)

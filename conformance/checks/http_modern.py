@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSION, VERSION, can_call, is_usable
+from conformance.checks.http_requests import SESSION, VERSION, must_be_callable, must_be_usable
 from conformance.checks.modern_servers import for_modern_servers
 from conformance.workbench.transcript import part
 from mock_servers.remote_actions import respond
@@ -42,8 +42,8 @@ async def modern_requests_carry_matching_metadata_and_headers(workbench: Workben
     upstream = await workbench.http("a", Script(era="modern", tools=[echo_tool(), tool(FOREIGN_NAME)]))
     with workbench.must("a modern upstream becomes usable"):
         async with serving_modern(workbench, upstream) as proxy:
-            await is_usable(workbench, proxy, upstream)
-            await can_call(workbench, proxy, upstream, FOREIGN_NAME)
+            await must_be_usable(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream, FOREIGN_NAME)
     workbench.some(upstream.posts("tools/call"), "a call that reaches the upstream")
     # A proxy may look for documents, and try `initialize`, before it knows the era.
     posts = [one for one in upstream.http if one.method == "POST" and one.rpc != "initialize"]
@@ -70,7 +70,7 @@ async def the_era_of_an_upstream_is_recognised_by_its_first_answer(workbench: Wo
     async with workbench.proxy(modern, rejecting, *legacy) as proxy:
         await proxy.handshake()
         for upstream in (modern, *legacy):
-            await is_usable(workbench, proxy, upstream, within=10.0)
+            await must_be_usable(workbench, proxy, upstream, within=10.0)
         what = "a request reaches the upstream that rejects the version"
         await workbench.eventually(lambda: rejecting.http, within=10.0, what=what)
         answer = await proxy.call("rejecting", "echo")
@@ -80,7 +80,7 @@ async def the_era_of_an_upstream_is_recognised_by_its_first_answer(workbench: Wo
     for upstream in legacy:
         workbench.expect(upstream.posts("initialize"), f"{upstream.name} receives initialize", upstream.http)
     for upstream in (modern, rejecting):
-        _is_spoken_to_in_the_modern_way(workbench, upstream)
+        _must_get_only_modern_requests(workbench, upstream)
 
 
 @check("HTTP-063")
@@ -89,7 +89,7 @@ async def a_modern_refusal_of_initialize_means_a_modern_upstream(workbench: Work
     upstream = await workbench.http("a", Script(era="modern", on=rules))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await is_usable(workbench, proxy, upstream)
+        await must_be_usable(workbench, proxy, upstream)
     refused = [request for request in upstream.http if request.rpc == "initialize"]
     for request in refused:
         others = [other.t - request.t for other in upstream.http if other.t > request.t]
@@ -113,7 +113,7 @@ def _rejected() -> dict[str, object]:
     return respond(400, body, headers={"Content-Type": "application/json"})
 
 
-def _is_spoken_to_in_the_modern_way(workbench: Workbench, upstream: RemoteMockUpstream) -> None:
+def _must_get_only_modern_requests(workbench: Workbench, upstream: RemoteMockUpstream) -> None:
     messages = [request for request in upstream.http if not request.is_discovery]
     for request in workbench.some(messages, f"a request to {upstream.name}"):
         workbench.expect(request.method == "POST", f"only POSTs to {upstream.name}", request)

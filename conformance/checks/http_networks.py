@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSION, SESSIONS, can_call, is_usable
+from conformance.checks.http_requests import SESSION, SESSIONS, must_be_callable, must_be_usable
 from conformance.checks.sec_signin import an_address
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.std_messages import must_be_echoed
 from mock_servers.remote_actions import answer_as, expire_session, redirect, respond
 from mock_servers.script import Http, Rule, Script, any_arguments, echo_tool, on_call, tool
 
@@ -34,16 +34,16 @@ async def a_session_that_is_lost_in_other_words_begins_again(workbench: Workbenc
         for form in _FORMS
     ]
     async with workbench.serving(*upstreams) as proxy:
-        await workbench.run_cases(*(partial(_is_renewed, workbench, proxy, one) for one in upstreams))
+        await workbench.run_cases(*(partial(_must_be_renewed, workbench, proxy, one) for one in upstreams))
     workbench.expect(not browser.openings, "no browser opens", browser.openings)
 
 
-async def _is_renewed(workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream) -> None:
+async def _must_be_renewed(workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream) -> None:
     with workbench.case(f"the server {upstream.name}"):
         forgets = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
         with workbench.precondition("the call that makes the upstream forget"):
             workbench.expect(not forgets.is_error, "it succeeds", forgets.raw)
-        await is_echoed(workbench, proxy, upstream.name, {"x": 1})
+        await must_be_echoed(workbench, proxy, upstream.name, {"x": 1})
         forgot = upstream.posts("tools/call")[0].t
         begun = [post for post in upstream.posts("initialize") if post.t > forgot]
         # More than one where each request has a session of its own.
@@ -59,8 +59,10 @@ async def a_cookie_of_the_server_goes_back_to_it(workbench: Workbench) -> None:
     other = await workbench.http("other", Script(http=SESSIONS))
     async with workbench.proxy(upstream, other) as proxy:
         await proxy.handshake()
-        await is_usable(workbench, proxy, upstream, what="a server behind a sticky load balancer is usable")
-        await is_usable(workbench, proxy, other)
+        await must_be_usable(
+            workbench, proxy, upstream, what="a server behind a sticky load balancer is usable"
+        )
+        await must_be_usable(workbench, proxy, other)
     for request in workbench.some(other.http, "a request to the other server"):
         workbench.expect(request.header("Cookie") is None, "no cookie at another server", request)
 
@@ -79,7 +81,7 @@ async def redirects_within_the_origin_are_followed(workbench: Workbench) -> None
         await proxy.ready(good)
         for upstream in upstreams:
             what = f"the server with the {upstream.name} redirect becomes usable"
-            await is_usable(workbench, proxy, upstream, what=what)
+            await must_be_usable(workbench, proxy, upstream, what=what)
     for remote in remotes:
         reached = [request for request in remote.posts("tools/call") if request.target == "/mcp/"]
         call = workbench.one(reached, "one call reaches the target of the redirect")
@@ -116,7 +118,9 @@ async def this_machine_is_reached_without_a_proxy(workbench: Workbench) -> None:
     async with workbench.proxy(*upstreams, env={**environment, **_NO_EXCEPTIONS}) as proxy:
         await proxy.handshake()
         for one in upstreams:
-            await is_usable(workbench, proxy, one, what=f"a server on loopback ({one.name}) becomes usable")
+            await must_be_usable(
+                workbench, proxy, one, what=f"a server on loopback ({one.name}) becomes usable"
+            )
     # A program may have requests of its own for other machines, such as a look for updates.
     seen = [request for request in company.http if _is_for_this_machine(request.target)]
     workbench.expect(not seen, f"no request for this machine reaches the proxy {company.url}", seen)
@@ -139,7 +143,7 @@ async def proxies_and_exceptions_have_the_forms_of_curl(workbench: Workbench) ->
     environment = {"http_proxy": f"127.0.0.1:{port}", "NO_PROXY": exceptions, "no_proxy": exceptions}
     async with workbench.proxy(near, far, env=environment) as proxy:
         await proxy.handshake()
-        await is_usable(workbench, proxy, near, what="a server in a network of NO_PROXY becomes usable")
+        await must_be_usable(workbench, proxy, near, what="a server in a network of NO_PROXY becomes usable")
         # It answers nothing that helps: only the connection counts.
         await proxy.wake("far")
         what = "a proxy without a scheme gets a connection for another server"
@@ -164,13 +168,13 @@ async def a_json_answer_counts_whatever_its_type(workbench: Workbench) -> None:
     )
     upstream = await workbench.http("a", script)
 
-    async def is_taken(name: str) -> None:
+    async def must_be_taken(name: str) -> None:
         with workbench.case(f"the answer {name}"):
             result = await proxy.call("a", name, {"x": name})
             workbench.expect(not result.is_error and name in result.text, "the answer", result.raw)
 
     async with workbench.serving(upstream) as proxy:
-        await workbench.run_cases(*(partial(is_taken, name) for name in _ODD))
+        await workbench.run_cases(*(partial(must_be_taken, name) for name in _ODD))
     workbench.expect(len(upstream.posts("tools/call")) == len(_ODD), "each call once", upstream.http)
 
 
@@ -198,4 +202,4 @@ async def the_reason_of_a_refusal_reaches_the_client_without_secrets(workbench: 
                 workbench.expect(reason in text, f"the error contains {reason!r}", text[:2000])
                 workbench.expect(secret not in text, "the error shows no configured header", text[:2000])
                 workbench.expect(len(text) < 10_000, "an error of at most 10,000 characters", len(text))
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)

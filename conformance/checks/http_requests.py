@@ -28,15 +28,17 @@ VERSION = "MCP-Protocol-Version"
 OLDEST = "2025-03-26"
 
 
-async def can_call(workbench: Workbench, proxy: Proxy, upstream: MockUpstream, tool: str = "echo") -> None:
-    """A call through the proxy succeeds. It has the argument `x`, if the tool declares that."""
+async def must_be_callable(
+    workbench: Workbench, proxy: Proxy, upstream: MockUpstream, tool: str = "echo"
+) -> None:
+    """Raise `Violation` unless a call through the proxy succeeds. It has the argument `x`, if the tool declares that."""
     schemas = [one["inputSchema"] for one in upstream.script.tools or [] if one["name"] == tool]
     arguments = {"x": 1} if any("x" in schema.get("properties", {}) for schema in schemas) else {}
     result = await proxy.call(upstream.name, tool, arguments)
     workbench.expect(not result.is_error, f"a call to {upstream.name} succeeds", result.raw)
 
 
-async def is_usable(
+async def must_be_usable(
     workbench: Workbench,
     proxy: Proxy,
     upstream: MockUpstream,
@@ -44,28 +46,28 @@ async def is_usable(
     what: str | None = None,
     within: float = 15.0,
 ) -> None:
-    """The proxy lists the tools of the upstream within so many seconds, and a call to it succeeds."""
+    """Raise `Violation` unless the proxy lists the tools of the upstream within so many seconds, and a call to it succeeds."""
     with workbench.must(what or f"{upstream.name} becomes usable"):
         await proxy.ready(upstream, within=within)
-    await can_call(workbench, proxy, upstream)
+    await must_be_callable(workbench, proxy, upstream)
 
 
-async def has_its_headers(
+async def must_have_its_headers(
     workbench: Workbench, upstream: RemoteMockUpstream, headers: dict[str, str]
 ) -> None:
-    """An upstream that requires these headers is usable, and every request to it has them."""
+    """Raise `Violation` unless an upstream that requires these headers is usable, and every request to it has them."""
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         what = "an upstream that wants the configured headers becomes usable"
         try:
-            await is_usable(workbench, proxy, upstream, what=what)
+            await must_be_usable(workbench, proxy, upstream, what=what)
         except Violation:
-            _have_headers(workbench, upstream, headers)  # the likely cause, and its message says more
+            _must_have_headers(workbench, upstream, headers)  # the likely cause, and its message says more
             raise
-    _have_headers(workbench, upstream, headers)
+    _must_have_headers(workbench, upstream, headers)
 
 
-def _have_headers(workbench: Workbench, upstream: RemoteMockUpstream, headers: dict[str, str]) -> None:
+def _must_have_headers(workbench: Workbench, upstream: RemoteMockUpstream, headers: dict[str, str]) -> None:
     requests = [request for request in upstream.http if not request.is_discovery]
     for request in workbench.some(requests, "a request with the configured headers"):
         for name, value in headers.items():
@@ -110,7 +112,7 @@ async def _posts(workbench: Workbench) -> list[HttpRequest]:
     remote = await workbench.http("a")
     upstream = remote.variant(url=f"{remote.url}?k=v")
     async with workbench.serving(upstream) as proxy:
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
     return [request for request in remote.http if request.method == "POST"]
 
 
@@ -125,7 +127,7 @@ async def initialized_is_posted_before_any_other_request(workbench: Workbench) -
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         for upstream in upstreams:
-            await is_usable(workbench, proxy, upstream, within=10.0)
+            await must_be_usable(workbench, proxy, upstream, within=10.0)
     initialized = "notifications/initialized"
     for upstream in upstreams:
         for session in workbench.some(upstream.sessions, f"a session of {upstream.name}"):
@@ -141,7 +143,7 @@ async def an_assigned_session_id_is_sent_on_every_later_request(workbench: Workb
     upstream = await workbench.http("a", Script(http=SESSIONS))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await is_usable(
+        await must_be_usable(
             workbench, proxy, upstream, what="an upstream that wants its session id becomes usable"
         )
     for request in after_initialize(workbench, upstream):
@@ -157,7 +159,7 @@ async def a_session_id_is_never_invented(workbench: Workbench) -> None:
     async with workbench.proxy(without, assigning) as proxy:
         await proxy.handshake()
         await proxy.ready(without)
-        await can_call(workbench, proxy, without)
+        await must_be_callable(workbench, proxy, without)
         await proxy.tools_of("with")  # wakes a lazy proxy
         with workbench.precondition("the proxy connects to the upstream that assigns ids"):
             what = "initialize"
@@ -203,7 +205,7 @@ async def _sessions_by_version(workbench: Workbench) -> dict[str, RemoteMockUpst
                 await proxy.ready(upstream, within=10.0)
                 spoken[version] = upstream
         for upstream in spoken.values():
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
     return spoken
 
 
@@ -215,11 +217,11 @@ async def a_counter_offered_version_is_used(workbench: Workbench) -> None:
         await proxy.handshake()
         for upstream in upstreams:
             try:
-                await is_usable(workbench, proxy, upstream, within=10.0)
+                await must_be_usable(workbench, proxy, upstream, within=10.0)
             except Violation:
                 if workbench.sut.profile.speaks("2025-03-26"):
                     raise
-                await _is_declined(workbench, proxy, upstream)
+                await _must_be_declined(workbench, proxy, upstream)
                 continue
             begun = [request.message for request in upstream.requests("initialize")]
             finished = upstream.requests("notifications/initialized")
@@ -235,11 +237,13 @@ async def an_unknown_version_is_declined(workbench: Workbench) -> None:
         await proxy.handshake()
         with workbench.precondition("a server with a known version works"):
             await proxy.ready(good)
-            await can_call(workbench, proxy, good)
-        await workbench.run_cases(*(partial(_is_declined, workbench, proxy, upstream) for upstream in bad))
+            await must_be_callable(workbench, proxy, good)
+        await workbench.run_cases(
+            *(partial(_must_be_declined, workbench, proxy, upstream) for upstream in bad)
+        )
 
 
-async def _is_declined(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
+async def _must_be_declined(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     await proxy.tools_of(upstream.name)  # wakes a lazy proxy
     name = upstream.name
     await workbench.eventually(
@@ -261,7 +265,7 @@ async def configured_headers_are_on_every_request(workbench: Workbench) -> None:
     """User-Agent is among the configured headers, since HTTP libraries have a default for it."""
     headers = {"Authorization": "Bearer canary-7f3a", "X-Team": "a b; c", "User-Agent": "configured/1.0"}
     script = Script(http=Http(required_headers=headers))
-    await has_its_headers(workbench, await workbench.http("a", script, headers=headers), headers)
+    await must_have_its_headers(workbench, await workbench.http("a", script, headers=headers), headers)
 
 
 @check("HTTP-014")
@@ -269,4 +273,6 @@ async def plain_http_upstreams_work_without_opt_in(workbench: Workbench) -> None
     upstream = await workbench.http("a")
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await is_usable(workbench, proxy, upstream, what="an upstream with an http:// URL becomes usable")
+        await must_be_usable(
+            workbench, proxy, upstream, what="an upstream with an http:// URL becomes usable"
+        )

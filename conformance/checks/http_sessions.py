@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSION, SESSIONS, can_call, is_usable
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.http_requests import SESSION, SESSIONS, must_be_callable, must_be_usable
+from conformance.checks.std_messages import must_be_echoed
 from conformance.errors import NotApplicable, Violation
 from conformance.workbench.exposed import exposed_uri, needs
 from conformance.workbench.listing_forms import listing_text
@@ -100,7 +100,7 @@ async def a_new_session_has_the_subscriptions_of_the_lost_one(workbench: Workben
     )
     upstream = await workbench.http("a", script)
     async with workbench.serving(upstream) as proxy:
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         needs(proxy, "resources", "subscribe")
         uri = await exposed_uri(proxy, upstream.name, about["uri"])
         with workbench.precondition("the subscription"):
@@ -110,7 +110,7 @@ async def a_new_session_has_the_subscriptions_of_the_lost_one(workbench: Workben
         lost = upstream.sessions
         await proxy.call("a", "add", {"a": 1, "b": 2})
         await proxy.call("a", "echo", {"x": 1})  # may fail, or go into the new session
-        await is_echoed(workbench, proxy, "a", {"x": 2})
+        await must_be_echoed(workbench, proxy, "a", {"x": 2})
 
         def subscribed_again() -> bool:
             again = [
@@ -137,14 +137,14 @@ async def an_answer_reaches_only_the_session_that_asked(workbench: Workbench) ->
         proxy.capabilities = {"elicitation": {}}
         await proxy.handshake()
         await proxy.ready(upstream)
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         await proxy.begin_call("a", "echo", asking)
         old = await _question(workbench, proxy, 1)
         if old is None:
             raise NotApplicable("it passes no question on")
         await proxy.call("a", "add", {"a": 1, "b": 2})
         await proxy.call("a", "echo", {"x": 1})  # may fail, or go into the new session
-        await is_echoed(workbench, proxy, "a", {"x": 2})
+        await must_be_echoed(workbench, proxy, "a", {"x": 2})
         await proxy.send({"id": old["id"], "result": {"action": "accept", "content": {"n": 1}}})
         await proxy.begin_call("a", "echo", asking)
         new = await _question(workbench, proxy, 2)
@@ -216,7 +216,7 @@ async def a_refused_post_leads_to_the_older_transport(workbench: Workbench) -> N
         await proxy.handshake()
         await proxy.ready(good)
         for upstream in older:
-            await is_usable(workbench, proxy, upstream, within=10.0)
+            await must_be_usable(workbench, proxy, upstream, within=10.0)
         for other in broken:
             what = f"{other.name} refuses a POST"
             await proxy.wake(other.name)
@@ -280,7 +280,7 @@ async def a_refused_stream_harms_nothing(workbench: Workbench) -> None:
             workbench.expect(count <= 3, "at most 3 GETs in 10 s where GET is answered with 405", count)
 
         await workbench.holds_for(10.0, gets_are_few)
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         if not upstream.verbs["GET"]:
             raise NotApplicable("it opens no GET for notifications, which it need not do")
 
@@ -302,7 +302,7 @@ async def a_standalone_stream_receives_notifications(workbench: Workbench) -> No
     changes = on_call("add", reply({"content": []}), set_tools([tool("brand_new")]), list_changed())
     upstream = await workbench.http("a", Script(http=SESSIONS, on=[changes]))
     async with workbench.serving(upstream) as proxy:
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         await _listens(workbench, upstream)
         accepted = upstream.streams[0].header("Accept") or ""
         workbench.expect("text/event-stream" in accepted, "a GET that accepts text/event-stream", accepted)
@@ -321,7 +321,7 @@ async def a_standalone_stream_that_a_gateway_cuts_is_opened_again(workbench: Wor
     changes = on_call("add", reply({"content": []}), set_tools([tool("brand_new")]), list_changed())
     upstream = await workbench.http("a", Script(http=Http(sessions=True, stream_limit=1.0), on=[changes]))
     async with workbench.serving(upstream) as proxy:
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         await _listens(workbench, upstream)
         what = "five streams, one after the other"
         await workbench.eventually(lambda: len(upstream.streams) >= 5, within=15.0, what=what)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mock_servers.journal_views import HttpRequest
 
 
-async def can_use(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
-    """A call reaches the upstream with a valid token, and its answer comes back."""
+async def must_answer_a_call(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
+    """Raise `Violation` unless a call reaches the upstream with a valid token, and its answer comes back."""
     word = f"word-{len(upstream.http)}"
     result = await proxy.call(upstream.name, "echo", {"word": word}, within=20.0)
     fine = not result.is_error and word in result.text
@@ -37,13 +37,13 @@ async def every_request_carries_the_bearer_once(workbench: Workbench) -> None:
     async with workbench.proxy(plain, in_sessions) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, plain)
-        await can_use(workbench, proxy, plain)
+        await must_answer_a_call(workbench, proxy, plain)
         # Only a session ends with DELETE. Whether sessions work is another requirement (HTTP-007).
         with suppress(Untestable):
             await proxy.ready(in_sessions)
-    _have_the_bearer_alone(workbench, plain)
+    _must_have_the_bearer_alone(workbench, plain)
     if in_sessions.exchanges:
-        _have_the_bearer_alone(workbench, in_sessions)
+        _must_have_the_bearer_alone(workbench, in_sessions)
 
 
 @check("OAUTH-036", timeout=30)
@@ -53,12 +53,15 @@ async def the_access_token_replaces_a_configured_header(workbench: Workbench) ->
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, upstream)
-        await can_use(workbench, proxy, upstream)
-    _have_the_bearer_alone(workbench, upstream)
+        await must_answer_a_call(workbench, proxy, upstream)
+    _must_have_the_bearer_alone(workbench, upstream)
 
 
-def _have_the_bearer_alone(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
-    """Each message after the sign-in has one Authorization header, with the access token, which is in no URL."""
+def _must_have_the_bearer_alone(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
+    """Raise `Violation` unless each message after the sign-in has one Authorization header, with the access token.
+
+    The token is in no URL.
+    """
     token, signed_in = upstream.access_tokens[0], upstream.exchanges[0].t
     # A GET without a stream, or a HEAD, looks at the page of the server and is no message to it.
     messages = (one for one in upstream.mcp if one.opens_stream or one.method in ("POST", "DELETE"))
@@ -87,7 +90,7 @@ async def a_later_401_is_handled_once(workbench: Workbench) -> None:
             with workbench.precondition("the call that makes the upstream revoke its tokens"):
                 workbench.expect(not revokes.is_error, "it succeeds", revokes.raw)
         with workbench.case("after a revocation"):
-            await can_use(workbench, proxy, once)
+            await must_answer_a_call(workbench, proxy, once)
         renewed = [*once.refreshes, *once.exchanges[1:]]
         workbench.expect(len(renewed) == 1, "one refresh or one new sign-in", once.token_requests)
 
@@ -116,7 +119,7 @@ async def insufficient_scope_leads_to_one_step_up(workbench: Workbench) -> None:
         with workbench.precondition("the sign-in works"):
             await proxy.ready(enough, never)
         with workbench.case("after a step-up"):
-            await can_use(workbench, proxy, enough)
+            await must_answer_a_call(workbench, proxy, enough)
         pages = browser.pages_of(enough)
         workbench.expect(len(pages) == 2, "one more sign-in", pages)
         scopes = set(pages[1].params.get("scope", "").split(" "))

@@ -20,7 +20,7 @@ import anyio
 import psutil
 
 from conformance.checks import check
-from conformance.checks.http_requests import is_usable
+from conformance.checks.http_requests import must_be_usable
 from conformance.checks.oauth_flow import sign_in, signs_in
 from conformance.errors import NotApplicable
 from mock_servers.browser import User
@@ -74,13 +74,13 @@ async def a_callback_with_a_wrong_state_is_rejected(workbench: Workbench) -> Non
     if workbench.promises("single-state"):
         forms["twice"] = ["$state", "$state"]
 
-    async def is_rejected(name: str, state: str | list[str] | None) -> None:
+    async def must_be_rejected(name: str, state: str | list[str] | None) -> None:
         upstream = await workbench.oauth(name)
         async with attempt(workbench, upstream, User(callbacks=[{"state": state}])) as (_, browser):
             await browser.done()
             await workbench.holds_for(3.0, upstream.got_no_token_request)
 
-    await workbench.run_cases(*(partial(is_rejected, name, state) for name, state in forms.items()))
+    await workbench.run_cases(*(partial(must_be_rejected, name, state) for name, state in forms.items()))
 
 
 @check("OAUTH-012", timeout=30)
@@ -160,7 +160,7 @@ async def an_error_callback_ends_this_flow_only(workbench: Workbench) -> None:
         statuses = [entry.data["status"] for entry in browser.callbacks]
         workbench.expect(statuses and None not in statuses, "the browser gets an answer", statuses)
         upstream.got_no_token_request()
-        await is_usable(workbench, proxy, other, what="the other group works")
+        await must_be_usable(workbench, proxy, other, what="the other group works")
 
 
 @check("OAUTH-021", timeout=60, slow=True)

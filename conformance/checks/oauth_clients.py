@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from conformance.checks import check
 from conformance.checks.cfg import refuses
-from conformance.checks.oauth_bearer import can_use
+from conformance.checks.oauth_bearer import must_answer_a_call
 from conformance.checks.oauth_discovery import OPENID
 from conformance.checks.oauth_flow import flow_of, sign_in, signs_in
 from conformance.checks.tok_expiry import until
@@ -185,10 +185,10 @@ async def a_machine_signs_in_without_a_person(workbench: Workbench) -> None:
     async with workbench.proxy(upstream, env=_ENVIRONMENT) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, upstream)
-        await can_use(workbench, proxy, upstream)
+        await must_answer_a_call(workbench, proxy, upstream)
         await until(workbench, upstream.token_requests[0].t + SHORT + 0.5)
-        await can_use(workbench, proxy, upstream)
-    browser.was_never_opened()
+        await must_answer_a_call(workbench, proxy, upstream)
+    browser.must_not_have_opened()
     asked = upstream.machine_requests
     workbench.expect(2 <= len(asked) <= 3, "a token, and another one after its end", asked)
     workbench.expect(asked == upstream.token_requests, "no other grant", upstream.token_requests)

@@ -97,10 +97,10 @@ async def state_and_verifier_are_fresh_and_long(workbench: Workbench) -> None:
     flows = [flow_of(workbench, upstream) for upstream in upstreams]
     states = [authorized.params.get("state", "") for authorized, _ in flows]
     verifiers = [exchanged.params.get("code_verifier", "") for _, exchanged in flows]
-    _are_fresh(workbench, "verifier", verifiers)
+    _must_be_fresh(workbench, "verifier", verifiers)
     # Without a state, PKCE protects the flow alone.
     if any(states):
-        _are_fresh(workbench, "state", states)
+        _must_be_fresh(workbench, "state", states)
         workbench.expect(
             all(len(state) >= 22 for state in states), "at least 22 characters in each state", states
         )
@@ -119,7 +119,7 @@ async def state_and_verifier_are_fresh_and_long(workbench: Workbench) -> None:
         workbench.expect(not shown, "no verifier in a URL", shown)
 
 
-def _are_fresh(workbench: Workbench, what: str, values: list[str]) -> None:
+def _must_be_fresh(workbench: Workbench, what: str, values: list[str]) -> None:
     workbench.expect(len(set(values)) == len(values), f"a {what} of its own in each flow", values)
     for one, other in combinations(values, 2):
         start = _common(one, other)

@@ -45,10 +45,10 @@ async def a_failed_sign_in_says_which_address_answered_what(workbench: Workbench
             await signs_in(workbench, proxy, good)
         for name, (words, upstream) in failing.items():
             with workbench.case(name):
-                await _is_explained(workbench, proxy, upstream, words)
+                await _must_be_explained(workbench, proxy, upstream, words)
 
 
-async def _is_explained(
+async def _must_be_explained(
     workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream, words: tuple[str, ...]
 ) -> None:
     place, said = urlsplit(upstream.issuer).netloc, ""

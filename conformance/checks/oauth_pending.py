@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from conformance.checks import check
-from conformance.checks.http_requests import is_usable
+from conformance.checks.http_requests import must_be_usable
 from conformance.checks.oauth_callback import attempt
 from conformance.checks.oauth_flow import signs_in
 from mock_servers.browser import User
@@ -98,12 +98,12 @@ async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> N
     free, browser = workbench.stdio("free"), workbench.browser()
     async with workbench.proxy(offered, refused, free) as proxy:
         await proxy.handshake()
-        await is_usable(workbench, proxy, free, what="a server without authorization works")
+        await must_be_usable(workbench, proxy, free, what="a server without authorization works")
         await proxy.wake("offered")
         await proxy.wake("refused")
         await workbench.holds_for(5.0, lambda: None)
         if offered.registrations:
-            _is_well_formed(workbench, offered)
+            _must_be_well_formed(workbench, offered)
             await signs_in(workbench, proxy, offered)
             clients = [page.params.get("client_id") for page in browser.pages_of(offered)]
             new = offered.registrations[-1].issued.get("client_id")
@@ -116,7 +116,7 @@ async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> N
         workbench.expect(0 < len(upstream.http) <= 40, what, len(upstream.http))
 
 
-def _is_well_formed(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
+def _must_be_well_formed(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     asked = upstream.registrations
     workbench.expect(len(asked) == 1 and asked[0].problem is None, "one registration, accepted", asked)
     document = asked[0].document

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from conformance.checks import check
-from conformance.checks.oauth_bearer import can_use
+from conformance.checks.oauth_bearer import must_answer_a_call
 from conformance.checks.oauth_flow import flow_of, sign_in, signs_in
 from mock_servers.oauth_script import OAuth
 
@@ -33,7 +33,7 @@ async def a_refusal_without_a_scope_asks_once_for_the_listed_ones(workbench: Wor
         with workbench.precondition("the sign-in works"):
             await proxy.ready(enough, never)
         with workbench.case("the metadata list what is missing"):
-            await can_use(workbench, proxy, enough)
+            await must_answer_a_call(workbench, proxy, enough)
             pages = enough.authorizations
             workbench.expect(len(pages) == 2, "one more sign-in", pages)
             workbench.expect({"a", "b"} <= _scopes(pages[1]), "it asks for both scopes", pages[1])
@@ -59,7 +59,7 @@ async def a_client_registers_anew_for_more_scopes(workbench: Workbench) -> None:
         await proxy.handshake()
         with workbench.precondition("the sign-in works"):
             await proxy.ready(upstream)
-        await can_use(workbench, proxy, upstream)
+        await must_answer_a_call(workbench, proxy, upstream)
     asked = upstream.authorizations
     workbench.expect(len(asked) == 2, "one step-up", asked)
     workbench.expect("write" in _scopes(asked[1]), "it asks for the missing scope", asked[1])

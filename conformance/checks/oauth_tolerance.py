@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.http_modern import lacks_headers
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.checks.oauth_discovery import OPENID, RESOURCE, SERVER, only_the_good_one_signs_in
 from conformance.checks.oauth_flow import signs_in
 from mock_servers.oauth_script import Fault, OAuth
@@ -112,7 +112,7 @@ async def a_demand_for_a_sign_in_says_nothing_about_the_era(workbench: Workbench
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, upstream)
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
     workbench.one(upstream.exchanges, "one sign-in")
     refused = [request for request in upstream.http if request.rpc == "initialize"]
     workbench.expect(not refused, "no initialize arrives", refused)

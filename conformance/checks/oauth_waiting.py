@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.checks.http_requests import is_usable
+from conformance.checks.http_requests import must_be_usable
 from conformance.checks.oauth_flow import signs_in
 from mock_servers.browser import User
 from mock_servers.oauth_script import OAuth
@@ -51,7 +51,7 @@ async def proxies_that_wait_need_one_sign_in(workbench: Workbench) -> None:
         for number, proxy in enumerate(proxies, 1):
             with workbench.must(f"proxy {number} is usable within {SOON:g} s of the sign-in"):
                 await proxy.ready(upstream, within=max(over - time.monotonic(), 0.5))
-            await is_usable(workbench, proxy, upstream, what=f"a call of proxy {number} succeeds")
+            await must_be_usable(workbench, proxy, upstream, what=f"a call of proxy {number} succeeds")
     workbench.one(browser.openings, "one page")
     workbench.one(upstream.authorizations, "one authorization request")
     workbench.one(upstream.registrations, "one registration")
@@ -73,7 +73,7 @@ async def another_proxy_takes_over_the_sign_in(workbench: Workbench) -> None:
         await first.wait_exit()
         with workbench.must(f"the other proxy is usable within {SOON:g} s"):
             await second.ready(upstream, within=SOON)
-        await is_usable(workbench, second, upstream, what="a call succeeds")
+        await must_be_usable(workbench, second, upstream, what="a call succeeds")
 
 
 @check("OAUTH-062", timeout=40, slow=True)
@@ -84,11 +84,11 @@ async def an_unused_server_opens_no_page(workbench: Workbench) -> None:
         await proxy.handshake()
         for method in ("tools/list", "resources/list", "prompts/list"):
             await proxy.request(method, {})
-        await is_usable(workbench, proxy, open_to_all, what="a server without authorization works")
-        await workbench.holds_for(3.0, browser.was_never_opened)
+        await must_be_usable(workbench, proxy, open_to_all, what="a server without authorization works")
+        await workbench.holds_for(3.0, browser.must_not_have_opened)
         used = protected[2]
         await signs_in(workbench, proxy, used)
-        await is_usable(workbench, proxy, used, what="the group that the client uses works")
+        await must_be_usable(workbench, proxy, used, what="the group that the client uses works")
         workbench.one(browser.openings, "one page")
         workbench.one(browser.pages_of(used), "the page of this server")
 
@@ -103,12 +103,12 @@ async def a_call_that_meets_a_sign_in_says_so(workbench: Workbench) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.ready(upstream)
-        browser.was_never_opened()
+        browser.must_not_have_opened()
         answer = await proxy.call("a", "echo", within=12.0)
         page = page_of(upstream, answer.text)
         workbench.expect(answer.is_error and page, "an error with the address of the page", answer.raw)
         assert page is not None
         browser.open(page)
         await browser.done()
-        await is_usable(workbench, proxy, upstream, what="a call succeeds after the sign-in")
+        await must_be_usable(workbench, proxy, upstream, what="a call succeeds after the sign-in")
     workbench.one(upstream.exchanges, "one sign-in")

@@ -70,7 +70,7 @@ async def the_command_line_behaves_as_users_expect(workbench: Workbench) -> None
         *(partial(answers, option) for option in ("--help", "--version")),
         *(partial(refuses, what, *case) for what, case in refusals.items()),
     )
-    upstream.was_never_started()
+    upstream.must_not_have_started()
     with workbench.precondition("the same file without the unknown option works"):
         await works(workbench, upstream, config=config)
 
@@ -186,17 +186,20 @@ async def calls_end_at_their_timeout_and_say_so(workbench: Workbench) -> None:
     ]
     # Each case has its own proxy, so that only the limits decide about a proxy that serves one call at a
     # time.
-    await workbench.run_cases(*(partial(_are_cut, workbench, *case) for case in cases))
+    await workbench.run_cases(*(partial(_must_be_cut, workbench, *case) for case in cases))
 
 
 _HALF = "500|0?[.]5"
 _HANGS = [on_call("echo", silence()), Rule("resources/read", [silence()]), Rule("prompts/get", [silence()])]
 
 
-async def _are_cut(
+async def _must_be_cut(
     workbench: Workbench, upstream: StdioMockUpstream, limits: dict[str, tuple[float, str]]
 ) -> None:
-    """`limits` by method: seconds, and a pattern for how a message may write their number."""
+    """Raise `Violation` unless each request ends at its limit, with the reason.
+
+    `limits` by method: seconds, and a pattern for how a message may write their number.
+    """
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         with workbench.must("a listing may take longer than a call"):
@@ -264,12 +267,12 @@ def _names(proxy: Proxy, name: str, since: int = 0) -> bool:
 
 @check("OPS-010", timeout=120, slow=True)
 async def long_use_leaks_neither_sockets_processes_nor_descriptors(workbench: Workbench) -> None:
-    await _is_clean_after_crashes(workbench)
+    await _must_be_clean_after_crashes(workbench)
     if workbench.has("RLD"):
-        await _is_clean_after_reloads(workbench)
+        await _must_be_clean_after_reloads(workbench)
 
 
-async def _is_clean_after_crashes(workbench: Workbench) -> None:
+async def _must_be_clean_after_crashes(workbench: Workbench) -> None:
     # Twenty upstreams crash once each: the backoff of a single one would add up to many minutes.
     crashing = Script(on=[on_call("echo", crash())])
     upstreams = [workbench.stdio(f"a{number}", crashing) for number in range(20)]
@@ -293,7 +296,7 @@ async def _is_clean_after_crashes(workbench: Workbench) -> None:
         await _keeps_nothing(workbench, proxy, before, "of what has crashed")
 
 
-async def _is_clean_after_reloads(workbench: Workbench) -> None:
+async def _must_be_clean_after_reloads(workbench: Workbench) -> None:
     stays, comes = workbench.stdio("stays"), workbench.stdio("comes")
     other = workbench.stdio("comes", args=["other"])
     config = workbench.config(stays)
@@ -303,7 +306,7 @@ async def _is_clean_after_reloads(workbench: Workbench) -> None:
             upstreams = [[stays, comes], [stays, other], [stays]][number % 3] if number < 19 else [stays]
             workbench.save(config, *upstreams)
             with workbench.precondition(f"the proxy applies reload number {number + 1}"):
-                await _has_groups(workbench, proxy, {upstream.name for upstream in upstreams})
+                await _must_have_groups(workbench, proxy, {upstream.name for upstream in upstreams})
                 if other in upstreams:
                     await woken(
                         proxy,
@@ -318,7 +321,7 @@ async def _is_clean_after_reloads(workbench: Workbench) -> None:
         await _keeps_nothing(workbench, proxy, before, "of what was removed")
 
 
-async def _has_groups(workbench: Workbench, proxy: Proxy, names: set[str]) -> None:
+async def _must_have_groups(workbench: Workbench, proxy: Proxy, names: set[str]) -> None:
     deadline = time.monotonic() + 5.0
     while (groups := set(await proxy.groups("stays", "comes"))) != names:
         workbench.expect(time.monotonic() < deadline, f"the groups {names} within 5 s", groups)

@@ -68,10 +68,12 @@ async def a_client_waits_about_ten_seconds_for_a_silent_upstream(workbench: Work
         upstreams.append(await workbench.http("listless-server", Script(on=[listless])))
     # Each upstream has its own proxy, so that only the limit decides about a proxy that connects to one
     # server at a time.
-    await workbench.run_cases(*(partial(_is_not_available, workbench, upstream) for upstream in upstreams))
+    await workbench.run_cases(
+        *(partial(_must_be_not_available, workbench, upstream) for upstream in upstreams)
+    )
 
 
-async def _is_not_available(workbench: Workbench, upstream: MockUpstream) -> None:
+async def _must_be_not_available(workbench: Workbench, upstream: MockUpstream) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         began = time.monotonic()
@@ -147,11 +149,11 @@ async def a_failed_connection_is_retried_three_times_with_growing_pauses(workben
         await proxy.handshake()
         await proxy.ready(good)
         await workbench.run_cases(
-            *(partial(_is_tried_again, workbench, proxy, upstream) for upstream in failing)
+            *(partial(_must_be_tried_again, workbench, proxy, upstream) for upstream in failing)
         )
 
 
-async def _is_tried_again(
+async def _must_be_tried_again(
     workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream | RemoteMockUpstream
 ) -> None:
     await proxy.tools_of(upstream.name)  # wakes a lazy proxy

@@ -38,7 +38,7 @@ async def the_last_requests_before_the_end_of_input_get_their_answers(workbench:
             what = f"an answer to request {id}"
             await workbench.eventually(partial(_answers, proxy, id), within=ANSWERED, what=what)
         for id in (2, 4):
-            _is_echoed(workbench, proxy, id, {"x": id})
+            _must_be_echoed(workbench, proxy, id, {"x": id})
         calls = upstream.requests("tools/call")
         workbench.expect(len(calls) == 2, "both calls reach the upstream", calls)
         await _ends(workbench, proxy, ANSWERED)
@@ -57,7 +57,7 @@ async def a_call_in_flight_at_the_end_of_input_gets_an_answer(workbench: Workben
         proxy.close_stdin()
         what = f"an answer within {BEFORE_SIGTERM:g} s after the end of input"
         await workbench.eventually(lambda: _answers(proxy, "last"), within=BEFORE_SIGTERM, what=what)
-        _is_an_error(workbench, proxy, "last")
+        _must_be_an_error(workbench, proxy, "last")
         code = await proxy.wait_exit(10.0)
         workbench.expect(code is not None, "the end within 10 s", proxy.how_it_ended())
 
@@ -78,8 +78,8 @@ async def piped_requests_get_answers_even_if_a_server_hangs(workbench: Workbench
         await _ends(workbench, proxy, 10.0)
         for id in range(1, 6):
             workbench.expect(_answers(proxy, id), f"an answer to request {id}", "none")
-        _is_echoed(workbench, proxy, 2, {"x": 2})
-        _is_an_error(workbench, proxy, 3)
+        _must_be_echoed(workbench, proxy, 2, {"x": 2})
+        _must_be_an_error(workbench, proxy, 3)
         workbench.expect(good.requests("tools/call"), "the call reaches the good server", "none")
         workbench.expect(hung.requests("tools/call"), "the other call reaches the server that hangs", "none")
 
@@ -89,13 +89,13 @@ def _answers(proxy: Proxy, id: int | str) -> list[Answer]:
     return [Answer(message, json.dumps(message), 0.0) for message in found]
 
 
-def _is_echoed(workbench: Workbench, proxy: Proxy, id: int, arguments: dict[str, Any]) -> None:
+def _must_be_echoed(workbench: Workbench, proxy: Proxy, id: int, arguments: dict[str, Any]) -> None:
     (answer,) = _answers(proxy, id)
     workbench.expect(is_echo(answer, arguments), f"call {id} succeeds and returns {arguments}", answer.raw)
 
 
-def _is_an_error(workbench: Workbench, proxy: Proxy, id: int | str) -> None:
-    """The server has given no answer, so a success is an invention of the proxy."""
+def _must_be_an_error(workbench: Workbench, proxy: Proxy, id: int | str) -> None:
+    """Raise `Violation` for a success: the server has given no answer, so a success is an invention of the proxy."""
     (answer,) = _answers(proxy, id)
     workbench.expect(answer.is_error, f"the call {id!r}, which no server answers, is an error", answer.raw)
 

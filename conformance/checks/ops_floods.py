@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.std_messages import must_be_echoed
 from conformance.workbench.memory import bounded_growth, memory_of
 from mock_servers.hostile import HOSTILE
 from mock_servers.script import Script, flood, on_call, read_again, reply, stop_reading
@@ -57,7 +57,7 @@ async def _stays_prompt(workbench: Workbench, *attackers: MockUpstream) -> None:
     healthy = workbench.stdio("healthy")
     async with workbench.serving(healthy, *attackers) as proxy:
         with workbench.precondition("the healthy upstream works before the flood"):
-            await is_echoed(workbench, proxy, "healthy", {"x": 0})
+            await must_be_echoed(workbench, proxy, "healthy", {"x": 0})
         for attacker in attackers:
             await proxy.begin_call(attacker.name, "attack")
         end, calls = time.monotonic() + FLOODED, 0
@@ -81,7 +81,7 @@ async def answers_that_a_child_does_not_read_have_a_bound(workbench: Workbench) 
             await proxy.begin_call("hostile", "attack")
             await _stops_growing(proxy)
             with workbench.case("the other group"):
-                await is_echoed(workbench, proxy, "healthy", {"x": 1})
+                await must_be_echoed(workbench, proxy, "healthy", {"x": 1})
     await _honest_child_gets_every_answer(workbench)
 
 
@@ -104,7 +104,7 @@ async def _honest_child_gets_every_answer(workbench: Workbench) -> None:
     honest = workbench.stdio("honest", Script(on=[writes_first]))
     with workbench.case("a child that writes much before it reads"):
         async with workbench.serving(honest) as proxy:
-            await is_echoed(workbench, proxy, "honest", {"x": 2})
+            await must_be_echoed(workbench, proxy, "honest", {"x": 2})
             await pings_are_answered(workbench, honest, HONEST_PINGS, within=10.0)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.std_messages import must_be_echoed
 from mock_servers.remote_actions import cut, respond
 from mock_servers.script import Rule, Script, compute, silence, sleep, stderr
 
@@ -38,7 +38,7 @@ async def a_start_that_takes_longer_than_ten_seconds_goes_on(workbench: Workbenc
         workbench.expect(waited <= 16.0, "the client gets an answer within 16 s", f"{waited:.1f} s")
         with workbench.must("the group becomes usable"):
             await proxy.ready(upstream, within=30.0)
-        await is_echoed(workbench, proxy, "slow", {"x": 1})
+        await must_be_echoed(workbench, proxy, "slow", {"x": 1})
     starts = len(upstream.starts)
     workbench.expect(starts == 1, "the first child becomes usable: one start", f"{starts} starts")
 
@@ -112,7 +112,7 @@ async def children_that_wait_for_something_else_delay_no_other_start(workbench: 
             await proxy.ready(good)
         seconds = time.monotonic() - began
         workbench.expect(seconds <= 5.0, "the last server is usable within 5 s", f"{seconds:.1f} s")
-        await is_echoed(workbench, proxy, good.name, {"x": 1})
+        await must_be_echoed(workbench, proxy, good.name, {"x": 1})
 
 
 @check("OPS-035", timeout=60, slow=True)
@@ -127,7 +127,7 @@ async def a_server_that_a_client_waits_for_starts_before_the_others(workbench: W
         what = f"at most {most} others were asked for their tools before"
         # On a busy machine most of them may have started before the client asks.
         workbench.expect(asked <= most, what, asked, timed=True)
-        await is_echoed(workbench, proxy, wanted.name, {"x": 1})
+        await must_be_echoed(workbench, proxy, wanted.name, {"x": 1})
 
 
 @check("OPS-036", timeout=60, slow=True)
@@ -141,7 +141,7 @@ async def a_low_limit_of_open_files_is_enough_for_many_servers(workbench: Workbe
         with workbench.must(f"{MANY} servers become usable under a soft limit of {OPEN_FILES} open files"):
             await proxy.ready(*upstreams, within=30.0)
         for upstream in upstreams:
-            await is_echoed(workbench, proxy, upstream.name, {"x": 1})
+            await must_be_echoed(workbench, proxy, upstream.name, {"x": 1})
     for upstream in upstreams:
         soft = upstream.starts[0].limits["nofile"][0]
         what = f"{upstream.name} has the soft limit that the proxy got, {OPEN_FILES}"
@@ -172,4 +172,4 @@ async def a_server_that_cannot_answer_the_era_probe_gets_initialize(workbench: W
 async def _becomes_usable(workbench: Workbench, proxy: Proxy, server: RemoteMockUpstream) -> None:
     with workbench.must(f"{server.name} becomes usable"):
         await proxy.ready(server)
-    await is_echoed(workbench, proxy, server.name, {"x": 1})
+    await must_be_echoed(workbench, proxy, server.name, {"x": 1})

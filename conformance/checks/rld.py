@@ -42,12 +42,12 @@ async def a_server_that_is_added_to_the_file_becomes_usable(workbench: Workbench
     config = workbench.config(old)
     async with workbench.serving(old, config=config) as proxy:
         workbench.save(config, old, new)
-        await is_usable(workbench, proxy, new)
+        await must_be_usable(workbench, proxy, new)
         await works(workbench, proxy, old)
 
 
-async def is_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
-    """The proxy lists an added server, and calls to it work, within the deadline."""
+async def must_be_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    """Raise `Violation` unless the proxy lists an added server, and calls to it work, within the deadline."""
     await _lists(workbench, proxy, upstream.name)
     with workbench.must(f"the tools of {upstream.name} can be used"):
         await proxy.ready(upstream, within=STARTED)
@@ -94,7 +94,7 @@ async def every_replacement_by_rename_is_noticed(workbench: Workbench) -> None:
             upstreams.append(workbench.stdio(name))
             workbench.save(config, *upstreams, how=save_styles.by_rename)
             with workbench.case(f"save number {len(upstreams) - 1}"):
-                await is_usable(workbench, proxy, upstreams[-1])
+                await must_be_usable(workbench, proxy, upstreams[-1])
 
 
 @check("RLD-003", timeout=60, slow=True)
@@ -192,7 +192,7 @@ async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> Non
                     workbench.expect(old.alive == pids, f"the same process: {pids}", old.alive)
             with workbench.case(f"a valid save after {what}"):
                 workbench.save(config, old, new)
-                await is_usable(workbench, proxy, new)
+                await must_be_usable(workbench, proxy, new)
                 await works(workbench, proxy, old)
 
     await workbench.run_cases(
@@ -222,7 +222,7 @@ async def servers_that_did_not_change_keep_running(workbench: Workbench) -> None
             what = "the call reaches the upstream"
             await workbench.eventually(lambda: first.requests("tools/call"), within=5.0, what=what)
             workbench.save(config, first, second)
-            await is_usable(workbench, proxy, second)
+            await must_be_usable(workbench, proxy, second)
             for _ in range(5):
                 os.utime(config)
                 await anyio.sleep(0.3)
@@ -230,7 +230,7 @@ async def servers_that_did_not_change_keep_running(workbench: Workbench) -> None
             await anyio.sleep(1.0)
             # When the third server is usable, the proxy has noticed all earlier changes.
             workbench.save(config, first, second, third)
-            await is_usable(workbench, proxy, third)
+            await must_be_usable(workbench, proxy, third)
 
         await workbench.run_cases(long_call, changes)
         for upstream in (first, second):
@@ -272,7 +272,7 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
                         what=f"notifications/{kind}/list_changed",
                     )
 
-        async def is_silent(what: str) -> None:
+        async def must_be_silent(what: str) -> None:
             before = told()
             await workbench.holds_for(
                 2.0, lambda: workbench.expect(told() == before, f"nothing for {what}", told() - before)
@@ -282,9 +282,9 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
         await proxy.ready(new)
         await anyio.sleep(0.5)  # an upstream may send notifications of its own after its start
         config.write_bytes(config.read_bytes().replace(b"\n", b"\n  ") + b"\n")
-        await is_silent("white space")
+        await must_be_silent("white space")
         workbench.save(config, old.variant(timeout={"tools": "20s"}), new)
-        await is_silent("a timeout")
+        await must_be_silent("a timeout")
         await announces("a server was removed", old)
         undeclared = set(told()) - declared
         workbench.expect(not undeclared, f"nothing but {sorted(declared)}, which were declared", told())
@@ -302,5 +302,5 @@ async def a_deleted_file_keeps_the_servers_and_a_new_one_is_applied(workbench: W
                 await works(workbench, proxy, old)
             await anyio.sleep(POLL)
         workbench.save(config, old, new)
-        await is_usable(workbench, proxy, new)
+        await must_be_usable(workbench, proxy, new)
         await works(workbench, proxy, old)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from conformance.checks import check
 from conformance.checks.oauth_flow import sign_in, signs_in
-from conformance.checks.tok_storage import has_none
+from conformance.checks.tok_storage import must_receive_none
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def tokens_go_to_no_other_path_of_their_origin(workbench: Workbench) -> No
             async with workbench.proxy(upstream) as proxy:
                 await proxy.handshake()
                 await signs_in(workbench, proxy, upstream)
-            has_none(workbench, upstream, old)
+            must_receive_none(workbench, upstream, old)
             workbench.one(upstream.exchanges, "one new sign-in")
 
 
@@ -49,7 +49,7 @@ async def servers_with_one_name_keep_their_own_tokens(workbench: Workbench) -> N
     browser = workbench.browser()
     await sign_in(workbench, first)
     await sign_in(workbench, second)
-    browser.was_never_opened()
+    browser.must_not_have_opened()
     for upstream, other in ((first, second), (second, first)):
-        has_none(workbench, upstream, other.access_tokens + other.refresh_tokens)
+        must_receive_none(workbench, upstream, other.access_tokens + other.refresh_tokens)
         workbench.one(upstream.exchanges, "one sign-in in all runs")

@@ -63,11 +63,11 @@ async def a_server_elsewhere_leads_to_nothing_on_this_machine(workbench: Workben
                     partial(_is_contacted, upstream), within=10.0, what="a request reaches it"
                 )
 
-        async def has_ended(upstream: ProtectedMockUpstream) -> None:
+        async def must_end(upstream: ProtectedMockUpstream) -> None:
             # The call may fail, or succeed by other metadata of the server.
             await proxy.call(upstream.name, "echo", within=20.0)
 
-        await workbench.run_cases(*(partial(has_ended, upstream) for upstream in bad))
+        await workbench.run_cases(*(partial(must_end, upstream) for upstream in bad))
         inner.saw_nothing()
 
 
@@ -99,7 +99,7 @@ async def the_address_of_a_sign_in_is_plain(workbench: Workbench) -> None:
                     partial(_is_read, odd, before), within=10.0, what="a request for them"
                 )
             with workbench.case(f"with {name}"):
-                await workbench.holds_for(1.0, partial(_is_plain, workbench, browser, proxy, marker))
+                await workbench.holds_for(1.0, partial(_must_be_plain, workbench, browser, proxy, marker))
 
 
 def _is_contacted(upstream: ProtectedMockUpstream) -> bool:
@@ -110,16 +110,16 @@ def _is_read(upstream: ProtectedMockUpstream, before: int) -> bool:
     return len(upstream.elsewhere) > before
 
 
-def _is_plain(workbench: Workbench, browser: Browser, proxy: Proxy, marker: Path) -> None:
+def _must_be_plain(workbench: Workbench, browser: Browser, proxy: Proxy, marker: Path) -> None:
     workbench.expect(not marker.exists(), "no part of the address runs as a command", marker)
     for page in browser.openings:
-        _has_only_url_characters(workbench, page.url, f"the opened address, in {page.argv}")
+        _must_have_only_url_characters(workbench, page.url, f"the opened address, in {page.argv}")
     found = _CONTROLS.search(proxy.stderr)
     workbench.expect(not found, "no control or bidirectional characters on stderr", repr(proxy.stderr))
     for address in re.findall(r"https?://\S+/authorize\S*", proxy.stderr):
-        _has_only_url_characters(workbench, address, f"the address {address} on stderr")
+        _must_have_only_url_characters(workbench, address, f"the address {address} on stderr")
 
 
-def _has_only_url_characters(workbench: Workbench, address: str, where: str) -> None:
+def _must_have_only_url_characters(workbench: Workbench, address: str, where: str) -> None:
     others = sorted(set(_FOREIGN.findall(address)))
     workbench.expect(not others, "only characters of a URL (RFC 3986, section 2)", f"{others} in {where}")

@@ -14,8 +14,8 @@ import psutil
 
 from conformance.checks import check
 from conformance.checks.front_session import APPLIES_A_CHANGED_FILE
-from conformance.checks.http_requests import SESSIONS, can_call
-from conformance.checks.oauth_bearer import can_use
+from conformance.checks.http_requests import SESSIONS, must_be_callable
+from conformance.checks.oauth_bearer import must_answer_a_call
 from conformance.checks.oauth_flow import sign_in
 from conformance.checks.tok_expiry import until
 from conformance.errors import NotApplicable, Untestable
@@ -95,7 +95,7 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
             for one in signed:
                 workbench.expect(one.refreshes, "a refresh", one.token_requests)
             for started in stdio:
-                await can_call(workbench, proxy, started)
+                await must_be_callable(workbench, proxy, started)
         for remote in failing:
             await proxy.call(remote.name, "echo")
         for entry in gone:
@@ -157,7 +157,7 @@ async def tokens_reach_neither_the_client_nor_other_processes(workbench: Workben
         await proxy.handshake()
         with workbench.precondition("the token is in use, and the upstream refuses calls"):
             await proxy.ready(signed)
-            await _is_refused_both_ways(workbench, proxy, signed)
+            await _must_be_refused_both_ways(workbench, proxy, signed)
             used = set(signed.access_tokens) & set(signed.bearers)
             workbench.expect(used, "an access token", signed.http)
         if workbench.sut.profile.config.reload:
@@ -194,7 +194,7 @@ async def configured_secrets_do_not_reach_the_client(workbench: Workbench) -> No
         with workbench.precondition("the upstreams refuse calls"):
             await proxy.ready(*signed, failing)
             for upstream in (*signed, failing):
-                await _is_refused_both_ways(workbench, proxy, upstream)
+                await _must_be_refused_both_ways(workbench, proxy, upstream)
         await _use_in_vain(proxy, "gone")
         await _ask_for_all_lists(proxy)
         secrets = {"a header": header, "a query": QUERY}
@@ -204,7 +204,9 @@ async def configured_secrets_do_not_reach_the_client(workbench: Workbench) -> No
     workbench.expect(not found, "no secret in a message to the client", found)
 
 
-async def _is_refused_both_ways(workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream) -> None:
+async def _must_be_refused_both_ways(
+    workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream
+) -> None:
     for name in ("echo", "add"):
         await proxy.call(upstream.name, name, {"a": 1, "b": 2})
     statuses = {request.status for request in upstream.posts("tools/call")}
@@ -238,7 +240,7 @@ async def configured_secrets_reach_no_other_child_and_no_open_file(workbench: Wo
         await proxy.handshake()
         await proxy.ready(*upstreams)
         for upstream in upstreams:
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
         box = workbench.sandbox
         secrets = {"a header": header, "a variable": variable}
         files = leaked_into_files([box.home, box.tmp, box.cwd], secrets, readable_by_others=True)
@@ -291,8 +293,8 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
         }
         with workbench.precondition("both are usable and assign sessions"):
             await proxy.ready(first, second)
-            await can_use(workbench, proxy, first)
-            await can_use(workbench, proxy, second)
+            await must_answer_a_call(workbench, proxy, first)
+            await must_answer_a_call(workbench, proxy, second)
             workbench.expect(first.sessions and second.sessions, "a session of each", first.sessions)
         for upstream in (first, second):
             await proxy.call(upstream.name, "echo", lures)

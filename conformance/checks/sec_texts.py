@@ -45,7 +45,7 @@ async def no_server_writes_to_the_terminal_or_forges_a_log_line(workbench: Workb
         for group in ["describes"] if serves_one else ["describes", EVIL_TEXT]:
             await proxy.call(group, EVIL_TEXT if group == "describes" else "echo")
     with workbench.case("what servers and a client say"):
-        _is_printable(workbench, proxy.stderr)
+        _must_be_printable(workbench, proxy.stderr)
     with Terminal() as terminal:
         async with workbench.proxy(opens, terminal=terminal, env=env) as proxy:
             await proxy.handshake()
@@ -69,7 +69,7 @@ async def no_server_writes_to_the_terminal_or_forges_a_log_line(workbench: Workb
     async def refuses(what: str, **start: object) -> None:
         outcome = await workbench.run_to_exit(**start, within=3.0)  # type: ignore[arg-type]
         with workbench.case(what):
-            _is_printable(workbench, outcome.stderr)
+            _must_be_printable(workbench, outcome.stderr)
 
     await workbench.run_cases(
         partial(refuses, "an unknown option", config=good, args=[f"--x{EVIL_TEXT}"]),
@@ -87,7 +87,7 @@ async def _has_failed(proxy: Proxy, group: str) -> bool:
     return listed.is_error or not definitions(listed, "echo")
 
 
-def _is_printable(workbench: Workbench, text: str) -> None:
+def _must_be_printable(workbench: Workbench, text: str) -> None:
     found = sorted({ascii(match[0]) for match in _RAW.finditer(text)})
     workbench.expect(not found, "no control character of others on stderr", found)
 

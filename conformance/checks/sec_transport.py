@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSIONS, can_call, is_usable
+from conformance.checks.http_requests import SESSIONS, must_be_callable, must_be_usable
 from conformance.checks.tok_expiry import until
 from conformance.errors import Untestable, Violation
 from conformance.workbench.certificates import Authority
@@ -59,22 +59,22 @@ async def certificates_are_validated(workbench: Workbench) -> None:
         await proxy.handshake()
         with workbench.precondition("the proxy accepts the trusted certificate"):
             await proxy.ready(good, *signed)
-            await can_call(workbench, proxy, good)
-        await workbench.run_cases(*(partial(_is_refused, workbench, proxy, *case) for case in cases))
+            await must_be_callable(workbench, proxy, good)
+        await workbench.run_cases(*(partial(_must_be_refused, workbench, proxy, *case) for case in cases))
     switched = [await workbench.http(name, tls=tls) for name, tls in authority.bad().items()]
     async with workbench.proxy(good, *switched, env={**env, **SWITCHES}) as proxy:
         await proxy.handshake()
         await proxy.ready(good)
         with workbench.case(f"with {', '.join(SWITCHES)}"):
             await workbench.run_cases(
-                *(partial(_is_refused_or_warned_about, workbench, proxy, one) for one in switched)
+                *(partial(_must_be_refused_or_warned_about, workbench, proxy, one) for one in switched)
             )
 
 
-async def _is_refused(
+async def _must_be_refused(
     workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, listener: RemoteMockUpstream
 ) -> None:
-    """The upstream fails because of the certificate at the listener."""
+    """Raise `Violation` unless the upstream fails because of the certificate at the listener."""
     answer = await _answer_after_the_handshake(workbench, proxy, upstream, listener)
     workbench.expect(answer.is_error, f"a call to {upstream.name} is an error", answer.raw)
     workbench.expect(not listener.http, f"{upstream.name}: no request reaches {listener.url}", listener.http)
@@ -91,10 +91,10 @@ async def _answer_after_the_handshake(
     return await proxy.call(name, "echo")
 
 
-async def _is_refused_or_warned_about(
+async def _must_be_refused_or_warned_about(
     workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream
 ) -> None:
-    """A variable of the environment may switch the validation off, but not silently."""
+    """Raise `Violation` if a variable of the environment switches the validation off silently."""
     await _answer_after_the_handshake(workbench, proxy, upstream, upstream)
     warned = re.search("|".join(SWITCHES) + "|certificate|TLS|insecure", proxy.stderr, re.IGNORECASE)
     is_allowed = warned and not workbench.promises("certificates-always")
@@ -109,7 +109,7 @@ async def trusted_certificates_work(workbench: Workbench) -> None:
     upstream = await workbench.http("a", tls=authority.good())
     async with workbench.proxy(upstream, env=authority.environment) as proxy:
         await proxy.handshake()
-        await is_usable(workbench, proxy, upstream, what="the proxy accepts the trusted certificate")
+        await must_be_usable(workbench, proxy, upstream, what="the proxy accepts the trusted certificate")
 
 
 @check("SEC-006", timeout=40, slow=True)
@@ -225,7 +225,7 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
         await proxy.handshake()
         with workbench.precondition("upstreams with plain values work"):
             await proxy.ready(plain, *named)
-            await can_call(workbench, proxy, plain)
+            await must_be_callable(workbench, proxy, plain)
             sent = {post.header("X-Value") for post in plain.posts()}
             workbench.expect(sent == {"as it is"}, "the configured value", sent)
         for upstream in named:

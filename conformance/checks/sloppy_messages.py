@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.std_messages import is_echo, is_echoed
+from conformance.checks.std_messages import is_echo, must_be_echoed
 from conformance.errors import NotApplicable, Violation
 from mock_servers.remote_actions import respond, stream
 from mock_servers.script import Script, any_arguments, echo_tool, on_call, raw, reply, tool
@@ -58,7 +58,7 @@ async def a_byte_order_mark_is_ignored(workbench: Workbench) -> None:
             with workbench.case(upstream.name):
                 with workbench.must("the server becomes usable"):
                     await proxy.ready(upstream)
-                await is_echoed(workbench, proxy, upstream.name, {"x": upstream.name})
+                await must_be_echoed(workbench, proxy, upstream.name, {"x": upstream.name})
 
 
 @check("STD-042")
@@ -73,7 +73,7 @@ async def an_id_in_another_spelling_belongs_to_its_request(workbench: Workbench)
 
 
 async def _ids_are_numbers(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> bool:
-    await is_echoed(workbench, proxy, upstream.name, {"x": upstream.name})
+    await must_be_echoed(workbench, proxy, upstream.name, {"x": upstream.name})
     calls = workbench.some(upstream.requests("tools/call"), "a call")
     return not any(isinstance(one.message["id"], str) for one in calls)
 
@@ -88,13 +88,13 @@ async def numbers_that_are_no_json_never_reach_the_client(workbench: Workbench) 
     upstream = workbench.stdio("a", tools_for({"numbers": raw(answer(result=NUMBERS) + "\n")}))
     async with workbench.serving(upstream) as proxy:
         result = await proxy.call("a", "numbers", within=SOON)
-        _is_json(result)
+        _must_be_json(result)
         if not result.is_error:
             workbench.expect(result.text == TEXT, f"an error, or the text {TEXT!r}", result.raw)
-        await is_echoed(workbench, proxy, "a", {"x": 1})
+        await must_be_echoed(workbench, proxy, "a", {"x": 1})
 
 
-def _is_json(answer: Answer) -> None:
+def _must_be_json(answer: Answer) -> None:
     def refuse(number: str) -> Any:
         raise Violation("an answer that is valid JSON", f"{number}: {answer.raw}")
 
@@ -133,11 +133,11 @@ async def data_that_is_no_message_is_reported_once(workbench: Workbench) -> None
             return [line for line in proxy.stderr.splitlines() if re.search(named, line)]
 
         before = len(lines())
-        await is_echoed(workbench, proxy, upstream.name, {"number": 0})
+        await must_be_echoed(workbench, proxy, upstream.name, {"number": 0})
         what = f"a line of stderr with {named} after a line that is no message"
         await workbench.eventually(lambda: len(lines()) > before, within=3.0, what=what)
         for number in range(1, 9):
-            await is_echoed(workbench, proxy, upstream.name, {"number": number})
+            await must_be_echoed(workbench, proxy, upstream.name, {"number": number})
         new = lines()[before:]
         workbench.expect(len(new) <= MAX_LINES, f"at most {MAX_LINES} lines about nine such lines", new)
 
@@ -162,13 +162,13 @@ async def almost_right_answers_over_http_are_understood(workbench: Workbench) ->
             spelled = IDS if await _ids_are_numbers(workbench, proxy, upstream) else ()
             names = ("mark", "numbers", *(f"id-as-{name}" for name in spelled))
             await workbench.run_cases(
-                *(partial(_is_understood, workbench, proxy, upstream, name) for name in names)
+                *(partial(_must_be_understood, workbench, proxy, upstream, name) for name in names)
             )
 
 
-async def _is_understood(workbench: Workbench, proxy: Proxy, upstream: MockUpstream, name: str) -> None:
+async def _must_be_understood(workbench: Workbench, proxy: Proxy, upstream: MockUpstream, name: str) -> None:
     with workbench.case(f"{name} as {upstream.name}"):
         result = await proxy.call(upstream.name, name, {"case": name}, within=SOON)
-        _is_json(result)
+        _must_be_json(result)
         if name != "numbers" or not result.is_error:
             workbench.expect(not result.is_error and result.text == TEXT, f"the text {TEXT!r}", result.raw)

@@ -10,7 +10,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.sloppy_messages import BOM, SOON, tools_for
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.std_messages import must_be_echoed
 from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY
 from conformance.workbench.transcript import part
 from mock_servers.script import Rule, Script, default_tools, error, raw, reply, tool
@@ -46,7 +46,7 @@ async def a_byte_order_mark_of_the_client_is_ignored(workbench: Workbench) -> No
         workbench.expect(isinstance(greeting.result, dict), "a result of initialize", greeting.raw)
         await proxy.notify("notifications/initialized")
         await proxy.ready(upstream)
-        await is_echoed(workbench, proxy, "a", {"x": 1})
+        await must_be_echoed(workbench, proxy, "a", {"x": 1})
 
 
 @check("FRONT-091")
@@ -64,7 +64,7 @@ async def an_empty_cursor_that_leads_nowhere_ends_the_list(workbench: Workbench)
             with workbench.case(upstream.name):
                 with workbench.must("the tools of the first page are listed"):
                     await proxy.ready(upstream)
-                await is_echoed(workbench, proxy, upstream.name, {"x": upstream.name})
+                await must_be_echoed(workbench, proxy, upstream.name, {"x": upstream.name})
                 asked = len(upstream.requests("tools/list"))
                 workbench.expect(asked <= 10, "at most ten requests for two pages", asked)
 
@@ -89,7 +89,7 @@ async def one_bad_entry_of_a_list_costs_that_entry(workbench: Workbench) -> None
         await proxy.handshake()
         with workbench.must("the good tools are listed"):
             await proxy.ready(bad)
-        await is_echoed(workbench, proxy, "bad", {"x": 1})
+        await must_be_echoed(workbench, proxy, "bad", {"x": 1})
         if "resources" not in (proxy.greeting.member("capabilities") or {} if proxy.greeting else {}):
             workbench.note("the proxy has no resources, so only the tools were judged")
             return
@@ -113,10 +113,10 @@ async def an_error_that_is_no_error_object_becomes_one(workbench: Workbench) -> 
     line = '{{"jsonrpc":"2.0","id":"$id","error":{}}}\n'
     upstream = workbench.stdio("a", tools_for({name: raw(line.format(one)) for name, one in ERRORS.items()}))
     async with workbench.serving(upstream) as proxy:
-        await workbench.run_cases(*(partial(_is_refused, workbench, proxy, name) for name in ERRORS))
+        await workbench.run_cases(*(partial(_must_be_refused, workbench, proxy, name) for name in ERRORS))
 
 
-async def _is_refused(workbench: Workbench, proxy: Proxy, name: str) -> None:
+async def _must_be_refused(workbench: Workbench, proxy: Proxy, name: str) -> None:
     with workbench.case(f"the error {name}"):
         answer = await proxy.call("a", name, within=SOON)
         workbench.expect(answer.is_error, "an error", answer.raw)
@@ -157,7 +157,7 @@ async def no_call_loses_the_arguments_that_the_model_gave(workbench: Workbench) 
                 workbench.expect(answer.is_error or made, "an error, or a call with them", answer.raw)
                 if workbench.promises("right-form"):
                     workbench.expect(made and not answer.is_error, "a call with them", answer.raw)
-        await is_echoed(workbench, proxy, "a", GIVEN)
+        await must_be_echoed(workbench, proxy, "a", GIVEN)
 
 
 @check("FRONT-095")

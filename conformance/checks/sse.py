@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call, has_its_headers, is_usable
+from conformance.checks.http_requests import must_be_callable, must_be_usable, must_have_its_headers
 from mock_servers.actions import silence, sleep
 from mock_servers.remote_actions import close_streams, endpoint, expire_session, stream
 from mock_servers.script import Http, Rule, Script, any_arguments, echo_tool, on_call, tool
@@ -44,7 +44,7 @@ async def the_stream_is_opened_first_with_get(workbench: Workbench) -> None:
         accepted = first.header("Accept") or "*/*"
         admits = any(kind in accepted for kind in ("text/event-stream", "text/*", "*/*"))
         workbench.expect(admits, "a header Accept that admits text/event-stream", first)
-        await is_usable(workbench, proxy, upstream, what="the group becomes usable")
+        await must_be_usable(workbench, proxy, upstream, what="the group becomes usable")
     announced = _endpoint_announced(upstream)[0]
     early = [
         post
@@ -84,7 +84,7 @@ async def the_endpoint_is_resolved_against_the_stream_url(workbench: Workbench) 
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         for upstream in upstreams:
-            await is_usable(
+            await must_be_usable(
                 workbench, proxy, upstream, what=f"the group with the {upstream.name} endpoint becomes usable"
             )
     for upstream in upstreams:
@@ -126,7 +126,7 @@ async def responses_are_taken_from_the_stream(workbench: Workbench) -> None:
 async def configured_headers_are_on_the_get_and_on_every_post(workbench: Workbench) -> None:
     headers = {"Authorization": "Bearer canary-51c0", "X-Team": "a b"}
     script = Script(http=Http(required_headers=headers))
-    await has_its_headers(workbench, await workbench.sse("a", script, headers=headers), headers)
+    await must_have_its_headers(workbench, await workbench.sse("a", script, headers=headers), headers)
 
 
 @check("SSE-004", timeout=40)
@@ -135,7 +135,7 @@ async def the_access_token_is_on_the_get_and_on_every_post(workbench: Workbench)
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await is_usable(
+        await must_be_usable(
             workbench, proxy, upstream, what="an upstream that requires an access token becomes usable"
         )
     signed_in, token = upstream.exchanges[-1].t, upstream.access_tokens[-1]
@@ -166,7 +166,7 @@ async def an_endpoint_of_another_origin_is_refused(workbench: Workbench) -> None
         await proxy.handshake()
         with workbench.precondition("an endpoint of the same origin works"):
             await proxy.ready(own)
-            await can_call(workbench, proxy, own)
+            await must_be_callable(workbench, proxy, own)
         await proxy.tools_of("foreign")  # wakes a lazy proxy
         with workbench.precondition("the upstream announces the endpoint of another origin"):
             what = "an endpoint event"
@@ -198,7 +198,7 @@ async def an_idle_stream_stays_open(workbench: Workbench) -> None:
 
         await workbench.holds_for(35.0, one_stream_each)
         for upstream in upstreams:
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
         one_stream_each()
 
 
@@ -221,7 +221,9 @@ async def a_lost_stream_fails_calls_and_is_opened_anew(workbench: Workbench) -> 
         if others:
             workbench.note("another stream stayed open, so the proxy need not reconnect at once")
 
-        await is_usable(workbench, proxy, upstream, what="the group works again within 60 s", within=60.0)
+        await must_be_usable(
+            workbench, proxy, upstream, what="the group works again within 60 s", within=60.0
+        )
         begun = upstream.posts("initialize")
         fresh = [request for request in begun if request.t > lost]
         workbench.expect(fresh or others, "a fresh handshake", begun)
@@ -256,7 +258,7 @@ async def a_session_that_the_server_forgot_is_replaced(workbench: Workbench) -> 
                 workbench.expect(not forgets.is_error, "it succeeds", forgets.raw)
             first = upstream.streams[-1]
             what = f"{upstream.name}: a call succeeds within 10 s"
-            await is_usable(workbench, proxy, upstream, what=what, within=10.0)
+            await must_be_usable(workbench, proxy, upstream, what=what, within=10.0)
             refused = [
                 request for request in upstream.http if request.status in (400, 404) and not request.is_probe
             ]
@@ -276,7 +278,9 @@ async def a_server_that_never_announces_its_endpoint_fails_alone(workbench: Work
     async with workbench.proxy(silent, good) as proxy:
         await proxy.handshake()
         await proxy.wake(silent.name)
-        await is_usable(workbench, proxy, good, what="the other group works from the beginning", within=5.0)
+        await must_be_usable(
+            workbench, proxy, good, what="the other group works from the beginning", within=5.0
+        )
         with workbench.precondition("the proxy requests the stream of the mute upstream"):
             await workbench.eventually(lambda: silent.streams, within=5.0, what="a GET")
         left = started + 16.0 - time.monotonic()
@@ -296,7 +300,7 @@ async def a_stream_that_a_gateway_ends_is_opened_again_at_once(workbench: Workbe
             end = partial(_end_of, upstream, upstream.streams[-1].n)
             ended = await workbench.eventually(end, within=10.0, what="the gateway ends the stream")
             assert ended is not None
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
             opened = [request.t for request in upstream.streams[seen:]]
             workbench.expect(opened, "a stream for the call", upstream.streams)
             after = opened[0] - ended

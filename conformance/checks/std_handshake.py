@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.std_messages import must_be_echoed
 from mock_servers.script import Rule, Script, crash, error, send, silence, stop_reading
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ async def a_legacy_upstream_gets_the_full_handshake(workbench: Workbench) -> Non
         await proxy.handshake()
         with workbench.must("a strict legacy upstream becomes usable"):
             await proxy.ready(upstream)
-        await is_echoed(workbench, proxy, "a", {"x": 1})
+        await must_be_echoed(workbench, proxy, "a", {"x": 1})
     story = _messages_of(upstream, upstream.first_call.pid)
     asked = [message for event, message in story if event == "line"]
     greetings = [message for message in asked if message.get("method") == "initialize"]
@@ -85,13 +85,13 @@ async def a_stdio_upstream_is_asked_for_its_era_first(workbench: Workbench) -> N
         await proxy.handshake()
         cases = [partial(_stays_modern, workbench, proxy, upstream) for upstream in (modern, picky)]
         cases += [partial(_falls_back, workbench, proxy, upstream) for upstream in old]
-        await workbench.run_cases(*cases, partial(_is_restarted, workbench, proxy, quitter))
+        await workbench.run_cases(*cases, partial(_must_be_restarted, workbench, proxy, quitter))
 
 
 async def _becomes_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     with workbench.must(f"{upstream.name} becomes usable"):
         await proxy.ready(upstream)
-    await is_echoed(workbench, proxy, upstream.name, {"x": 1})
+    await must_be_echoed(workbench, proxy, upstream.name, {"x": 1})
     first = upstream.events("line")[0]
     what = f"{upstream.name}: the first message is {PROBE} with modern _meta"
     workbench.expect(_is_probe(first.message), what, first.text)
@@ -128,7 +128,7 @@ async def _falls_back(workbench: Workbench, proxy: Proxy, upstream: StdioMockUps
     workbench.expect(took <= 10.0, f"{upstream.name}: initialize within 10 s of the probe", f"{took:.1f} s")
 
 
-async def _is_restarted(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def _must_be_restarted(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     await _becomes_usable(workbench, proxy, upstream)
     again = upstream.starts[1]
     met_with = next(entry.message or {} for entry in upstream.events("line") if entry.pid == again.pid)
@@ -176,4 +176,4 @@ async def _works_without_the_probe(workbench: Workbench, upstream: StdioMockUpst
         await proxy.handshake()
         with workbench.must("the server becomes usable without the probe"):
             await proxy.ready(upstream, within=within)
-        await is_echoed(workbench, proxy, upstream.name, {"x": 1})
+        await must_be_echoed(workbench, proxy, upstream.name, {"x": 1})

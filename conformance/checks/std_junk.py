@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.std_messages import must_be_echoed
 from mock_servers.hostile import HOSTILE
 from mock_servers.script import (
     Script,
@@ -81,7 +81,7 @@ async def nothing_but_junk_ends_the_connection(workbench: Workbench) -> None:
             *(partial(_loses_its_connection, workbench, proxy, upstream) for upstream in upstreams)
         )
         with workbench.case("a child that logs to stdout"):
-            await is_echoed(workbench, proxy, "chatty", {"x": 1})
+            await must_be_echoed(workbench, proxy, "chatty", {"x": 1})
             workbench.expect(len(chatty.starts) == 1, "it runs on", f"{len(chatty.starts)} starts")
 
 

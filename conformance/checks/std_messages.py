@@ -55,8 +55,8 @@ def is_echo(answer: Answer, arguments: dict[str, Any]) -> bool:
         return False
 
 
-async def is_echoed(workbench: Workbench, proxy: Proxy, group: str, arguments: dict[str, Any]) -> None:
-    """A call of `echo` with these arguments returns them."""
+async def must_be_echoed(workbench: Workbench, proxy: Proxy, group: str, arguments: dict[str, Any]) -> None:
+    """Raise `Violation` unless a call of `echo` with these arguments returns them."""
     answer = await proxy.call(group, "echo", arguments)
     workbench.expect(is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw)
 
@@ -68,7 +68,7 @@ async def every_message_to_the_child_is_one_line_of_utf_8(workbench: Workbench) 
     upstream = workbench.stdio("a", Script(tools=[echo]))
     try:
         async with workbench.serving(upstream) as proxy:
-            await is_echoed(workbench, proxy, "a", arguments)
+            await must_be_echoed(workbench, proxy, "a", arguments)
     finally:
         # The lines count also when the call fails, since a bad line may be the reason.
         for entry in workbench.some(upstream.events("line"), "a message to the child"):
@@ -89,7 +89,7 @@ async def answers_are_matched_by_id(workbench: Workbench) -> None:
     async with workbench.serving(upstream) as proxy:
         numbers = range(len(delays) + 1)
         await workbench.run_cases(
-            *(partial(is_echoed, workbench, proxy, "a", {"number": n}) for n in numbers)
+            *(partial(must_be_echoed, workbench, proxy, "a", {"number": n}) for n in numbers)
         )
         asked = [call.id for call in upstream.requests("tools/call")]
         sent = [entry.message.get("id") for entry in upstream.events("sent") if entry.message]
@@ -117,7 +117,7 @@ async def a_late_answer_is_discarded(workbench: Workbench) -> None:
         workbench.expect(
             not _answers(upstream, first), "the first call is over before its answer", upstream.entries
         )
-        await is_echoed(workbench, proxy, "a", {"number": 2})
+        await must_be_echoed(workbench, proxy, "a", {"number": 2})
         with workbench.precondition("the late answer comes while the second call waits"):
             second = workbench.at(_calls_with(upstream, 2), 0, "a second call")
             if second.pid == first.pid:
@@ -127,13 +127,15 @@ async def a_late_answer_is_discarded(workbench: Workbench) -> None:
                     second.t < late.t < mine.t, "an answer between the second call and its own", late
                 )
         if second.pid != first.pid:
-            await _has_answered_or_ended(workbench, upstream, first)
+            await _must_have_answered_or_ended(workbench, upstream, first)
         await workbench.run_cases(
-            *(partial(is_echoed, workbench, proxy, "a", {"number": n}) for n in range(3, 8))
+            *(partial(must_be_echoed, workbench, proxy, "a", {"number": n}) for n in range(3, 8))
         )
 
 
-async def _has_answered_or_ended(workbench: Workbench, upstream: StdioMockUpstream, call: Request) -> None:
+async def _must_have_answered_or_ended(
+    workbench: Workbench, upstream: StdioMockUpstream, call: Request
+) -> None:
     with workbench.precondition("the process of the first call answers late, or ends"):
         await workbench.eventually(
             lambda: _answers(upstream, call) or call.pid not in upstream.alive,
@@ -161,7 +163,7 @@ async def the_death_of_a_child_ends_its_calls_promptly(workbench: Workbench) -> 
     healthy = workbench.stdio("healthy")
     async with workbench.serving(*dying, healthy) as proxy:
         await workbench.run_cases(*(partial(_ends_soon, workbench, proxy, upstream) for upstream in dying))
-        await is_echoed(workbench, proxy, "healthy", {"x": 1})
+        await must_be_echoed(workbench, proxy, "healthy", {"x": 1})
 
 
 async def _ends_soon(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
@@ -194,7 +196,7 @@ async def a_dead_stdio_upstream_is_started_again(workbench: Workbench) -> None:
             await workbench.eventually(lambda: len(mortal.starts) > 1, within=60.0, what="a second start")
         await works_again(workbench, proxy, mortal)
 
-        def is_no_loop() -> None:
+        def must_not_loop() -> None:
             # A child that ends on the era probe starts twice in one attempt (STD-022).
             marked = len(marks.read_bytes()) if marks.exists() else 0
             for upstream, starts, each in ((at_once, marked, 2), (when_ready, len(when_ready.starts), 1)):
@@ -202,7 +204,7 @@ async def a_dead_stdio_upstream_is_started_again(workbench: Workbench) -> None:
                 seen = f"{starts} starts of {upstream.name} in {seconds:.1f} s"
                 workbench.expect(starts <= each * (seconds + 1), "at most one attempt per second", seen)
 
-        await workbench.holds_for(began + 5.0 - time.monotonic(), is_no_loop)
+        await workbench.holds_for(began + 5.0 - time.monotonic(), must_not_loop)
     with workbench.precondition("the child that always dies has started"):
         workbench.expect(marks.exists(), "a mark of its start", "none")
 
@@ -300,7 +302,8 @@ async def a_timed_out_call_is_cancelled_at_the_upstream(workbench: Workbench) ->
         for _ in range(5):
             await proxy.request("tools/list", {})  # makes the ids of client and upstream differ
         await workbench.run_cases(
-            partial(_is_cancelled, workbench, proxy, hanging), partial(_is_abandoned, workbench, proxy, mute)
+            partial(_must_be_cancelled, workbench, proxy, hanging),
+            partial(_wait_until_abandoned, workbench, proxy, mute),
         )
     initialize = [(request.pid, request.id) for request in mute.requests("initialize")]
     cancelled = [(note.pid, _named_by(note)) for note in mute.requests("notifications/cancelled")]
@@ -308,7 +311,7 @@ async def a_timed_out_call_is_cancelled_at_the_upstream(workbench: Workbench) ->
     workbench.expect(not wrong, "initialize is never cancelled", wrong)
 
 
-async def _is_cancelled(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def _must_be_cancelled(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     await proxy.call(upstream.name, "echo")
     cancelled = await workbench.eventually(
         lambda: upstream.requests("notifications/cancelled"),
@@ -327,7 +330,7 @@ def _named_by(cancellation: Request) -> Any:
     return cancellation.params.get("requestId") if isinstance(cancellation.params, dict) else None
 
 
-async def _is_abandoned(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def _wait_until_abandoned(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     """Wait until the proxy gives up its first initialize. A proxy that never does has cancelled nothing."""
     with suppress(Untestable):
         await proxy.tools_of(upstream.name)  # wakes a lazy proxy

@@ -15,8 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.http_requests import must_be_callable
+from conformance.checks.std_messages import must_be_echoed
 from conformance.workbench.leak_scan import leaked
 from mock_servers.script import Grandchild, Script, on_call, silence, stderr
 
@@ -43,7 +43,7 @@ async def the_child_gets_exactly_the_configured_argument_list(workbench: Workben
     (folder / "bare-command").chmod(0o755)
     bare = workbench.stdio("bare", command="bare-command")
     async with workbench.serving(exact) as proxy:
-        await can_call(workbench, proxy, exact)
+        await must_be_callable(workbench, proxy, exact)
         seen = exact.starts[-1].args
         workbench.expect(seen == arguments, f"the arguments {arguments}", seen)
         workbench.expect(not marker.exists(), "no command among the arguments runs", f"{marker} exists")
@@ -51,7 +51,7 @@ async def the_child_gets_exactly_the_configured_argument_list(workbench: Workben
         async with workbench.serving(
             bare, env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
         ) as proxy:
-            await can_call(workbench, proxy, bare)
+            await must_be_callable(workbench, proxy, bare)
 
 
 @check("STD-002")
@@ -60,7 +60,7 @@ async def the_configured_environment_reaches_its_own_child_and_wins(workbench: W
     second = workbench.stdio("second")
     async with workbench.serving(first, second, env={"X": "9"}) as proxy:
         for upstream in (first, second):
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
         own, other = first.starts[-1].env, second.starts[-1].env
     workbench.expect(own.get("X") == "1", "its own X=1 beats the inherited X=9", own.get("X"))
     workbench.expect(own.get("K") == _FOR_ONE, f"its own K={_FOR_ONE}", own.get("K"))
@@ -74,7 +74,7 @@ async def the_configured_environment_reaches_its_own_child_and_wins(workbench: W
 async def children_inherit_the_environment_of_the_proxy(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", env={"OTHER": "1"})
     async with workbench.serving(upstream, env={"PARENT_MARK": "1"}) as proxy:
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         env = upstream.starts[-1].env
     expected = {"PARENT_MARK": "1", "PATH": os.environ["PATH"], "HOME": str(workbench.sandbox.home)}
     seen = {name: env.get(name) for name in expected}
@@ -87,7 +87,7 @@ async def every_child_leads_a_process_group_of_its_own(workbench: Workbench) -> 
     upstreams = [workbench.stdio("first", script), workbench.stdio("second", script)]
     async with workbench.serving(*upstreams) as proxy:
         for upstream in upstreams:
-            await can_call(workbench, proxy, upstream)
+            await must_be_callable(workbench, proxy, upstream)
             # A call without an answer keeps a child alive that serves only one.
             await proxy.begin_call(upstream.name, "add", {"a": 1, "b": 2})
         for upstream in upstreams:
@@ -99,7 +99,7 @@ async def every_child_leads_a_process_group_of_its_own(workbench: Workbench) -> 
             workbench.expect(
                 start.pgid == start.pid, f"group {start.pid} for the child {start.pid}", start.pgid
             )
-        _are_alive(workbench, upstreams)
+        _must_be_alive(workbench, upstreams)
         proxy.signal(signal.SIGINT, whole_group=True)
         await proxy.wait_exit(GONE_WITHIN)
         for upstream in upstreams:
@@ -140,7 +140,7 @@ async def the_grace_period_is_long_enough_to_be_used(workbench: Workbench) -> No
 async def closing_stdin_comes_before_any_signal(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(ignore_eof=True, linger=0.2))
     async with workbench.serving(upstream) as proxy:
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         await proxy.end()
         await upstream.gone(GONE_WITHIN)
     ending = _ending(upstream)
@@ -151,7 +151,7 @@ async def closing_stdin_comes_before_any_signal(workbench: Workbench) -> None:
 async def a_child_has_two_seconds_to_end_by_itself(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(ignore_eof=True, linger=1.5))
     async with workbench.serving(upstream) as proxy:
-        await is_echoed(workbench, proxy, upstream.name, {"x": 1})
+        await must_be_echoed(workbench, proxy, upstream.name, {"x": 1})
         await proxy.end()
         await upstream.gone(GONE_WITHIN)
     ending = _ending(upstream)
@@ -195,15 +195,15 @@ async def children_do_not_hold_each_others_descriptors(workbench: Workbench) -> 
         starts = [upstream.starts[-1] for upstream in upstreams]
         _holds_only_its_own(workbench, starts, proxy)
         for upstream in upstreams:
-            await can_call(workbench, proxy, upstream)
-        _are_alive(workbench, upstreams)
+            await must_be_callable(workbench, proxy, upstream)
+        _must_be_alive(workbench, upstreams)
         proxy.signal(signal.SIGKILL)
         for upstream in upstreams:
             what = f"{upstream.name} sees end of file on stdin after SIGKILL to the proxy"
             await workbench.eventually(partial(_has_seen_the_end, upstream), within=3.0, what=what)
 
 
-def _are_alive(workbench: Workbench, upstreams: list[StdioMockUpstream]) -> None:
+def _must_be_alive(workbench: Workbench, upstreams: list[StdioMockUpstream]) -> None:
     with workbench.precondition("the children live when the signal comes"):
         dead = [upstream.name for upstream in upstreams if not upstream.alive]
         workbench.expect(not dead, "each child is alive", dead)

@@ -36,12 +36,12 @@ async def progress_keeps_a_call_alive(workbench: Workbench) -> None:
         workbench.stdio(era, Script(era=era, on=[rule]), timeout={"tools": "1500ms"}) for era in eras
     ]
 
-    async def is_answered(group: str) -> None:
+    async def must_be_answered(group: str) -> None:
         answer = await _call(proxy, group, "echo", 12.0)
         workbench.expect(not answer.is_error, "a call that reports progress has its result", answer.raw)
 
     async with workbench.serving(*upstreams) as proxy:
-        await workbench.run_cases(*(partial(is_answered, era) for era in eras))
+        await workbench.run_cases(*(partial(must_be_answered, era) for era in eras))
 
 
 #: seconds after which a call under a timeout of 0.5 s must have ended, with any progress

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check, std_messages
-from conformance.checks.std_messages import is_echoed
+from conformance.checks.std_messages import must_be_echoed
 from mock_servers.script import (
     Grandchild,
     Http,
@@ -45,7 +45,7 @@ def _runs_on(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     workbench.expect(starts == 1, f"{upstream.name}: it runs on", f"{starts} starts")
 
 
-def _has_started_again(workbench: Workbench, upstream: StdioMockUpstream) -> None:
+def _must_have_started_again(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     starts = len(upstream.starts)
     workbench.expect(starts >= 2, f"{upstream.name}: a second start", f"{starts} starts")
 
@@ -66,7 +66,7 @@ async def a_server_that_answers_nothing_any_more_is_replaced(workbench: Workbenc
 
         await workbench.run_cases(*(partial(case, upstream) for upstream in upstreams))
         for upstream in upstreams:
-            _has_started_again(workbench, upstream)
+            _must_have_started_again(workbench, upstream)
 
 
 async def _never_answered(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
@@ -82,7 +82,7 @@ async def a_slow_call_alone_costs_no_connection(workbench: Workbench) -> None:
     partly = workbench.stdio("partly", Script(on=[on_call("add", silence())]), timeout=SHORT)
     async with workbench.serving(busy, partly) as proxy:
 
-        async def is_busy() -> None:
+        async def must_be_busy() -> None:
             with workbench.case("a server that is busy with one call"):
                 await _never_answered(workbench, proxy, busy)
                 for _ in range(4):
@@ -93,13 +93,13 @@ async def a_slow_call_alone_costs_no_connection(workbench: Workbench) -> None:
             with workbench.case("a server of which one tool hangs"):
                 for _ in range(6):
                     await _never_answered(workbench, proxy, partly)
-                await is_echoed(workbench, proxy, "partly", {"x": 1})
+                await must_be_echoed(workbench, proxy, "partly", {"x": 1})
 
-        await workbench.run_cases(is_busy, hangs_partly)
+        await workbench.run_cases(must_be_busy, hangs_partly)
         # A proxy that gives up late has time for it.
         await anyio.sleep(2.0)
         for upstream in (busy, partly):
-            await is_echoed(workbench, proxy, upstream.name, {"x": 2})
+            await must_be_echoed(workbench, proxy, upstream.name, {"x": 2})
             _runs_on(workbench, upstream)
 
 
@@ -123,7 +123,7 @@ async def a_child_that_died_is_noticed_although_a_helper_holds_its_pipes(workben
 
         await workbench.run_cases(*(partial(case, upstream) for upstream in upstreams))
         for upstream in upstreams:
-            _has_started_again(workbench, upstream)
+            _must_have_started_again(workbench, upstream)
 
 
 @check("STD-033", timeout=60, slow=True)
@@ -142,7 +142,7 @@ async def a_launcher_may_exit_while_its_server_uses_the_pipes(workbench: Workben
                 )
         await anyio.sleep(1.0)
         for upstream in (early, late):
-            await is_echoed(workbench, proxy, upstream.name, {"x": 1})
+            await must_be_echoed(workbench, proxy, upstream.name, {"x": 1})
             _runs_on(workbench, upstream)
 
 
@@ -153,7 +153,7 @@ async def a_child_that_closes_its_stdin_is_replaced(workbench: Workbench) -> Non
         answer = await proxy.call("a", "add", {"a": 1, "b": 2})
         workbench.expect(not answer.is_error, "the answer on its way arrives", answer.raw)
         await works_again(workbench, proxy, upstream, within_each=SOON)
-        _has_started_again(workbench, upstream)
+        _must_have_started_again(workbench, upstream)
 
 
 @check("SSE-012", timeout=90, slow=True)

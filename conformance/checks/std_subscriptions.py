@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import must_be_callable
 from conformance.checks.modern_servers import for_modern_servers
 from conformance.checks.std_messages import works_again
 from conformance.errors import NotApplicable, Violation
@@ -31,7 +31,7 @@ async def subscriptions_are_made_again_after_a_restart(workbench: Workbench) -> 
         with for_modern_servers(upstream):
             await proxy.handshake()
             await proxy.ready(upstream)
-        await can_call(workbench, proxy, upstream)
+        await must_be_callable(workbench, proxy, upstream)
         subscribes = declares(proxy, "resources", "subscribe")
         if subscribes:
             uri = await exposed_uri(proxy, upstream.name, _URI)

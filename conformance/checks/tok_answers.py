@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.oauth_bearer import can_use
+from conformance.checks.oauth_bearer import must_answer_a_call
 from conformance.checks.oauth_flow import sign_in, signs_in
 from conformance.checks.tok_expiry import until
 from conformance.checks.tok_refresh import REFRESH, SHORT
@@ -62,7 +62,7 @@ async def token_answers_that_are_not_by_the_book_are_understood(workbench: Workb
         for upstream in upstreams:
             with workbench.case(upstream.name):
                 await signs_in(workbench, proxy, upstream)
-                await can_use(workbench, proxy, upstream)
+                await must_answer_a_call(workbench, proxy, upstream)
     for upstream in upstreams:
         with workbench.case(upstream.name):
             workbench.expect(len(upstream.token_requests) == 1, "one token request", upstream.token_requests)
@@ -88,6 +88,6 @@ async def basic_works_with_and_without_the_client_id_in_the_form(workbench: Work
     await until(workbench, alone.exchanges[-1].t + SHORT + 0.5)
     browser = workbench.browser()
     await sign_in(workbench, alone)
-    browser.was_never_opened()
+    browser.must_not_have_opened()
     workbench.one(alone.refreshes, "one refresh request, in the form that the server takes")
     workbench.expect(len(alone.exchanges) <= 2, "at most two exchanges", alone.exchanges)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.oauth_bearer import can_use
+from conformance.checks.oauth_bearer import must_answer_a_call
 from conformance.checks.oauth_flow import sign_in, signs_in
 from conformance.errors import NotApplicable, Untestable
 from mock_servers.oauth_script import OAuth
@@ -38,8 +38,8 @@ async def until(workbench: Workbench, instant: float) -> None:
     await workbench.holds_for(max(0.0, instant - time.monotonic()), lambda: None)
 
 
-def has_no_refresh(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
-    """No refresh request has arrived."""
+def must_have_no_refresh(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
+    """Raise `Violation` if a refresh request has arrived."""
     workbench.expect(not upstream.refreshes, "no refresh", upstream.refreshes)
 
 
@@ -56,8 +56,8 @@ async def a_stored_token_is_used_again_after_a_restart(workbench: Workbench) -> 
         await proxy.handshake()
         await signs_in(workbench, proxy, *upstreams)
         for upstream in upstreams:
-            await can_use(workbench, proxy, upstream)
-    browser.was_never_opened()
+            await must_answer_a_call(workbench, proxy, upstream)
+    browser.must_not_have_opened()
     for upstream in upstreams:
         asked, seen = before[upstream.name]
         later = upstream.token_requests[asked:]
@@ -74,7 +74,7 @@ async def a_token_without_expires_in_is_accepted(workbench: Workbench) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, upstream)
-        await can_use(workbench, proxy, upstream)
+        await must_answer_a_call(workbench, proxy, upstream)
     issued, used = upstream.access_tokens, upstream.bearers
     workbench.expect(used and set(used) <= set(issued), "only tokens that were issued", used)
 
@@ -92,7 +92,7 @@ async def the_buffer_holds_when_connecting(workbench: Workbench) -> None:
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, *upstreams)
-    browser.was_never_opened()
+    browser.must_not_have_opened()
     for upstream in upstreams:
         stored, seen = before[upstream.name]
         posts = [request for request in upstream.mcp[seen:] if request.method == "POST"]
@@ -109,9 +109,9 @@ async def outside_the_buffer_there_is_no_refresh(workbench: Workbench) -> None:
         await proxy.handshake()
         await signs_in(workbench, proxy, upstream)
         for _ in range(5):
-            await can_use(workbench, proxy, upstream)
-            await workbench.holds_for(3.0, partial(has_no_refresh, workbench, upstream))
-    has_no_refresh(workbench, upstream)
+            await must_answer_a_call(workbench, proxy, upstream)
+            await workbench.holds_for(3.0, partial(must_have_no_refresh, workbench, upstream))
+    must_have_no_refresh(workbench, upstream)
 
 
 @check("TOK-007", timeout=40, slow=True)
@@ -123,15 +123,15 @@ async def the_buffer_holds_during_a_session(workbench: Workbench) -> None:
         with workbench.precondition("the sign-in works"):
             await proxy.ready(upstream)
         signed_in = upstream.exchanges[0].t
-        await can_use(workbench, proxy, upstream)
+        await must_answer_a_call(workbench, proxy, upstream)
         if time.monotonic() - signed_in > 7.0:
             raise Untestable("the first call came too late, the machine is too slow")
-        has_no_refresh(workbench, upstream)
+        must_have_no_refresh(workbench, upstream)
         workbench.expect(
             upstream.bearers[-1] == upstream.access_tokens[0], "the first token", upstream.bearers
         )
         await until(workbench, signed_in + 12.0)
-        await can_use(workbench, proxy, upstream)
+        await must_answer_a_call(workbench, proxy, upstream)
     workbench.expect(len(upstream.refreshes) == 1, "one refresh", upstream.refreshes)
     calls = [request for request in upstream.mcp if request.rpc == "tools/call"]
     token = upstream.bearer(calls[-1])
@@ -168,10 +168,10 @@ async def short_lifetimes_cause_no_refresh_loop(workbench: Workbench) -> None:
         await proxy.handshake()
         await signs_in(workbench, proxy, upstream)
 
-        def is_bounded() -> None:
+        def must_be_bounded() -> None:
             workbench.expect(len(upstream.refreshes) <= 4, "at most four refreshes", upstream.refreshes)
 
-        await workbench.holds_for(10.0, is_bounded)
+        await workbench.holds_for(10.0, must_be_bounded)
         for _ in range(3):
-            await can_use(workbench, proxy, upstream)
-        is_bounded()
+            await must_answer_a_call(workbench, proxy, upstream)
+        must_be_bounded()

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.oauth_bearer import can_use
+from conformance.checks.oauth_bearer import must_answer_a_call
 from conformance.checks.oauth_flow import sign_in, signs_in
 from conformance.checks.tok_expiry import first_run, until
 from conformance.checks.token_files import stored
@@ -126,12 +126,12 @@ async def a_passing_refresh_failure_costs_nothing(workbench: Workbench) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, upstream)
-        await can_use(workbench, proxy, upstream)
+        await must_answer_a_call(workbench, proxy, upstream)
         workbench.expect(
             upstream.refreshes, "the proxy tries a refresh inside the buffer", upstream.token_requests
         )
         for _ in range(40):
-            await can_use(workbench, proxy, upstream)
+            await must_answer_a_call(workbench, proxy, upstream)
             if len(upstream.access_tokens) > 1:
                 break
             content = stored(workbench, "a")
@@ -141,7 +141,7 @@ async def a_passing_refresh_failure_costs_nothing(workbench: Workbench) -> None:
         workbench.expect(
             len(upstream.access_tokens) == 2, "the proxy tries the refresh again", upstream.refreshes
         )
-        await can_use(workbench, proxy, upstream)
+        await must_answer_a_call(workbench, proxy, upstream)
         token = upstream.access_tokens[1]
         workbench.expect(upstream.bearers[-1] == token, "the proxy uses the new token", upstream.bearers)
     workbench.expect(len(browser.openings) == 1, "no page after the first sign-in", browser.openings)
@@ -159,7 +159,9 @@ async def parallel_calls_cause_one_refresh(workbench: Workbench) -> None:
             await proxy.ready(upstream)
         await until(workbench, upstream.exchanges[0].t + 7.5)
         before = len(upstream.mcp)
-        await workbench.run_cases(*(partial(can_use, workbench, proxy, upstream) for _ in range(10)))
+        await workbench.run_cases(
+            *(partial(must_answer_a_call, workbench, proxy, upstream) for _ in range(10))
+        )
     workbench.expect(len(upstream.refreshes) == 1, "one refresh", upstream.refreshes)
     calls = [request for request in upstream.mcp[before:] if request.rpc == "tools/call"]
     old = [request for request in calls if upstream.bearer(request) != upstream.access_tokens[1]]

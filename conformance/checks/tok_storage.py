@@ -106,13 +106,13 @@ def _instant(value: Any) -> float | None:
 async def token_files_are_private_from_the_first_moment(workbench: Workbench) -> None:
     workbench.browser()
     await workbench.run_cases(
-        partial(_are_private, workbench, "umask 000", umask=0),
-        partial(_are_private, workbench, "umask 022", umask=0o022),
-        partial(_are_private, workbench, "0755 before", umask=0o022, before=True),
+        partial(_must_be_private, workbench, "umask 000", umask=0),
+        partial(_must_be_private, workbench, "umask 022", umask=0o022),
+        partial(_must_be_private, workbench, "0755 before", umask=0o022, before=True),
     )
 
 
-async def _are_private(workbench: Workbench, what: str, *, umask: int, before: bool = False) -> None:
+async def _must_be_private(workbench: Workbench, what: str, *, umask: int, before: bool = False) -> None:
     upstream = await workbench.oauth("a", OAuth(lifetimes=[_SHORT, 3600]))
     home = workbench.sandbox.tmp / what.replace(" ", "-")
     file = token_file(workbench, "a", home)
@@ -213,10 +213,10 @@ async def a_damaged_file_is_treated_as_no_token(workbench: Workbench) -> None:
     for upstream in upstreams:
         with workbench.case(upstream.name):
             workbench.expect(len(browser.pages_of(upstream)) == 1, "one page", browser.openings)
-            _is_whole(workbench, files[upstream.name], upstream)
+            _must_be_whole(workbench, files[upstream.name], upstream)
 
 
-def _is_whole(workbench: Workbench, file: Path, upstream: ProtectedMockUpstream) -> None:
+def _must_be_whole(workbench: Workbench, file: Path, upstream: ProtectedMockUpstream) -> None:
     content = content_of(file)
     try:
         values = values_in(json.loads(content))
@@ -301,11 +301,11 @@ async def _gets_none(
     await proxy.wake(upstream.name)
     with workbench.precondition(f"the proxy contacts the changed upstream {upstream.name}"):
         await workbench.eventually(lambda: upstream.http, within=10.0, what="a request reaches it")
-    await workbench.holds_for(3.0, lambda: has_none(workbench, upstream, tokens))
+    await workbench.holds_for(3.0, lambda: must_receive_none(workbench, upstream, tokens))
 
 
-def has_none(workbench: Workbench, upstream: ProtectedMockUpstream, tokens: list[str]) -> None:
-    """No request to the upstream or its authorization server contains one of the tokens."""
+def must_receive_none(workbench: Workbench, upstream: ProtectedMockUpstream, tokens: list[str]) -> None:
+    """Raise `Violation` if a request to the upstream or its authorization server contains one of the tokens."""
     for request in upstream.http:
         whole = f"{request.target} {request.headers} {request.body.decode(errors='replace')}"
         found = [token for token in tokens if token in whole]
@@ -333,4 +333,4 @@ async def a_refresh_token_without_an_issuer_goes_to_no_other_server(workbench: W
         with workbench.precondition("after that the user signs in"):
             await proxy.ready(*upstreams)
     for upstream in upstreams:
-        has_none(workbench, upstream, list(planted.values()))
+        must_receive_none(workbench, upstream, list(planted.values()))

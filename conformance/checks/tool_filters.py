@@ -70,7 +70,7 @@ async def a_filter_of_tools_that_cannot_be_read_ends_the_start(workbench: Workbe
     await workbench.run_cases(
         *(partial(refuses, workbench, what, config, mentioning) for what, config in configs)
     )
-    upstream.was_never_started()
+    upstream.must_not_have_started()
     with workbench.precondition("the same server works with a valid filter"):
         await works(workbench, upstream, config=workbench.config(upstream))
 
@@ -86,16 +86,16 @@ async def the_configuration_selects_the_tools_of_a_server(workbench: Workbench) 
         await proxy.ready(*(upstream for name, upstream in upstreams.items() if FILTERS[name][2]))
         await workbench.run_cases(
             *(
-                partial(_has_exactly, workbench, proxy, upstream, FILTERS[name][2])
+                partial(_must_have_exactly, workbench, proxy, upstream, FILTERS[name][2])
                 for name, upstream in upstreams.items()
             )
         )
 
 
-async def _has_exactly(
+async def _must_have_exactly(
     workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, left: Sequence[str]
 ) -> None:
-    """The group lists these tools only, and only these can be called."""
+    """Raise `Violation` unless the group lists exactly these tools, and only these can be called."""
     listing = await proxy.tools_of(upstream.name)
     listed = [name for name in NAMES if definitions(listing, name)]
     workbench.expect(
@@ -208,16 +208,16 @@ async def a_call_of_a_tool_that_is_switched_off_never_reaches_the_server(workben
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         for upstream in upstreams:
-            _is_refused(workbench, await proxy.call(upstream.name, "delete_file", within=15.0))
+            _must_be_refused(workbench, await proxy.call(upstream.name, "delete_file", within=15.0))
         await proxy.ready(*upstreams)
         for upstream in upstreams:
             for name in ("delete_file", "delete_dir"):
-                _is_refused(workbench, await proxy.call(upstream.name, name))
+                _must_be_refused(workbench, await proxy.call(upstream.name, name))
             answer = await proxy.call(upstream.name, "read_file")
             workbench.expect(not answer.is_error, "the allowed tool works", answer.raw)
             _saw_only(workbench, upstream, ["read_file"])
 
 
-def _is_refused(workbench: Workbench, answer: Answer) -> None:
+def _must_be_refused(workbench: Workbench, answer: Answer) -> None:
     refused = answer.is_error and REASON.search(answer.text)
     workbench.expect(refused, "an error that gives the configuration as the reason", answer.raw)

@@ -102,19 +102,19 @@ class Arrivals:
             problem = f"the journal of upstream {upstream.name} has no {missing}; it has {show(methods)}"
         return problem
 
-    def one_of_the_calls_has_arrived(
+    def must_include_one_of_the_calls(
         self, possible: Sequence[tuple[str, str, Any]], since: float, answer: Answer
     ) -> None:
-        """As `call_has_arrived`, for a call that can mean one of several groups, tools and arguments."""
+        """As `must_include_call`, for a call that can mean one of several groups, tools and arguments. Raises `Violation`."""
         problems = []
         for group, tool, args in possible:
             try:
-                return self.call_has_arrived(group, tool, args, since, answer)
+                return self.must_include_call(group, tool, args, since, answer)
             except Violation as problem:
                 problems.append(problem)
         raise problems[0]
 
-    def call_has_arrived(self, group: str, tool: str, args: Any, since: float, answer: Answer) -> None:
+    def must_include_call(self, group: str, tool: str, args: Any, since: float, answer: Answer) -> None:
         """Raise `Violation` unless this successful answer comes from a call that reached an upstream of the group.
 
         `since` is when the client sent the call, in monotonic seconds. A group without a mock of that name needs no evidence.
@@ -145,7 +145,7 @@ class Arrivals:
             )
             raise Violation(what, show(answer.raw))
 
-    def request_has_arrived(self, method: str, since: float, answer: Answer) -> None:
+    def must_include_request(self, method: str, since: float, answer: Answer) -> None:
         """Raise `Violation` unless this successful answer about resources or prompts comes from an upstream."""
         upstreams = self.upstreams()
         member, _ = LISTS.get(method, (None, None))

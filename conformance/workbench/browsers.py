@@ -176,7 +176,7 @@ class Browser:
             lambda: len(self.events("done")) >= count, within=within, what=f"{count} users have finished"
         )
 
-    def was_never_opened(self) -> None:
+    def must_not_have_opened(self) -> None:
         """Raise `Violation` if the implementation has opened a page. Proves nothing about later: first wait for a later event."""
         if self.openings:
             raise Violation(

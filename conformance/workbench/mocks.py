@@ -115,7 +115,7 @@ class StdioMockUpstream(StdioJournalView, MockUpstream):
                 raise Violation(what, f"alive: {living}")
             await anyio.sleep(INTERVAL)
 
-    def was_never_started(self) -> None:
+    def must_not_have_started(self) -> None:
         """Raise `Violation` if the implementation has started it. Proves nothing about later: first wait for a later event."""
         if self.starts:
             seen = "; ".join(shorten(f"pid {start.pid}, arguments {start.args}") for start in self.starts)

@@ -105,7 +105,7 @@ class Programs:
                     await anyio.sleep(0.02)
             for process in await processes.end_all():
                 self._timeline.record("runner", "ended-leftover", str(process))
-                self.are_left_over([process])
+                self.note_leftovers([process])
         finally:
             launched.release()
 
@@ -113,6 +113,6 @@ class Programs:
         """What the check added to the environment, and the starts that got it if not all did."""
         return [self._timeline.redact(shorten(line)) for line in added_variables(self._environment)]
 
-    def are_left_over(self, processes: Iterable[ProcessRef]) -> None:
+    def note_leftovers(self, processes: Iterable[ProcessRef]) -> None:
         """Note that these processes outlived their program."""
         self.leftovers += [self._timeline.redact(shorten(str(process))) for process in processes]

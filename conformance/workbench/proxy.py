@@ -278,7 +278,7 @@ class Proxy(McpClient):
         if self._refusal is None:
             await super().notify(method, params, era=era)
 
-    def begun_calls_have_arrived(self) -> None:
+    def must_have_passed_on_begun_requests(self) -> None:
         """Raise `Violation` for a successful answer to a request of `begin` that should come from an upstream and does not."""
         for since, id, message in self._begun:
             for found in self.received:
@@ -293,9 +293,9 @@ class Proxy(McpClient):
             since = 0.0  # it continues an earlier call, which can still wait at a legacy upstream
         method = message["method"]
         if method != "tools/call":
-            self._arrivals.request_has_arrived(method, since, answer)
+            self._arrivals.must_include_request(method, since, answer)
         elif possible := self._face.called(params):
-            self._arrivals.one_of_the_calls_has_arrived(possible, since, answer)
+            self._arrivals.must_include_one_of_the_calls(possible, since, answer)
 
     async def call(
         self, group: str, tool: str, args: Json | None = None, *, within: float = 10.0

@@ -49,7 +49,7 @@ async def another_client(
     try:
         async with another.answers.running(another):
             yield another
-        another.begun_calls_have_arrived()
+        another.must_have_passed_on_begun_requests()
     finally:
         with anyio.CancelScope(shield=True):
             await transport.close()

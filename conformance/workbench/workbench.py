@@ -173,7 +173,7 @@ class Workbench(Judgement, UpstreamFactory):
             async with proxy.answers.running(proxy):
                 yield proxy
             proxy.must_still_serve()
-            proxy.begun_calls_have_arrived()
+            proxy.must_have_passed_on_begun_requests()
         finally:
             self.version = self.version or proxy.version
             heard = any(line.messages for line in inbox.transcript.lines if not line.sent)
@@ -289,7 +289,7 @@ class Workbench(Judgement, UpstreamFactory):
             for browser in self._browsers:
                 browser.stop()
             await self._stop_remotes()
-            self._programs.are_left_over(await self.census.end_all())
+            self._programs.note_leftovers(await self.census.end_all())
             self.census.collect_dead(self.child_pids())
         finally:
             self.evidence = self._take_evidence(keep)

@@ -55,12 +55,12 @@ def test_3_when_the_harness_broke_even_beside_a_failure() -> None:
 def test_a_signal_ends_the_run_with_its_own_status(
     number: int, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def is_interrupted(workbench: Any) -> None:
+    async def interrupt(workbench: Any) -> None:
         os.kill(os.getpid(), number)
         await anyio.sleep_forever()
 
     report = tmp_path / "report.json"
-    checks = (passing(), make_check(is_interrupted, "CFG-002"))
+    checks = (passing(), make_check(interrupt, "CFG-002"))
     assert run_cli("--jobs", "1", "--report", f"json={report}", checks=checks) == status
     document = json.loads(report.read_text(encoding="utf-8"))
     assert (document["not_run"], document["stopped_by"]) == (["CFG-002"], signal.Signals(number).name)

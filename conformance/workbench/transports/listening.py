@@ -211,7 +211,7 @@ class ListeningTransport:
                 return
             await self._readiness.wait(self._starts_within)
             traces = aiohttp.TraceConfig()
-            traces.on_request_chunk_sent.append(_has_written)
+            traces.on_request_chunk_sent.append(_note_written)
             client = aiohttp.ClientSession(
                 # Each POST has a connection of its own, because a server may close an idle one under a POST.
                 connector=aiohttp.TCPConnector(limit=0, force_close=True),
@@ -241,10 +241,10 @@ class ListeningTransport:
         """Run this in the background until it ends or the transport closes."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._has_ended)
+        task.add_done_callback(self._note_end)
         return task
 
-    def _has_ended(self, task: asyncio.Task[None]) -> None:
+    def _note_end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (problem := task.exception()) is not None:
             self._faults.append(problem)
@@ -302,7 +302,7 @@ class ListeningTransport:
                 yield event
 
 
-async def _has_written(_: Any, context: Any, __: Any) -> None:
+async def _note_written(_: Any, context: Any, __: Any) -> None:
     post = context.trace_request_ctx
     if isinstance(post, Post):
         post.written.set()

@@ -101,7 +101,7 @@ class Stream:
         """The unread bytes if the client has taken nothing for a long time, else 0."""
         return self.unread if asyncio.get_running_loop().time() - self._moved > backlog.STUCK_AFTER else 0
 
-    def has_moved(self) -> None:
+    def note_taken_piece(self) -> None:
         """Note that the client has taken a piece."""
         self._moved = asyncio.get_running_loop().time()
 
@@ -110,7 +110,7 @@ class Stream:
         if self.is_over:
             return
         if not self.unread:
-            self.has_moved()
+            self.note_taken_piece()
         self._count += 1
         event = StoredEvent(self._count, line.rstrip(b"\n"))
         self._events.append(event)
@@ -162,7 +162,7 @@ class Stream:
         """The events after a number, or those that were not sent, until the end; None after each ``ping`` seconds without one."""
         reader, at = object(), self.sent if after is None else after
         self._readers.append(reader)
-        self.has_moved()
+        self.note_taken_piece()
         try:
             while True:
                 event = self._next(at) if self._readers[-1] is reader else None
@@ -243,7 +243,7 @@ async def send_events(
         id = b"id: %b-%d\n" % (stream.name.encode(), event.number) if stream.is_resumable else b""
         for piece in _pieces(b"event: message\n" + id + b"data: ", event.line, b"\n\n"):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-            stream.has_moved()
+            stream.note_taken_piece()
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -279,7 +279,7 @@ async def answer_post(
         await start(send, status_of(event.line), fields)
         for piece in _pieces(b"", event.line, b""):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-            stream.has_moved()
+            stream.note_taken_piece()
         await send({"type": "http.response.body", "body": b""})
     finally:
         stream.drop(event)

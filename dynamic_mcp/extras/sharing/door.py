@@ -113,7 +113,7 @@ class SocketDoor:
         self._greeted.clear()
         return True
 
-    def has_greeted(self, connection: _Connection) -> None:
+    def note_greeting_end(self, connection: _Connection) -> None:
         """Note the end of a greeting, or of its connection."""
         self._greeting.discard(connection)
         if not self._greeting:
@@ -309,7 +309,7 @@ class _Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._door.has_greeted(self)
+        self._door.note_greeting_end(self)
 
 
 def _inode(path: Path) -> int | None:

@@ -182,13 +182,11 @@ def test_the_matrix_and_the_report_of_every_run_are_written(
 def test_an_interruption_ends_the_comparison_with_the_runs_so_far(
     tmp_path: Path, profile: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def is_interrupted(workbench: Any) -> None:
+    async def interrupt(workbench: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         await anyio.sleep_forever()
 
-    assert (
-        compare(profile, profile, "--out", str(tmp_path), checks=(make_check(is_interrupted, MUST),)) == 130
-    )
+    assert compare(profile, profile, "--out", str(tmp_path), checks=(make_check(interrupt, MUST),)) == 130
     assert "not all implementations were run" in capsys.readouterr().err
     assert len(json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))["columns"]) == 1
 

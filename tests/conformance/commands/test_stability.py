@@ -70,11 +70,11 @@ def test_a_check_that_needs_its_second_attempt_in_one_run_is_1(capsys: pytest.Ca
 def test_an_interruption_is_130_and_the_last_run() -> None:
     factory = FakeFactory()
 
-    async def is_interrupted(workbench: Any) -> None:
+    async def interrupt(workbench: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         await anyio.sleep_forever()
 
-    assert stability("--runs=3", checks=(make_check(is_interrupted, MUST),), factory=factory) == 130
+    assert stability("--runs=3", checks=(make_check(interrupt, MUST),), factory=factory) == 130
     assert factory.opened == [MUST]
 
 

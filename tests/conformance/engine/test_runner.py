@@ -273,12 +273,12 @@ async def test_at_most_jobs_checks_run_at_once_and_serial_ones_in_pairs(slow: bo
         for _ in range(5):
             await anyio.lowlevel.checkpoint()
 
-    async def is_in_a_pair(workbench: Any) -> None:
+    async def count_open(workbench: Any) -> None:
         await anyio.lowlevel.checkpoint()
         serial_saw.append(len(factory.opened) - len(factory.closed))
 
     checks = [make_check(yields, f"CFG-{number:03}", slow=slow) for number in range(1, 11)]
-    serial = [make_check(is_in_a_pair, f"CFG-{number:03}", serial=True) for number in range(11, 15)]
+    serial = [make_check(count_open, f"CFG-{number:03}", serial=True) for number in range(11, 15)]
     await run_fake(*checks, *serial, factory=factory, jobs=3)
     assert factory.most_at_once == most
     assert max(serial_saw) == 2
@@ -355,13 +355,11 @@ async def test_events_report_the_start_and_end_of_every_attempt() -> None:
 async def test_a_signal_ends_the_run_with_an_incomplete_report(number: int) -> None:
     factory = FakeFactory()
 
-    async def is_interrupted(workbench: Any) -> None:
+    async def interrupt(workbench: Any) -> None:
         os.kill(os.getpid(), number)
         await anyio.sleep_forever()
 
-    report = await run_fake(
-        passing("CFG-001"), make_check(is_interrupted, "CFG-002"), factory=factory, jobs=1
-    )
+    report = await run_fake(passing("CFG-001"), make_check(interrupt, "CFG-002"), factory=factory, jobs=1)
     assert not report.complete
     assert report.stopped_by == signal.Signals(number).name
     assert [result.id for result in report.results] == ["CFG-001"]
@@ -370,12 +368,12 @@ async def test_a_signal_ends_the_run_with_an_incomplete_report(number: int) -> N
 
 
 async def test_an_interruption_before_the_second_attempt_leaves_a_result_that_is_not_final() -> None:
-    async def is_interrupted(workbench: Any) -> None:
+    async def interrupt(workbench: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         await anyio.sleep_forever()
 
     late, wrong = raising(LATE, "FRONT-002"), raising(VIOLATION, "FRONT-003")
-    report = await run_fake(late, wrong, make_check(is_interrupted, "FRONT-004", serial=True))
+    report = await run_fake(late, wrong, make_check(interrupt, "FRONT-004", serial=True))
     assert [(one.id, one.unrepeated, one.is_failure()) for one in report.results] == [
         ("FRONT-002", True, False),
         ("FRONT-003", False, True),

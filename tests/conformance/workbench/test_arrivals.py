@@ -34,12 +34,12 @@ class Mock:
         message = {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
         self.journal.write_line(json.dumps(message).encode())
 
-    def is_called(self, args: Any, id: int = 1, receipt: str = RECEIPT) -> None:
+    def reads_call(self, args: Any, id: int = 1, receipt: str = RECEIPT) -> None:
         self.reads("tools/call", id, name="echo", arguments=args)
         self.journal.write("receipt", request=id, receipt=receipt)
 
-    def judges(self, answer: Answer, args: Any, since: float = 0.0) -> None:
-        self.arrivals.call_has_arrived("a", "echo", args, since, answer)
+    def must_accept(self, answer: Answer, args: Any, since: float = 0.0) -> None:
+        self.arrivals.must_include_call("a", "echo", args, since, answer)
 
 
 @pytest.fixture
@@ -54,48 +54,48 @@ def answered(*texts: str, **members: Any) -> Answer:
 
 class TestACall:
     def test_with_its_receipt_is_accepted(self, mock: Mock) -> None:
-        mock.is_called({"n": 1, "big": 2**60})
-        mock.judges(answered("{}", RECEIPT), {"n": 1.0, "big": 2**60 + 1})
+        mock.reads_call({"n": 1, "big": 2**60})
+        mock.must_accept(answered("{}", RECEIPT), {"n": 1.0, "big": 2**60 + 1})
 
     def test_that_did_not_arrive_is_a_violation(self, mock: Mock) -> None:
         with pytest.raises(Violation, match=r"the call of echo .* reaches upstream a"):
-            mock.judges(answered("{}", RECEIPT), {})
+            mock.must_accept(answered("{}", RECEIPT), {})
 
     @pytest.mark.parametrize(("args", "late"), [({"n": 2}, False), ({"n": 1}, True)])
     def test_with_other_arguments_or_from_earlier_does_not_count(
         self, mock: Mock, args: dict[str, int], late: bool
     ) -> None:
-        mock.is_called({"n": 1})
+        mock.reads_call({"n": 1})
         with pytest.raises(Violation, match="reaches upstream a"):
-            mock.judges(answered("{}", RECEIPT), args, time.monotonic() if late else 0.0)
+            mock.must_accept(answered("{}", RECEIPT), args, time.monotonic() if late else 0.0)
 
     def test_with_the_receipt_of_another_call_is_a_violation(self, mock: Mock) -> None:
-        mock.is_called({"n": 1}, 1, RECEIPT)
-        mock.is_called({"n": 2}, 2, OTHER)
+        mock.reads_call({"n": 1}, 1, RECEIPT)
+        mock.reads_call({"n": 2}, 2, OTHER)
         with pytest.raises(Violation, match=RECEIPT):
-            mock.judges(answered("{}", OTHER), {"n": 1})
+            mock.must_accept(answered("{}", OTHER), {"n": 1})
 
     def test_that_the_script_answers_needs_no_receipt(self, mock: Mock) -> None:
         mock.reads("tools/call", name="echo", arguments={})
-        mock.judges(answered("of the script"), {})
+        mock.must_accept(answered("of the script"), {})
 
     def test_that_waits_for_input_needs_no_receipt_yet(self, mock: Mock) -> None:
-        mock.is_called({})
-        mock.judges(answered(resultType="input_required"), {})
+        mock.reads_call({})
+        mock.must_accept(answered(resultType="input_required"), {})
 
     def test_of_a_batch_counts(self, mock: Mock) -> None:
         call = {"id": 1, "method": "tools/call", "params": {"name": "echo"}}
         mock.journal.write_line(json.dumps([call, {"method": "notifications/x"}]).encode())
-        mock.judges(answered("{}"), {})
+        mock.must_accept(answered("{}"), {})
 
     def test_of_a_group_without_a_mock_needs_no_evidence(self, mock: Mock) -> None:
-        mock.arrivals.call_has_arrived("b", "echo", {}, 0.0, answered("x"))
+        mock.arrivals.must_include_call("b", "echo", {}, 0.0, answered("x"))
 
     def test_entries_after_the_first_reading_count(self, mock: Mock) -> None:
         with pytest.raises(Violation):
-            mock.judges(answered("{}", RECEIPT), {})
-        mock.is_called({})
-        mock.judges(answered("{}", RECEIPT), {})
+            mock.must_accept(answered("{}", RECEIPT), {})
+        mock.reads_call({})
+        mock.must_accept(answered("{}", RECEIPT), {})
 
 
 class TestAConnection:
@@ -120,18 +120,18 @@ class TestResourcesAndPrompts:
     def test_a_read_needs_an_arrival_after_it_was_sent(self, mock: Mock) -> None:
         mock.reads("resources/read", uri="x:1")
         read = Answer({"result": {"contents": [{}]}}, "", 0.0)
-        mock.arrivals.request_has_arrived("resources/read", 0.0, read)
+        mock.arrivals.must_include_request("resources/read", 0.0, read)
         with pytest.raises(Violation, match="resources/read reaches an upstream"):
-            mock.arrivals.request_has_arrived("resources/read", time.monotonic(), read)
+            mock.arrivals.must_include_request("resources/read", time.monotonic(), read)
 
     def test_a_list_may_come_from_earlier_and_an_empty_one_from_nowhere(self, mock: Mock) -> None:
         full = Answer({"result": {"prompts": [{}]}}, "", 0.0)
         empty = Answer({"result": {"prompts": []}}, "", 0.0)
-        mock.arrivals.request_has_arrived("prompts/list", time.monotonic(), empty)
+        mock.arrivals.must_include_request("prompts/list", time.monotonic(), empty)
         with pytest.raises(Violation, match="prompts/list reaches an upstream"):
-            mock.arrivals.request_has_arrived("prompts/list", 0.0, full)
+            mock.arrivals.must_include_request("prompts/list", 0.0, full)
         mock.reads("prompts/list")
-        mock.arrivals.request_has_arrived("prompts/list", time.monotonic(), full)
+        mock.arrivals.must_include_request("prompts/list", time.monotonic(), full)
 
 
 def test_the_text_of_an_answer_has_no_receipt() -> None:

@@ -79,7 +79,7 @@ class Upstream:
     name = "second"
 
 
-async def _is_refused(upstream: Upstream, number: int, *, named: bool = False) -> None:
+async def _must_be_refused(upstream: Upstream, number: int, *, named: bool = False) -> None:
     if named:
         with SAY.case(f"the upstream {upstream.name}"):
             raise Violation("a refusal", "an answer", timed=True)
@@ -89,8 +89,8 @@ async def _is_refused(upstream: Upstream, number: int, *, named: bool = False) -
 @pytest.mark.parametrize(
     ("step", "expected"),
     [
-        (partial(_is_refused, Upstream(), 7), "is refused second 7: a refusal"),
-        (partial(_is_refused, Upstream(), 7, named=True), "the upstream second: a refusal"),
+        (partial(_must_be_refused, Upstream(), 7), "must be refused second 7: a refusal"),
+        (partial(_must_be_refused, Upstream(), 7, named=True), "the upstream second: a refusal"),
     ],
 )
 async def test_run_cases_names_the_case_once(step: Callable[[], Awaitable[None]], expected: str) -> None:

@@ -12,12 +12,12 @@ from tests.conformance.workbench.test_workbench import REFERENCE, workbench_for
 async def test_a_start_contradicts_was_never_started() -> None:
     async with workbench_for(REFERENCE) as workbench:
         upstream = workbench.stdio("a", Script(on=[on_call("echo", silence())]))
-        upstream.was_never_started()
+        upstream.must_not_have_started()
         async with workbench.proxy(upstream) as proxy:
             await proxy.handshake()
             assert (await upstream.started(within=10)).pid in upstream.pids
         with pytest.raises(Violation, match="never starts"):
-            upstream.was_never_started()
+            upstream.must_not_have_started()
 
 
 async def test_an_upstream_is_gone_with_its_grandchildren() -> None:

@@ -89,7 +89,7 @@ async def test_a_sign_in_shows_in_the_browser_and_both_servers(workbench: Workbe
     upstream, browser = await workbench.oauth("a", oauth), workbench.browser()
     assert upstream.entry["oauth_client_id"] == CLIENT
     upstream.got_no_token_request()
-    browser.was_never_opened()
+    browser.must_not_have_opened()
     await signs_in(workbench, upstream, browser)
     (page,) = browser.pages_of(upstream)
     assert page.params["state"] == "s"
@@ -104,7 +104,7 @@ async def test_a_sign_in_shows_in_the_browser_and_both_servers(workbench: Workbe
     with pytest.raises(Violation, match="gets no request"):
         upstream.got_no_token_request()
     with pytest.raises(Violation, match="never opens"):
-        browser.was_never_opened()
+        browser.must_not_have_opened()
 
 
 async def test_pages_of_lists_only_pages_of_its_server(workbench: Workbench) -> None:
@@ -144,7 +144,7 @@ async def test_a_browser_that_does_not_work_opens_nothing(tmp_path: Path) -> Non
     async with open_workbench(opener, "TEST", keep=False) as second:
         browser = second.browser(works=False)
         assert (await second.run_to_exit(args=[])).code == 1
-        browser.was_never_opened()
+        browser.must_not_have_opened()
 
 
 async def test_a_busy_user_is_no_leftover() -> None:

@@ -285,7 +285,7 @@ class TestSandbox:
         async with workbench_for(WAITS) as workbench:
             upstream = workbench.stdio("a")
         with pytest.raises(HarnessError, match="closed"):
-            upstream.was_never_started()
+            upstream.must_not_have_started()
 
     @pytest.mark.parametrize(("whole_group", "survivors"), [(False, 1), (True, 0)])
     async def test_a_signal_reaches_the_program_alone_or_its_group(

@@ -114,7 +114,7 @@ async def test_login_needs_no_sign_in_to_an_open_server(bench: Workbench) -> Non
     upstream, browser = await bench.http("a"), bench.browser(User())
     login = await bench.run_to_exit(args=["login", "a", str(bench.config(upstream))], within=30.0)
     assert login.code == 0, login.stderr
-    browser.was_never_opened()
+    browser.must_not_have_opened()
 
 
 async def test_login_asks_again_after_a_change_of_the_scopes(bench: Workbench) -> None:

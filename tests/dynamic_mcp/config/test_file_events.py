@@ -54,7 +54,7 @@ async def watching(path: Path) -> AsyncIterator[Callable[[], bytes | None]]:
             await task
 
 
-async def is_read(content: Callable[[], bytes | None], wanted: bytes) -> None:
+async def must_have_read(content: Callable[[], bytes | None], wanted: bytes) -> None:
     await eventually(lambda: content() == wanted, f"{wanted!r} is read")
 
 
@@ -66,7 +66,7 @@ async def test_every_way_to_save_has_an_event(save: Save, tmp_path: Path) -> Non
         for number in range(1, 5):
             wanted = b"%d" % number
             save(path, wanted)
-            await is_read(content, wanted)
+            await must_have_read(content, wanted)
             # The second look at this change must not be what finds the next one.
             await asyncio.sleep(2 * watch.SECOND_LOOK)
 
@@ -132,7 +132,7 @@ async def test_each_link_of_a_chain_is_watched(relative: bool, tmp_path: Path) -
             ("first", "one", b"one"),
         ):
             swap(link, target)
-            await is_read(content, found)
+            await must_have_read(content, found)
             await asyncio.sleep(2 * watch.SECOND_LOOK)
 
 

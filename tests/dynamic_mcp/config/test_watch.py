@@ -57,7 +57,7 @@ async def reading(path: Path) -> AsyncIterator[list[bytes | None]]:
             await task
 
 
-async def is_read(read: list[bytes | None], content: bytes | None) -> None:
+async def must_have_read(read: list[bytes | None], content: bytes | None) -> None:
     await eventually(lambda: read and read[-1] == content, f"{content!r} is read")
 
 
@@ -103,11 +103,11 @@ async def test_every_way_to_save_is_noticed(save: Save, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(b"0")
     async with reading(path) as read:
-        await is_read(read, b"0")
+        await must_have_read(read, b"0")
         for number in range(1, 5):
             content = b"%d" % number
             save(path, content)
-            await is_read(read, content)
+            await must_have_read(read, content)
 
 
 @pytest.mark.slow
@@ -125,18 +125,18 @@ async def test_last_of_several_saves_is_read(sequence: list[tuple[Save, float]])
             for number, (save, pause) in enumerate(sequence):
                 save(path, b"%d" % number)
                 await asyncio.sleep(pause)
-            await is_read(read, b"%d" % (len(sequence) - 1))
+            await must_have_read(read, b"%d" % (len(sequence) - 1))
 
 
 async def test_deletion_and_new_creation_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(b"before")
     async with reading(path) as read:
-        await is_read(read, b"before")
+        await must_have_read(read, b"before")
         path.unlink()
-        await is_read(read, None)
+        await must_have_read(read, None)
         path.write_bytes(b"after")
-        await is_read(read, b"after")
+        await must_have_read(read, b"after")
 
 
 async def test_replaced_folder_is_followed(tmp_path: Path) -> None:
@@ -145,10 +145,10 @@ async def test_replaced_folder_is_followed(tmp_path: Path) -> None:
         (tmp_path / name / "config.json").write_text(name)
     (tmp_path / "current").symlink_to("one")
     async with reading(tmp_path / "current" / "config.json") as read:
-        await is_read(read, b"one")
+        await must_have_read(read, b"one")
         (tmp_path / "next").symlink_to("two")
         (tmp_path / "next").replace(tmp_path / "current")
-        await is_read(read, b"two")
+        await must_have_read(read, b"two")
 
 
 async def test_unchanged_file_is_read_only_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,9 +169,9 @@ async def test_second_look_finds_a_write_with_the_same_time_stamp(
     path = tmp_path / "config.json"
     path.write_bytes(b"first")
     async with reading(path) as read:
-        await is_read(read, b"first")
+        await must_have_read(read, b"first")
         path.write_bytes(b"other")
-        await is_read(read, b"other")
+        await must_have_read(read, b"other")
 
 
 async def test_wait_for_a_busy_writer_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

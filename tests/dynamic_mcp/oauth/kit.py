@@ -152,7 +152,7 @@ class SlowAnswer:
         await self.go.wait()
         return self._answer
 
-    async def has_begun(self) -> None:
+    async def wait_for_first_request(self) -> None:
         """Wait for the first request."""
         async with asyncio.timeout(10):
             await self.begun.wait()

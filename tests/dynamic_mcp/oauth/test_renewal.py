@@ -195,7 +195,7 @@ async def test_parallel_requests_share_one_renewal(make: Make, store: FileStore)
     route = respx.post(TOKEN).mock(side_effect=slow)
     authorization = make()
     callers = [asyncio.create_task(authorization.bearer()) for _ in range(10)]
-    await slow.has_begun()
+    await slow.wait_for_first_request()
     slow.go.set()
 
     assert await asyncio.gather(*callers) == [f"{ACCESS}-1"] * 10
@@ -208,7 +208,7 @@ async def test_processes_share_one_renewal(make: Make, store: FileStore) -> None
     route = respx.post(TOKEN).mock(side_effect=slow)
     first, second = make(), make()
     callers = [asyncio.create_task(one.bearer()) for one in (first, second)]
-    await slow.has_begun()
+    await slow.wait_for_first_request()
     slow.go.set()
 
     assert await asyncio.gather(*callers) == [f"{ACCESS}-1"] * 2
@@ -372,7 +372,7 @@ async def test_cancelled_caller_does_not_lose_a_rotated_token(make: Make, store:
     route = respx.post(TOKEN).mock(side_effect=slow)
     authorization = make()
     caller = asyncio.create_task(authorization.bearer())
-    await slow.has_begun()
+    await slow.wait_for_first_request()
     caller.cancel()
     await asyncio.wait({caller})
     slow.go.set()
@@ -477,7 +477,7 @@ async def test_call_waits_for_the_renewal_if_its_token_expires_soon(
     slow = SlowAnswer(grant(1))
     respx.post(TOKEN).mock(side_effect=slow)
     caller = asyncio.create_task(make().bearer())
-    await slow.has_begun()
+    await slow.wait_for_first_request()
     # Nothing but the answer ends the wait.
     assert not (await asyncio.wait({caller}, timeout=0.05))[0]
     slow.go.set()

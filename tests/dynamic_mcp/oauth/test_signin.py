@@ -390,7 +390,7 @@ async def test_time_of_the_user_does_not_limit_the_exchange(
     slow = SlowAnswer(httpx.Response(200, json=granted()))
     respx.post(TOKEN).mock(side_effect=slow)
     signing_in = asyncio.create_task(attempt(http))
-    await slow.has_begun()
+    await slow.wait_for_first_request()
     await skip(2.0)
     slow.go.set()
 

@@ -145,7 +145,7 @@ class Shared:
         """Every process of the sandbox."""
         return [process for process in psutil.process_iter() if _is_of(process, self.bench.sandbox.token)]
 
-    async def is_over(self) -> None:
+    async def wait_until_over(self) -> None:
         """Wait until no process of the sandbox is left.
 
         An attached end can start another serving process just before it is killed. On Linux that one notices it; elsewhere it waits

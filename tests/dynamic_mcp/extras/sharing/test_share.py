@@ -45,7 +45,7 @@ async def test_sessions_that_start_at_the_same_moment_share_one_process_and_one_
         assert len(await shared.serving()) == 1
         assert len(upstream.pids) == 1
         assert [await session.end() for session in sessions] == [0] * 5
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 async def test_next_session_within_the_time_meets_the_same_server() -> None:
@@ -74,7 +74,7 @@ async def test_death_of_one_client_hurts_no_other_one() -> None:
         assert (await two.request("p", "ping"))["result"] == {}
         assert [report["clients"][0]["in_flight"] for report in (await shared.status())[1]] == [1]
         two.process.kill()
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 async def test_kill_of_the_serving_process_starts_one_other_for_all() -> None:
@@ -97,7 +97,7 @@ async def test_kill_of_the_serving_process_starts_one_other_for_all() -> None:
         assert serving != killed
         await eventually(lambda: sum(map(is_alive, upstream.pids)) == 1, "the first server ends")
         assert [await session.end() for session in sessions] == [0] * 3
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 async def test_after_a_kill_clients_hear_what_may_have_changed_meanwhile() -> None:
@@ -121,7 +121,7 @@ async def test_after_a_kill_clients_hear_what_may_have_changed_meanwhile() -> No
                 assert told.get("params", {}).get("_meta") == meta
             await one.end()
         assert len(_of(listening, "notifications/subscriptions/acknowledged")) == 1
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 async def test_end_of_the_serving_process_by_a_signal_answers_the_calls() -> None:
@@ -137,7 +137,7 @@ async def test_end_of_the_serving_process_by_a_signal_answers_the_calls() -> Non
         assert (await session.request("p", "ping"))["result"] == {}
         assert (await shared.serving()) != [serving]
         await session.end()
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 async def test_list_that_was_on_its_way_comes_from_the_next_process() -> None:
@@ -151,7 +151,7 @@ async def test_list_that_was_on_its_way_comes_from_the_next_process() -> None:
         assert "may have been carried out" in json.dumps(await session.answer("call"))
         assert (await session.answer("list"))["result"]["tools"]
         await session.end()
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 async def test_nothing_is_left_after_everything_was_killed() -> None:
@@ -164,7 +164,7 @@ async def test_nothing_is_left_after_everything_was_killed() -> None:
         pids = [*(await shared.serving()), *(session.process.pid for session in sessions)]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 async def test_starter_that_is_killed_takes_nothing_with_it() -> None:
@@ -174,7 +174,7 @@ async def test_starter_that_is_killed_takes_nothing_with_it() -> None:
         one.process.kill()
         assert "result" in await two.call(1, "a")
         await two.end()
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 async def test_state_of_one_client_needs_a_process_of_its_own() -> None:
@@ -189,7 +189,7 @@ async def test_state_of_one_client_needs_a_process_of_its_own() -> None:
         await eventually(lambda: sum(map(is_alive, upstream.pids)) == 1, "its server ends at once")
         assert "result" in await two.call(2, "own")
         await two.end()
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 async def test_other_environment_gets_another_process() -> None:
@@ -204,7 +204,7 @@ async def test_other_environment_gets_another_process() -> None:
         assert len(await shared.serving()) == len(upstream.pids) == 2
         for session in (one, two, three):
             await session.end()
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 async def test_question_of_a_killed_process_is_withdrawn_and_its_late_answer_dropped() -> None:
@@ -228,7 +228,7 @@ async def test_question_of_a_killed_process_is_withdrawn_and_its_late_answer_dro
         session.send(id=second["id"], result=SAMPLE)
         assert "result" in await session.answer("d")
         await session.end()
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 SAMPLE = {"role": "assistant", "content": {"type": "text", "text": "x"}, "model": "m"}
@@ -272,7 +272,7 @@ async def test_client_that_does_not_read_stops_no_other_one() -> None:
         assert "result" in await two.call(1, "a")
         await two.end()
         one.process.kill()
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 async def test_status_tells_who_is_attached_and_which_groups_run() -> None:

@@ -40,7 +40,7 @@ async def test_session_survives_the_death_of_a_process_in_its_start() -> None:
         assert "result" in await session.call(1, "a")
         assert await shared.serving() != [starting.pid]
         await session.end()
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
@@ -50,7 +50,7 @@ async def test_closed_streams_are_ended_ones(closed: str) -> None:
         status, stdout, stderr = await _shell(shared, config, closed)
         assert (status, stderr) == (0, b"")
         assert (b'"result":{}' in stdout) is (closed == "2>&-")
-        await shared.is_over()
+        await shared.wait_until_over()
 
 
 async def _shell(shared: Shared, config: Path, closed: str) -> tuple[int | None, bytes, bytes]:
@@ -152,4 +152,4 @@ async def test_linger_takes_a_number_of_seconds() -> None:
         config = shared.bench.config(shared.bench.stdio("a"))
         session = await (await shared.session(config, linger="1")).handshake()
         assert await session.end() == 0
-        await shared.is_over()
+        await shared.wait_until_over()
