@@ -9,34 +9,18 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
+from conformance.checks.common import must_refuse_to_start, must_work
 
 if TYPE_CHECKING:
-    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
 
 CONFIG_VARIABLE = "DYNAMIC_MCP_CONFIG"
-
-
-async def works(workbench: Workbench, *upstreams: MockUpstream, **start: Any) -> None:
-    """Start the proxy like this, wait until it offers the tools of the upstreams, and call each of them."""
-    async with workbench.proxy(**start) as proxy:
-        await proxy.handshake()
-        await proxy.ready(*upstreams)
-        for upstream in upstreams:
-            await must_be_callable(workbench, proxy, upstream)
-
-
-async def refuses(workbench: Workbench, what: str, config: Path, mentioning: str | None = None) -> None:
-    """The proxy, started with this configuration, ends with an explanation."""
-    outcome = await workbench.run_to_exit(config=config)
-    with workbench.case(what):
-        outcome.refused(mentioning)
 
 
 @check("CFG-001", timeout=30)
@@ -54,7 +38,7 @@ async def without_a_named_configuration_the_proxy_refuses_to_start(workbench: Wo
     for decoy in decoys:
         decoy.must_not_have_started()
     with workbench.precondition("a decoy works when it is named"):
-        await works(workbench, decoys[0], config=places[0])
+        await must_work(workbench, decoys[0], config=places[0])
 
 
 @check("CFG-002", timeout=30, slow=True)
@@ -69,7 +53,7 @@ async def the_argument_beats_the_environment(workbench: Workbench) -> None:
         groups = await proxy.groups("chosen", "other")
         workbench.expect("other" not in groups, "no group of the file named by the variable", groups)
     with workbench.precondition("the other file works when the argument names it"):
-        await works(workbench, other, config=other_config)
+        await must_work(workbench, other, config=other_config)
 
 
 @check("CFG-003", timeout=30)
@@ -77,7 +61,7 @@ async def the_environment_variable_alone_is_enough_unless_it_is_empty(workbench:
     upstream = workbench.stdio("a")
     config = workbench.config(upstream)
     with workbench.must("the proxy loads the file that the variable names"):
-        await works(workbench, upstream, args=[], env={CONFIG_VARIABLE: str(config)})
+        await must_work(workbench, upstream, args=[], env={CONFIG_VARIABLE: str(config)})
     with workbench.case("the variable is empty"):
         (await workbench.run_to_exit(args=[], env={CONFIG_VARIABLE: ""})).refused("usage|config")
 
@@ -87,7 +71,7 @@ async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbenc
     upstreams = [workbench.stdio(f"a{number}") for number in range(6)]
     plain, near, spaced, foreign, linked, bare = upstreams
     with workbench.precondition("an absolute path of plain letters works"):
-        await works(workbench, plain, config=workbench.config(plain))
+        await must_work(workbench, plain, config=workbench.config(plain))
     link = workbench.sandbox.configs / "link.json"
     link.symlink_to(workbench.config(linked))
     paths = {
@@ -100,7 +84,7 @@ async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbenc
 
     async def loads(what: str, upstream: StdioMockUpstream, path: Path) -> None:
         with workbench.must(f"the proxy loads {what}"):
-            await works(workbench, upstream, config=path)
+            await must_work(workbench, upstream, config=path)
 
     await workbench.run_cases(*(partial(loads, what, *pair) for what, pair in paths.items()))
 
@@ -120,7 +104,7 @@ async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
     }
     await workbench.run_cases(
         *(
-            partial(refuses, workbench, what, workbench.config_text(content))
+            partial(must_refuse_to_start, workbench, what, workbench.config_text(content))
             for what, content in broken.items()
         )
     )
@@ -128,7 +112,7 @@ async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
     for remote in remotes:
         remote.saw_nothing()
     with workbench.precondition("the whole configuration works"):
-        await works(workbench, upstream, *remotes, config=valid)
+        await must_work(workbench, upstream, *remotes, config=valid)
 
 
 @check("CFG-006", timeout=30)
@@ -137,15 +121,21 @@ async def a_server_entry_without_its_required_fields_is_rejected(workbench: Work
     remote = json.dumps({"mcpServers": {"b": {"url": "http://127.0.0.1:9/mcp"}}})
     await workbench.run_cases(
         partial(
-            refuses,
+            must_refuse_to_start,
             workbench,
             "no description",
             workbench.config(upstream.variant("description")),
             "description",
         ),
-        partial(refuses, workbench, "url, no description", workbench.config_text(remote), "description"),
         partial(
-            refuses,
+            must_refuse_to_start,
+            workbench,
+            "url, no description",
+            workbench.config_text(remote),
+            "description",
+        ),
+        partial(
+            must_refuse_to_start,
             workbench,
             "no command, no url",
             workbench.config(upstream.variant("command", "args")),
@@ -154,7 +144,7 @@ async def a_server_entry_without_its_required_fields_is_rejected(workbench: Work
     )
     upstream.must_not_have_started()
     with workbench.precondition("the complete entry works"):
-        await works(workbench, upstream, config=workbench.config(upstream))
+        await must_work(workbench, upstream, config=workbench.config(upstream))
 
 
 @check("CFG-007", timeout=30, slow=True)
@@ -167,15 +157,18 @@ async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> No
         "resorces": workbench.config(upstream.variant(timeout={"resorces": "5s"})),
     }
     await workbench.run_cases(
-        *(partial(refuses, workbench, f"the key {key}", config, key) for key, config in misspelt.items())
+        *(
+            partial(must_refuse_to_start, workbench, f"the key {key}", config, key)
+            for key, config in misspelt.items()
+        )
     )
     upstream.must_not_have_started()
     with workbench.precondition("the same entry works when nothing is misspelt"):
         right = upstream.variant(enabled=True, features={"tools": True}, timeout={"resources": "5s"})
-        await works(workbench, upstream, config=workbench.config(right))
+        await must_work(workbench, upstream, config=workbench.config(right))
     with workbench.must("$schema at the root is allowed"):
         schema = {"$schema": "https://example.invalid/config-schema.json"}
-        await works(workbench, upstream, config=workbench.config(upstream, extra=schema))
+        await must_work(workbench, upstream, config=workbench.config(upstream, extra=schema))
 
 
 @check("CFG-008", timeout=30, slow=True)
@@ -189,7 +182,7 @@ async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> N
     await workbench.run_cases(
         *(
             partial(
-                refuses,
+                must_refuse_to_start,
                 workbench,
                 what,
                 workbench.config(upstream.with_entry({"description": "wrong", **entry})),
@@ -199,7 +192,7 @@ async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> N
     )
     upstream.must_not_have_started()
     with workbench.must("command selects stdio"):
-        await works(workbench, upstream, config=workbench.config(upstream))
+        await must_work(workbench, upstream, config=workbench.config(upstream))
     bare, typed = (await workbench.http("bare")).variant("type"), await workbench.http("typed")
     older = [await workbench.sse("older")] if workbench.has("SSE") else []
     first = [(bare, "POST"), (typed, "POST"), *((one, "GET") for one in older)]

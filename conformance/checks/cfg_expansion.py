@@ -6,8 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
-from conformance.checks.oauth_flow import signs_in
+from conformance.checks.common import must_be_callable, must_sign_in
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ async def var_expands_in_every_documented_place(workbench: Workbench) -> None:
             await proxy.wake(one.name)
             page = await browser.opened()
             workbench.expect(page.params.get("client_id") == expanded, f"client_id={expanded}", page)
-            await signs_in(workbench, proxy, one)
+            await must_sign_in(workbench, proxy, one)
     start = upstream.starts[-1]
     workbench.expect(
         start.args == [expanded, "VAL", "VALVAL/x"], "every reference in args is expanded", start.args

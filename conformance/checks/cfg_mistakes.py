@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.cfg import refuses, works
+from conformance.checks.common import must_refuse_to_start, must_work
 from conformance.checks.rld import NOTICED
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def a_member_that_is_there_twice_is_never_lost_silently(workbench: Workben
     await workbench.run_cases(*(partial(must_be_reported, name, text) for name, text in twice.items()))
     with workbench.precondition("the configuration with each member once works"):
         right = one.variant(env={"REGION_NAME": "a"}, timeout={"resources": "5s"})
-        await works(workbench, one, other, config=workbench.config(right, other))
+        await must_work(workbench, one, other, config=workbench.config(right, other))
 
 
 @check("CFG-021", timeout=40, slow=True)
@@ -106,7 +106,7 @@ async def all_mistakes_of_a_configuration_are_reported_at_once(workbench: Workbe
     for upstream in upstreams:
         upstream.must_not_have_started()
     with workbench.precondition("the same configuration without mistakes works"):
-        await works(workbench, *upstreams, config=workbench.config(*upstreams))
+        await must_work(workbench, *upstreams, config=workbench.config(*upstreams))
 
 
 @check("CFG-023", timeout=30)
@@ -117,7 +117,7 @@ async def the_report_of_a_mistake_says_where_it_is_and_what_belongs_there(workbe
     (at,) = (number for number, line in enumerate(lines, 1) if "REGION_NUMBER" in line)
     lines[at - 1] = lines[at - 1].replace('"5"', "5")
     wrong = workbench.config_text("\n".join(lines))
-    await refuses(workbench, "a number in env", wrong, "weather")
+    await must_refuse_to_start(workbench, "a number in env", wrong, "weather")
     outcome = await workbench.run_to_exit(config=wrong)
     for what, pattern in {
         "the name of the variable": "REGION_NUMBER",
@@ -126,7 +126,7 @@ async def the_report_of_a_mistake_says_where_it_is_and_what_belongs_there(workbe
     }.items():
         workbench.expect(_lines(outcome.stderr, pattern), f"stderr has {what}", outcome)
     with workbench.precondition("the same configuration with a string works"):
-        await works(workbench, upstream, config=right)
+        await must_work(workbench, upstream, config=right)
 
 
 @check("CFG-024", timeout=30, slow=True)

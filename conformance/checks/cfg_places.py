@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.cfg import CONFIG_VARIABLE, works
-from conformance.checks.http_requests import must_be_callable, must_be_usable
-from conformance.checks.oauth_flow import signs_in
+from conformance.checks.cfg import CONFIG_VARIABLE
+from conformance.checks.common import must_be_callable, must_be_usable, must_sign_in, must_work
 from conformance.errors import NotApplicable
 from mock_servers.oauth_script import OAuth
 
@@ -66,7 +65,7 @@ async def var_expands_in_oauth_scopes(workbench: Workbench) -> None:
         scopes = page.params.get("scope", "").split(" ")
         wanted = {"plain", "read", "write", "team:blue"}
         workbench.expect({*scopes} == wanted and len(scopes) == 4, f"the scopes {sorted(wanted)}", page)
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
 
 
 @check("CFG-032")
@@ -85,9 +84,9 @@ async def a_tilde_in_the_path_of_the_configuration_is_the_home_folder(workbench:
     workbench.config(upstream, folder=workbench.sandbox.home / "mcp", name="servers.json")
     path = "~/mcp/servers.json"
     with workbench.case("as the argument"), workbench.must("the proxy finds the file"):
-        await works(workbench, upstream, config=Path(path))
+        await must_work(workbench, upstream, config=Path(path))
     with workbench.case("in the variable"), workbench.must("the proxy finds the file"):
-        await works(workbench, upstream, args=[], env={CONFIG_VARIABLE: path})
+        await must_work(workbench, upstream, args=[], env={CONFIG_VARIABLE: path})
 
 
 @check("CFG-034")

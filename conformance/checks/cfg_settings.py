@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.cfg import refuses, works
+from conformance.checks.common import must_refuse_to_start, must_work
 from mock_servers.script import Script, on_call, silence, sleep
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def a_disabled_server_is_left_alone(workbench: Workbench) -> None:
         workbench.expect(not result.is_error, "the enabled server beside it works", result.raw)
         must_be_left_alone()
     with workbench.precondition("the same entries work when they are enabled"):
-        await works(workbench, disabled, *remotes, config=workbench.config(disabled, *remotes))
+        await must_work(workbench, disabled, *remotes, config=workbench.config(disabled, *remotes))
 
 
 RESOURCE = "mock://one"
@@ -134,7 +134,7 @@ async def _nonsense_is_refused(workbench: Workbench) -> None:
     await workbench.run_cases(
         *(
             partial(
-                refuses,
+                must_refuse_to_start,
                 workbench,
                 f"{kind}: {value!r}",
                 workbench.config(upstream.variant(timeout={kind: value})),

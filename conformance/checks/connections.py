@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSION, SESSIONS, must_be_callable
+from conformance.checks.common import SESSION, SESSIONS, must_be_callable
 from mock_servers.script import Script, on_call, reply, sleep
 
 if TYPE_CHECKING:

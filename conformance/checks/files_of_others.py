@@ -9,9 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.cfg import refuses
-from conformance.checks.oauth_flow import sign_in
-from conformance.checks.rld import must_be_usable
+from conformance.checks.common import must_refuse_to_start, sign_in
+from conformance.checks.rld import must_be_added
 from conformance.checks.token_files import token_file
 from conformance.workbench.memory import memory_of
 from mock_servers.browser import User
@@ -100,14 +99,14 @@ async def only_a_regular_file_of_the_user_is_a_configuration(workbench: Workbenc
     upstream, added = workbench.stdio("a"), workbench.stdio("b")
     pipe = workbench.sandbox.configs / "pipe.json"
     os.mkfifo(pipe)
-    await refuses(workbench, "a pipe", pipe)
+    await must_refuse_to_start(workbench, "a pipe", pipe)
     link = workbench.sandbox.configs / "link.json"
     link.symlink_to(pipe)
-    await refuses(workbench, "a symbolic link to a pipe", link)
+    await must_refuse_to_start(workbench, "a symbolic link to a pipe", link)
     stranger = workbench.stdio("stranger")
     foreign = workbench.config(stranger, name="foreign.json")
     if _give_away(workbench, foreign):
-        await refuses(workbench, "a file of another user", foreign)
+        await must_refuse_to_start(workbench, "a file of another user", foreign)
         stranger.must_not_have_started()
     config = workbench.config(upstream)
     async with workbench.serving(upstream, config=config) as proxy:
@@ -128,7 +127,7 @@ async def only_a_regular_file_of_the_user_is_a_configuration(workbench: Workbenc
         with workbench.case("a configuration again"):
             config.unlink()
             workbench.save(config, upstream, added)
-            await must_be_usable(workbench, proxy, added)
+            await must_be_added(workbench, proxy, added)
 
 
 async def _goes_on(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.common import must_be_echoed
 from conformance.checks.sloppy_messages import SOON
-from conformance.checks.std_messages import must_be_echoed
 from conformance.errors import Untestable
 from conformance.workbench.listing_forms import definitions
 from conformance.workbench.transcript import part

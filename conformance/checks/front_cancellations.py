@@ -10,7 +10,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.model.profile import SEVERAL_CLIENTS
-from conformance.workbench.client import MODERN
+from conformance.model.registry import MODERN
 from conformance.workbench.remotes import RemoteMockUpstream
 from conformance.workbench.several_clients import another_client
 from mock_servers.script import Script, on_call, sleep

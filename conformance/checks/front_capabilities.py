@@ -116,7 +116,7 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
         await proxy.ready(tools_only)
         for method, (capability, _, params) in PROMISED.items():
             if not declares(proxy, capability):
-                await _must_be_refused(workbench, proxy, method, params)
+                await _must_be_undeclared(workbench, proxy, method, params)
 
 
 async def _adds_no_capability(workbench: Workbench) -> None:
@@ -151,7 +151,7 @@ async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy) -> None:
     for method, (capability, flag, params) in PROMISED.items():
         params = _with_names(params, names)
         if not declares(proxy, capability):
-            await _must_be_refused(workbench, proxy, method, params)
+            await _must_be_undeclared(workbench, proxy, method, params)
         if not declares(proxy, capability, flag):
             continue  # what a flag promises may work without it
         answer = await proxy.request(method, params)
@@ -162,7 +162,9 @@ async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy) -> None:
             workbench.expect("world" in answer.raw, "the completion is the upstream's", answer.raw)
 
 
-async def _must_be_refused(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
+async def _must_be_undeclared(
+    workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]
+) -> None:
     answer = await proxy.request(method, params)
     workbench.expect(answer.error is not None, f"{method} is not declared, so it is an error", answer.raw)
 

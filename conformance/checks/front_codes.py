@@ -115,7 +115,7 @@ async def malformed_input_gets_the_codes_of_json_rpc(workbench: Workbench) -> No
         for line, (code, identity) in MALFORMED.items():
             with workbench.case(line):
                 if proxy.takes_bodies:
-                    _must_be_refused(workbench, line, await proxy.post_body(line.encode()), code, identity)
+                    _must_refuse_line(workbench, line, await proxy.post_body(line.encode()), code, identity)
                     continue
                 answer = await _answer_to_raw(workbench, proxy, line)
                 workbench.expect(part(answer, "error", "code") == code, f"an error with code {code}", answer)
@@ -127,7 +127,7 @@ async def malformed_input_gets_the_codes_of_json_rpc(workbench: Workbench) -> No
         workbench.expect(len(answers) == count, "each line gets one answer", answers)
 
 
-def _must_be_refused(
+def _must_refuse_line(
     workbench: Workbench, line: str, reply: BodyReply, code: int, identity: str | None
 ) -> None:
     """Raise `Violation` for another refusal. Over HTTP, the status can be the whole refusal, and an error in the body needs no id."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
+from conformance.checks.common import must_be_callable
 from conformance.errors import NotApplicable, Violation
 from conformance.workbench.differences import Number, first_difference
 from conformance.workbench.exposed import find_exposed, requests_of_each_kind

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.std_messages import must_be_echoed
+from conformance.checks.common import must_be_echoed
 from mock_servers.script import Script, on_call, reply, request, silence
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
+from conformance.checks.common import must_be_callable
 from conformance.errors import NotApplicable
 from conformance.workbench.launcher import random_name
 from conformance.workbench.listing_forms import BY_NAME, BY_WORDS, definitions, listing_text, selecting

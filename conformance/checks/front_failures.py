@@ -97,12 +97,15 @@ async def bad_addressing_is_an_error_before_any_upstream_call(workbench: Workben
     }
     async with workbench.serving(upstream, other) as proxy:
         await workbench.run_cases(
-            *(partial(_must_be_refused, workbench, proxy, what, *case) for what, case in no_group.items())
+            *(
+                partial(_must_explain_refusal, workbench, proxy, what, *case)
+                for what, case in no_group.items()
+            )
         )
         called = [*upstream.requests("tools/call"), *other.requests("tools/call")]
         workbench.expect(not called, "a call without a right group reaches no upstream", called)
         await workbench.run_cases(
-            *(partial(_must_be_refused, workbench, proxy, what, *case) for what, case in no_tool.items())
+            *(partial(_must_explain_refusal, workbench, proxy, what, *case) for what, case in no_tool.items())
         )
         # A proxy need not know the tools of its upstreams, but it knows whether a call has a name.
         named = [request.param("name") for request in upstream.requests("tools/call")]
@@ -115,7 +118,7 @@ async def bad_addressing_is_an_error_before_any_upstream_call(workbench: Workben
             workbench.expect(not answer.is_error, "a result", answer.raw)
 
 
-async def _must_be_refused(
+async def _must_explain_refusal(
     workbench: Workbench, proxy: Proxy, what: str, tool: str, arguments: dict[str, Any]
 ) -> None:
     with workbench.case(what):

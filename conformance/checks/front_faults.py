@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
+from conformance.checks.common import must_be_echoed
 from conformance.checks.sloppy_messages import SOON
 from conformance.checks.sloppy_values import nulls
-from conformance.checks.std_messages import must_be_echoed
 from conformance.workbench.exposed import declares, needs
 from conformance.workbench.listing_forms import definitions
 from conformance.workbench.transcript import part

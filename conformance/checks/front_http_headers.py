@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from conformance.checks import check
 from conformance.checks.front_modern import COMPLETE_META
 from conformance.errors import NotApplicable
-from conformance.workbench.client import MODERN
+from conformance.model.registry import MODERN
 from conformance.workbench.endpoint import INITIALIZE, Endpoint, needs_streamable_http
 from conformance.workbench.transports.headers import SESSION, VERSION, modern_headers
 from mock_servers.answers import VERSION_KEY

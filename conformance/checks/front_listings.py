@@ -106,11 +106,11 @@ async def a_template_never_stops_the_proxy(workbench: Workbench) -> None:
         needs(proxy, "resources")
         for uri in ("note:" + "a" * 60, "a" * 4000):
             with workbench.case(f"a URI of {len(uri)} characters"):
-                read = partial(_must_be_refused, workbench, uri=uri)
+                read = partial(_must_be_unknown_uri, workbench, uri=uri)
                 await _stays_quick(workbench, proxy, read)
 
 
-async def _must_be_refused(workbench: Workbench, proxy: Proxy, uri: str) -> None:
+async def _must_be_unknown_uri(workbench: Workbench, proxy: Proxy, uri: str) -> None:
     answer = await proxy.request("resources/read", {"uri": uri}, within=10.0)
     workbench.expect(answer.error is not None, "an error for a URI that no server has", answer.raw[:1000])
 

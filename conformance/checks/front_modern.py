@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.common import must_be_callable
 from conformance.checks.front_session import starts_within
-from conformance.checks.http_requests import must_be_callable
 from conformance.checks.modern_servers import for_modern_servers
 from conformance.errors import NotApplicable
-from conformance.workbench.client import MODERN
+from conformance.model.registry import MODERN
 from conformance.workbench.exposed import exposed_prompt, exposed_uri
 from conformance.workbench.transcript import part
 from mock_servers.answers import CAPABILITIES_KEY, VERSION_KEY

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
+from conformance.checks.common import must_be_callable
 from conformance.checks.front_offers import carries
-from conformance.checks.http_requests import must_be_callable
 from conformance.errors import NotApplicable
 from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri, needs
 from conformance.workbench.listing_forms import listing_text

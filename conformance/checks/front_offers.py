@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
+from conformance.checks.common import must_be_callable
 from conformance.errors import NotApplicable
 from conformance.workbench.transcript import part
 from mock_servers.script import Script, on_call, request

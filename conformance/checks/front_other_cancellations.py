@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.common import must_be_callable
 from conformance.checks.front_cancellations import CANCELLED, must_have_no_result
 from conformance.checks.front_offers import offered_capabilities
-from conformance.checks.http_requests import must_be_callable
 from conformance.errors import NotApplicable
 from conformance.workbench.exposed import requests_of_each_kind
 from mock_servers.script import Rule, Script, notify, on_call, reply, request, sleep

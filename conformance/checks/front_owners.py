@@ -16,8 +16,8 @@ import anyio
 from conformance.checks import check
 from conformance.checks.front_modern import modern
 from conformance.errors import NotApplicable, Violation
+from conformance.model.registry import MODERN, NEWEST_LEGACY
 from conformance.workbench import polling
-from conformance.workbench.client import MODERN, NEWEST_LEGACY
 from conformance.workbench.exposed import declares, exposed_uri
 from conformance.workbench.transcript import part
 from mock_servers.hostile.owners import (

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_usable
-from conformance.checks.oauth_flow import signs_in
+from conformance.checks.common import must_be_usable, must_sign_in
 from conformance.checks.oauth_waiting import page_of
 from conformance.errors import NotApplicable
 from conformance.workbench.transcript import part
@@ -42,7 +41,7 @@ async def the_answer_says_where_to_sign_in(workbench: Workbench) -> None:
         called = await proxy.call("a", "echo")
         workbench.expect(page_of(upstream, called.text), "the address in the error of a call", called.raw)
         browser.open(page or "")
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
         await must_be_usable(workbench, proxy, upstream, what="a call succeeds after the sign-in")
         secrets = [asked.params["code_verifier"] for asked in upstream.exchanges]
         secrets += upstream.access_tokens + upstream.refresh_tokens
@@ -63,7 +62,7 @@ async def a_legacy_client_shows_the_page(workbench: Workbench) -> None:
         async with workbench.proxy(upstream) as proxy:
             proxy.capabilities = {"elicitation": {"form": {}}}
             await proxy.handshake()
-            await signs_in(workbench, proxy, upstream)
+            await must_sign_in(workbench, proxy, upstream)
             asked = proxy.transcript.asked(ELICIT)
             workbench.expect(not asked, "no question", asked)
 

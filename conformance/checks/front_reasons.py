@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
+from conformance.checks.common import must_be_callable
 from conformance.workbench.exposed import declared_methods, declares, exposed_prompt, exposed_uri
 from mock_servers.remote_actions import respond
 from mock_servers.script import Rule, Script, error, on_call, silence, tool

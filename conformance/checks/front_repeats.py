@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
+from conformance.checks.common import must_be_callable
 from conformance.errors import ImplementationCrashed, NotApplicable, Violation
 from conformance.workbench.exposed import declared_methods
 from conformance.workbench.listing_forms import LISTS

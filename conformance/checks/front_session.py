@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
-from conformance.checks.std_messages import is_echo
+from conformance.checks.common import must_be_callable, must_be_echo
 from conformance.errors import NotApplicable
 from conformance.workbench.client import CLIENT_INFO
 from mock_servers.script import Script, on_call, sleep, stderr
@@ -290,9 +289,7 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
         with workbench.case(f"the id {json.dumps(identity)} of tools/call"):
             params = proxy.call_params("a", "echo", arguments)
             answer = await proxy.request("tools/call", params, id=identity, within=10.0)
-            workbench.expect(
-                is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw
-            )
+            must_be_echo(workbench, answer, arguments)
 
     await all_come_back(must_be_listed)
     await all_come_back(must_be_echoed)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.common import must_be_echoed
 from conformance.checks.front_changes import follows_the_last_change
-from conformance.checks.std_messages import must_be_echoed
 from conformance.errors import NotApplicable
 from conformance.workbench.exposed import declares, exposed_prompt
 from conformance.workbench.transcript import increase

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.common import must_be_callable
 from conformance.checks.front_content import must_be_equal_json
-from conformance.checks.http_requests import must_be_callable
 from conformance.checks.modern_servers import for_modern_servers
 from conformance.workbench.exposed import declared_methods, find_exposed
 from conformance.workbench.listing_forms import LISTS

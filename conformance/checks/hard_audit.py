@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
-from conformance.checks.rld import must_be_usable
+from conformance.checks.common import must_be_callable
+from conformance.checks.rld import must_be_added
 from conformance.checks.sec_secrets import CONFIGURED, issued_by
 from conformance.errors import Violation
 from conformance.workbench.leak_scan import leaked
@@ -75,7 +75,7 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
         await proxy.call("stdio", "nosuchtool", {"x": MARKER})
         workbench.save(config, *signed, *remotes, stdio, later, extra=settings)
         with workbench.precondition("an added upstream is usable"):
-            await must_be_usable(workbench, proxy, later)
+            await must_be_added(workbench, proxy, later)
         rotated = file.rename(file.with_suffix(".1"))
         await _must_be_logged_at_once(workbench, proxy, stdio, file)
         workbench.save(config, *signed, *remotes, stdio, extra=settings)

@@ -13,8 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.std_messages import is_echo, must_be_echoed
-from conformance.checks.tok_expiry import until
+from conformance.checks.common import must_be_echoed, until
 from mock_servers.script import Script, any_arguments, on_call, sleep, tool
 
 if TYPE_CHECKING:
@@ -177,32 +176,33 @@ async def arguments_can_be_validated_against_the_schema_of_the_tool(workbench: W
         "a", Script(tools=tools), **workbench.sut.profile.configured(validate_arguments=True)
     )
     async with workbench.serving(upstream) as proxy:
+        must_pass = partial(must_be_echoed, workbench, proxy, "a", within=20.0)
         for what, (args, place) in WRONG.items():
             with workbench.case(what):
                 answer = await proxy.call("a", "person", args)
-                _must_be_refused(workbench, upstream, answer)
+                _must_be_refused_early(workbench, upstream, answer)
                 workbench.expect(place in answer.text, f"an error that names {place!r}", answer.raw)
                 workbench.expect(
                     '"additionalProperties"' in answer.text, "an error with the schema", answer.raw
                 )
         for args in WRONG_NEWER:
             with workbench.case(f"{args}, against the keywords of 2020-12"):
-                _must_be_refused(workbench, upstream, await proxy.call("a", "newer", args))
+                _must_be_refused_early(workbench, upstream, await proxy.call("a", "newer", args))
         for args in FITS_NEWER:
             with workbench.case(f"{args}, against the keywords of 2020-12"):
-                await _passes(workbench, proxy, "newer", args)
-        await _passes(workbench, proxy, "person", {"name": "x", "age": 5})
+                await must_pass(args, tool="newer")
+        await must_pass({"name": "x", "age": 5}, tool="person")
         await _passes_exactly(workbench, proxy, upstream)
         for name in ("broken", "elsewhere", "forever"):
             with workbench.case(f"the schema of {name}"):
-                await _passes(workbench, proxy, name, {"x": 1})
+                await must_pass({"x": 1}, tool=name)
         with workbench.case("the unusable schemas"):
             for name in ("broken", "elsewhere"):
                 workbench.expect(
                     re.search(rf"\b{name}\b", proxy.stderr), f"a warning about {name}", proxy.stderr
                 )
         with workbench.case("after all that"):
-            _must_be_refused(
+            _must_be_refused_early(
                 workbench,
                 upstream,
                 await proxy.call("a", "person", {}),
@@ -211,12 +211,7 @@ async def arguments_can_be_validated_against_the_schema_of_the_tool(workbench: W
     elsewhere.saw_nothing()
 
 
-async def _passes(workbench: Workbench, proxy: Proxy, name: str, args: dict[str, Any]) -> None:
-    answer = await proxy.call("a", name, args, within=20.0)
-    workbench.expect(is_echo(answer, args), f"the answer to the call with {args}", answer.raw)
-
-
-def _must_be_refused(
+def _must_be_refused_early(
     workbench: Workbench, upstream: StdioMockUpstream, answer: Answer, calls: int = 0
 ) -> None:
     refused = "error" not in answer.message and answer.is_error
@@ -267,7 +262,7 @@ async def validated_arguments_have_no_member_twice(workbench: Workbench) -> None
         for args, path in _TWICE.items():
             with workbench.case(f"the arguments {args}"):
                 answer = await _call_with(proxy, f'"group":"a","name":"person","args":{args}')
-                _must_be_refused(workbench, upstream, answer, calls=1)
+                _must_be_refused_early(workbench, upstream, answer, calls=1)
                 place = "[^a-z0-9]+".join(path)
                 workbench.expect(re.search(place, answer.text), f"an error with the path {path}", answer.raw)
         frames = {

@@ -7,8 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.oauth_bearer import must_answer_a_call
-from conformance.checks.oauth_flow import sign_in
+from conformance.checks.common import must_answer_a_call, sign_in
 from conformance.checks.token_files import own_folder, token_file
 from mock_servers.browser import User
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
+from conformance.checks.common import must_be_callable
 from conformance.checks.sec_signin import an_address, speaks_of_plain_text
 from conformance.workbench.certificates import Authority
 from mock_servers.oauth_script import OAuth

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 
 import mock_servers.keychain
 from conformance.checks import check
-from conformance.checks.oauth_bearer import must_answer_a_call
-from conformance.checks.oauth_flow import signs_in
+from conformance.checks.common import must_answer_a_call, must_sign_in, until
 from conformance.checks.sec_secrets import tokens_of
-from conformance.checks.tok_expiry import until
 from conformance.checks.token_files import token_file
 from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import OAuth
@@ -39,7 +37,7 @@ async def tokens_can_be_kept_in_the_system_keychain(workbench: Workbench) -> Non
         with workbench.case(f"start number {start}"):
             async with workbench.proxy(upstream, config=config, env=env) as proxy:
                 await proxy.handshake()
-                await signs_in(workbench, proxy, upstream)
+                await must_sign_in(workbench, proxy, upstream)
                 await must_answer_a_call(workbench, proxy, upstream)
             workbench.expect(len(browser.openings) == 1, "one page in all", browser.openings)
             workbench.expect(

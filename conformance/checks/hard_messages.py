@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.std_messages import works_again
+from conformance.checks.common import must_work_again
 from conformance.workbench.memory import bounded_growth
 from mock_servers.remote_actions import answer_as
 from mock_servers.script import Script, on_call, payload, sleep, unending
@@ -59,7 +59,7 @@ async def _costs_one_call(workbench: Workbench, proxy: Proxy, upstream: MockUpst
         words = ("large", "size", "limit", "exceed", "too long", "bytes", "end")
         workbench.expect(any(word in answer.text.lower() for word in words), "an error that says so", seen)
         # An upstream that restarts may take a moment.
-        await works_again(workbench, proxy, upstream)
+        await must_work_again(workbench, proxy, upstream)
 
 
 async def _adds(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:

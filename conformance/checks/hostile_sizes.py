@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.checks.std_messages import works_again
+from conformance.checks.common import must_work_again
 from conformance.errors import Untestable
 from conformance.workbench.memory import NOT_JUDGED, memory_of
 from mock_servers.hostile import HOSTILE
@@ -87,7 +87,7 @@ async def calls_end(workbench: Workbench, proxy: Proxy, upstreams: Sequence[Mock
 
 async def _recovers(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     with workbench.case(upstream.name):
-        await works_again(workbench, proxy, upstream)
+        await must_work_again(workbench, proxy, upstream)
 
 
 @check("SEC-013", timeout=60, serial=True, slow=True)

@@ -7,8 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
-from conformance.checks.std_messages import is_echo
+from conformance.checks.common import must_be_callable, must_be_echo
 from conformance.workbench.transcript import part
 from mock_servers.actions import hold, notify, release, reply, request, sleep, wrong_id_reply
 from mock_servers.remote_actions import answer_as, cut, respond, stream
@@ -190,7 +189,7 @@ async def _run_concurrently(workbench: Workbench, proxy: Proxy, upstream: Remote
     async def must_be_answered(number: int) -> None:
         arguments = {"number": number}
         answer = await proxy.call(upstream.name, "echo", arguments)
-        workbench.expect(is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw)
+        must_be_echo(workbench, answer, arguments)
         arrivals.append(answer.t)
 
     await workbench.run_cases(*(partial(must_be_answered, number) for number in range(_CALLS)))

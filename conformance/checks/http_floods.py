@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
+from conformance.checks.common import must_be_echoed
 from conformance.checks.ops_floods import descriptors, pings_are_answered
-from conformance.checks.std_messages import must_be_echoed
 from mock_servers.hostile import HOSTILE
 from mock_servers.script import Script, on_call, reply, request
 

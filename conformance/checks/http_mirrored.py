@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.common import must_be_callable
 from conformance.checks.http_modern import serving_modern
-from conformance.checks.http_requests import must_be_callable
 from mock_servers.actions import reply, set_tools
 from mock_servers.remote.headers import decoded
 from mock_servers.script import Script, any_arguments, on_call, tool

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSION, VERSION, must_be_callable, must_be_usable
+from conformance.checks.common import SESSION, VERSION, must_be_callable, must_be_usable
 from conformance.checks.modern_servers import for_modern_servers
+from conformance.model.registry import MODERN
 from conformance.workbench.transcript import part
 from mock_servers.remote_actions import respond
 from mock_servers.script import Rule, Script, echo_tool, tool
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
 
-MODERN = "2026-07-28"
 FOREIGN_NAME = "größe_設定"
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSION, SESSIONS, must_be_callable, must_be_usable
+from conformance.checks.common import SESSION, SESSIONS, must_be_callable, must_be_echoed, must_be_usable
 from conformance.checks.sec_signin import an_address
-from conformance.checks.std_messages import must_be_echoed
 from mock_servers.remote_actions import answer_as, expire_session, redirect, respond
 from mock_servers.script import Http, Rule, Script, any_arguments, echo_tool, on_call, tool
 

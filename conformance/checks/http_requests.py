@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
+from conformance.checks.common import SESSION, SESSIONS, VERSION, must_be_callable, must_be_usable
 from conformance.errors import Untestable, Violation
 from mock_servers.script import Http, Script
 
@@ -21,35 +22,8 @@ if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import HttpRequest
 
-SESSIONS = Http(sessions=True)
-SESSION = "Mcp-Session-Id"
-VERSION = "MCP-Protocol-Version"
 #: the oldest revision with Streamable HTTP, which has no such header
 OLDEST = "2025-03-26"
-
-
-async def must_be_callable(
-    workbench: Workbench, proxy: Proxy, upstream: MockUpstream, tool: str = "echo"
-) -> None:
-    """Raise `Violation` unless a call through the proxy succeeds. It has the argument `x`, if the tool declares that."""
-    schemas = [one["inputSchema"] for one in upstream.script.tools or [] if one["name"] == tool]
-    arguments = {"x": 1} if any("x" in schema.get("properties", {}) for schema in schemas) else {}
-    result = await proxy.call(upstream.name, tool, arguments)
-    workbench.expect(not result.is_error, f"a call to {upstream.name} succeeds", result.raw)
-
-
-async def must_be_usable(
-    workbench: Workbench,
-    proxy: Proxy,
-    upstream: MockUpstream,
-    *,
-    what: str | None = None,
-    within: float = 15.0,
-) -> None:
-    """Raise `Violation` unless the proxy lists the tools of the upstream within so many seconds, and a call to it succeeds."""
-    with workbench.must(what or f"{upstream.name} becomes usable"):
-        await proxy.ready(upstream, within=within)
-    await must_be_callable(workbench, proxy, upstream)
 
 
 async def must_have_its_headers(

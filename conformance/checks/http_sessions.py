@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSION, SESSIONS, must_be_callable, must_be_usable
-from conformance.checks.std_messages import must_be_echoed
+from conformance.checks.common import SESSION, SESSIONS, must_be_callable, must_be_echoed, must_be_usable
 from conformance.errors import NotApplicable, Violation
 from conformance.workbench.exposed import exposed_uri, needs
 from conformance.workbench.listing_forms import listing_text

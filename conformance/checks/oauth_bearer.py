@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.oauth_flow import signs_in
+from conformance.checks.common import must_answer_a_call, must_sign_in
 from conformance.errors import Untestable
 from mock_servers.hostile.sign_ins import is_never_satisfied, refuses_every_token, wants_more_each_time
 from mock_servers.oauth_script import OAuth
@@ -16,17 +16,8 @@ from mock_servers.script import Http, Script, on_call
 
 if TYPE_CHECKING:
     from conformance.workbench.protected import ProtectedMockUpstream
-    from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import HttpRequest
-
-
-async def must_answer_a_call(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
-    """Raise `Violation` unless a call reaches the upstream with a valid token, and its answer comes back."""
-    word = f"word-{len(upstream.http)}"
-    result = await proxy.call(upstream.name, "echo", {"word": word}, within=20.0)
-    fine = not result.is_error and word in result.text
-    workbench.expect(fine, f"a call to {upstream.name} succeeds", result.raw)
 
 
 @check("OAUTH-024", timeout=40)
@@ -36,7 +27,7 @@ async def every_request_carries_the_bearer_once(workbench: Workbench) -> None:
     workbench.browser()
     async with workbench.proxy(plain, in_sessions) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, plain)
+        await must_sign_in(workbench, proxy, plain)
         await must_answer_a_call(workbench, proxy, plain)
         # Only a session ends with DELETE. Whether sessions work is another requirement (HTTP-007).
         with suppress(Untestable):
@@ -52,7 +43,7 @@ async def the_access_token_replaces_a_configured_header(workbench: Workbench) ->
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
         await must_answer_a_call(workbench, proxy, upstream)
     _must_have_the_bearer_alone(workbench, upstream)
 

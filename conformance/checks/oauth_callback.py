@@ -20,8 +20,7 @@ import anyio
 import psutil
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_usable
-from conformance.checks.oauth_flow import sign_in, signs_in
+from conformance.checks.common import must_be_usable, must_sign_in, sign_in
 from conformance.errors import NotApplicable
 from mock_servers.browser import User
 from mock_servers.oauth_script import OAuth
@@ -93,7 +92,7 @@ async def stray_requests_do_not_end_the_flow(workbench: Workbench) -> None:
     async with attempt(workbench, upstream, user, other) as (proxy, browser):
         await proxy.ready(other)
         await browser.done(within=25.0)
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
     odd = [
         entry for entry in [*browser.events("stray"), browser.callbacks[0]] if not refused_or_ignored(entry)
     ]
@@ -184,7 +183,7 @@ async def iss_in_the_authorization_response_is_validated(workbench: Workbench) -
     browser = workbench.browser()
     async with workbench.proxy(*right, *wrong) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, *right)
+        await must_sign_in(workbench, proxy, *right)
         for upstream in wrong:
             await proxy.wake(upstream.name)
         with workbench.precondition("every flow gets its callback"):
@@ -206,7 +205,7 @@ async def the_users_time_is_not_the_connection_timeout(workbench: Workbench) -> 
     upstream = await workbench.oauth("a")
     async with attempt(workbench, upstream, User(wait=20.0)) as (proxy, browser):
         await browser.done(within=30.0)
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
         workbench.expect(len(browser.openings) == 1, "the proxy opens one page", browser.openings)
 
 
@@ -237,5 +236,5 @@ async def _by_hand(
             what=f"{upstream.name}: the authorization URL on stderr",
         )
         browser.open(urls[0])
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
         workbench.expect(not proxy.junk, "only messages on stdout", proxy.junk)

@@ -12,11 +12,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from conformance.checks import check
-from conformance.checks.cfg import refuses
-from conformance.checks.oauth_bearer import must_answer_a_call
+from conformance.checks.common import must_answer_a_call, must_refuse_to_start, must_sign_in, sign_in, until
 from conformance.checks.oauth_discovery import OPENID
-from conformance.checks.oauth_flow import flow_of, sign_in, signs_in
-from conformance.checks.tok_expiry import until
+from conformance.checks.oauth_flow import flow_of
 from conformance.checks.tok_refresh import SHORT
 from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import CLIENT, OAuth
@@ -63,7 +61,7 @@ async def a_configured_secret_is_sent_as_the_server_says(workbench: Workbench) -
         await proxy.handshake()
         for upstream in upstreams:
             with workbench.case(upstream.name):
-                await signs_in(workbench, proxy, upstream)
+                await must_sign_in(workbench, proxy, upstream)
     for upstream in upstreams:
         with workbench.case(upstream.name):
             flow_of(workbench, upstream)
@@ -80,7 +78,7 @@ async def a_configured_secret_is_stored_nowhere(workbench: Workbench) -> None:
     for number in range(2):
         async with workbench.proxy(upstream, env=_ENVIRONMENT) as proxy:
             await proxy.handshake()
-            await signs_in(workbench, proxy, upstream)
+            await must_sign_in(workbench, proxy, upstream)
         stderr += proxy.stderr
         if not number:
             await until(workbench, upstream.exchanges[-1].t + SHORT + 0.5)
@@ -184,7 +182,7 @@ async def a_machine_signs_in_without_a_person(workbench: Workbench) -> None:
     browser = workbench.browser()
     async with workbench.proxy(upstream, env=_ENVIRONMENT) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
         await must_answer_a_call(workbench, proxy, upstream)
         await until(workbench, upstream.token_requests[0].t + SHORT + 0.5)
         await must_answer_a_call(workbench, proxy, upstream)
@@ -224,7 +222,7 @@ async def a_private_key_can_prove_the_client(workbench: Workbench) -> None:
     browser = workbench.browser()
     async with workbench.proxy(machine, person) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, machine, person)
+        await must_sign_in(workbench, proxy, machine, person)
     workbench.one(machine.machine_requests, "one request for a token")
     workbench.expect(not browser.pages_of(machine), "no page for the machine", browser.openings)
     flow_of(workbench, person)
@@ -242,7 +240,7 @@ async def mistakes_about_a_client_end_the_start(workbench: Workbench) -> None:
     async def ends_the_start(name: str, settings: dict[str, Any]) -> None:
         entry = {**upstream.entry, **workbench.sut.profile.configured(**settings)}
         config = workbench.config_text(json.dumps({"mcpServers": {"a": entry}}))
-        await refuses(workbench, name, config, re.escape(name))
+        await must_refuse_to_start(workbench, name, config, re.escape(name))
 
     await workbench.run_cases(*(partial(ends_the_start, *case) for case in mistakes.items()))
     workbench.expect(not upstream.http, "no request reaches the server", upstream.http)

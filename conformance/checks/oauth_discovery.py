@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from conformance.checks import check
-from conformance.checks.oauth_flow import signs_in
+from conformance.checks.common import must_sign_in
 from mock_servers.hostile.sign_ins import claims_its_host
 from mock_servers.oauth_script import OAuth
 from mock_servers.script import Http, Script
@@ -71,7 +71,7 @@ async def _uses_the_named_metadata(workbench: Workbench, forms: dict[str, list[s
         await proxy.handshake()
         for upstream in upstreams:
             with workbench.case(f"the parameter of {upstream.name}: {forms[upstream.name]}"):
-                await signs_in(workbench, proxy, upstream)
+                await must_sign_in(workbench, proxy, upstream)
     for upstream in upstreams:
         named, metadata = upstream.at(custom[0]), f"{upstream.issuer}{SERVER}"
         asked = upstream.elsewhere
@@ -87,7 +87,7 @@ async def resource_metadata_is_sought_with_the_path_then_at_the_root(workbench: 
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
     asked = [path for path in documents(upstream, upstream.url) if path.startswith(RESOURCE)]
     wanted = [f"{RESOURCE}/public/mcp", RESOURCE]
     # Other places between them break no rule.
@@ -101,7 +101,7 @@ async def without_resource_metadata_the_mcp_origin_is_asked(workbench: Workbench
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
     asked = documents(upstream, upstream.url)
     workbench.expect(SERVER in asked, f"a request for {SERVER}", upstream.elsewhere)
     workbench.expect(
@@ -122,7 +122,7 @@ async def server_metadata_is_tried_in_the_standard_order(workbench: Workbench) -
     workbench.browser()
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, *upstreams)
+        await must_sign_in(workbench, proxy, *upstreams)
     for upstream, wanted in zip(upstreams, (with_path, without), strict=True):
         asked = documents(upstream, upstream.issuer)
         # Other places between them break no rule.

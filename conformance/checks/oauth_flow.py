@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from conformance.checks import check
+from conformance.checks.common import must_sign_in, sign_in
 from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import CLIENT, OAuth
 from mock_servers.remote.oauth.token_registry import CHALLENGE, VERIFIER, challenge_of
@@ -21,27 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from conformance.workbench.protected import ProtectedMockUpstream
-    from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import OAuthRequest
 
 
 #: what remains of two random values without their common beginning and end; chance takes less than 7 of 22 characters
 OWN_PART = 16
-
-
-async def signs_in(workbench: Workbench, proxy: Proxy, *upstreams: ProtectedMockUpstream) -> None:
-    """The upstreams become usable, which needs a token."""
-    for upstream in upstreams:
-        with workbench.must(f"the sign-in to {upstream.name} succeeds and the proxy lists its tools"):
-            await proxy.ready(upstream)
-
-
-async def sign_in(workbench: Workbench, *upstreams: ProtectedMockUpstream) -> None:
-    """Start a proxy, let it sign in to the upstreams, and end it."""
-    async with workbench.proxy(*upstreams) as proxy:
-        await proxy.handshake()
-        await signs_in(workbench, proxy, *upstreams)
 
 
 def flow_of(workbench: Workbench, upstream: ProtectedMockUpstream) -> tuple[OAuthRequest, OAuthRequest]:
@@ -258,7 +244,7 @@ async def _ask_for(workbench: Workbench, upstreams: Mapping[str | None, Protecte
     browser = workbench.browser()
     async with workbench.proxy(*upstreams.values()) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, *upstreams.values())
+        await must_sign_in(workbench, proxy, *upstreams.values())
     for wanted, upstream in upstreams.items():
         pages = browser.pages_of(upstream)
         workbench.expect(pages, f"a page for {upstream.name}", browser.openings)
@@ -284,4 +270,4 @@ async def the_query_of_the_authorization_endpoint_survives(workbench: Workbench)
         workbench.expect(page.params.get("tenant") == "1", "tenant=1", page)
         workbench.expect(len(names) == len(set(names)), "every parameter once", page)
         workbench.expect(urlsplit(page.url).path == "/authorize", "the path of the endpoint", page)
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)

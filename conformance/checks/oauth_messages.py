@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from conformance.checks import check
-from conformance.checks.oauth_flow import signs_in
+from conformance.checks.common import must_sign_in
 from mock_servers.oauth_script import Fault, OAuth
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ async def a_failed_sign_in_says_which_address_answered_what(workbench: Workbench
     async with workbench.proxy(good, *(upstream for _, upstream in failing.values())) as proxy:
         await proxy.handshake()
         with workbench.precondition("a sign-in works"):
-            await signs_in(workbench, proxy, good)
+            await must_sign_in(workbench, proxy, good)
         for name, (words, upstream) in failing.items():
             with workbench.case(name):
                 await _must_be_explained(workbench, proxy, upstream, words)

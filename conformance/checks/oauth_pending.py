@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 import anyio
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_usable
+from conformance.checks.common import must_be_usable, must_sign_in
 from conformance.checks.oauth_callback import attempt
-from conformance.checks.oauth_flow import signs_in
 from mock_servers.browser import User
 from mock_servers.oauth_script import OAuth
 
@@ -55,7 +54,7 @@ async def concurrent_flows_do_not_mix(workbench: Workbench) -> None:
         for upstream in (first, second):
             await proxy.wake(upstream.name)
         await browser.opened(2, within=15.0)
-        await signs_in(workbench, proxy, first, second)
+        await must_sign_in(workbench, proxy, first, second)
     order = [entry.data["number"] for entry in browser.callbacks]
     if order != [2, 1]:
         workbench.note(
@@ -104,7 +103,7 @@ async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> N
         await workbench.holds_for(5.0, lambda: None)
         if offered.registrations:
             _must_be_well_formed(workbench, offered)
-            await signs_in(workbench, proxy, offered)
+            await must_sign_in(workbench, proxy, offered)
             clients = [page.params.get("client_id") for page in browser.pages_of(offered)]
             new = offered.registrations[-1].issued.get("client_id")
             workbench.expect(clients == [new], f"one page, with the client {new}", browser.openings)

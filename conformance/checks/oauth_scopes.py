@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from conformance.checks import check
-from conformance.checks.oauth_bearer import must_answer_a_call
-from conformance.checks.oauth_flow import flow_of, sign_in, signs_in
+from conformance.checks.common import must_answer_a_call, must_sign_in, sign_in
+from conformance.checks.oauth_flow import flow_of
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ async def own_headers_reach_the_own_origin_only(workbench: Workbench) -> None:
         await proxy.handshake()
         for upstream in (same, apart):
             with workbench.case(upstream.name):
-                await signs_in(workbench, proxy, upstream)
+                await must_sign_in(workbench, proxy, upstream)
     own = urlsplit(apart.url).netloc
     others = [request for request in apart.http if request.header("Host") != own]
     for request in workbench.some(others, "a request to the authorization server"):

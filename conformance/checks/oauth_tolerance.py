@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.common import must_be_callable, must_sign_in
 from conformance.checks.http_modern import lacks_headers
-from conformance.checks.http_requests import must_be_callable
 from conformance.checks.oauth_discovery import OPENID, RESOURCE, SERVER, only_the_good_one_signs_in
-from conformance.checks.oauth_flow import signs_in
 from mock_servers.oauth_script import Fault, OAuth
 from mock_servers.script import Rule, Script
 
@@ -27,7 +26,7 @@ async def _all_sign_in(workbench: Workbench, scripts: dict[str, OAuth]) -> None:
         await proxy.handshake()
         for upstream in upstreams:
             with workbench.case(upstream.name):
-                await signs_in(workbench, proxy, upstream)
+                await must_sign_in(workbench, proxy, upstream)
                 workbench.one(upstream.exchanges, "one sign-in")
 
 
@@ -111,7 +110,7 @@ async def a_demand_for_a_sign_in_says_nothing_about_the_era(workbench: Workbench
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
         await must_be_callable(workbench, proxy, upstream)
     workbench.one(upstream.exchanges, "one sign-in")
     refused = [request for request in upstream.http if request.rpc == "initialize"]

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_usable
-from conformance.checks.oauth_flow import signs_in
+from conformance.checks.common import must_be_usable, must_sign_in
 from mock_servers.browser import User
 from mock_servers.oauth_script import OAuth
 
@@ -87,7 +86,7 @@ async def an_unused_server_opens_no_page(workbench: Workbench) -> None:
         await must_be_usable(workbench, proxy, open_to_all, what="a server without authorization works")
         await workbench.holds_for(3.0, browser.must_not_have_opened)
         used = protected[2]
-        await signs_in(workbench, proxy, used)
+        await must_sign_in(workbench, proxy, used)
         await must_be_usable(workbench, proxy, used, what="the group that the client uses works")
         workbench.one(browser.openings, "one page")
         workbench.one(browser.pages_of(used), "the page of this server")

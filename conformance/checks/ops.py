@@ -19,7 +19,7 @@ import anyio
 import psutil
 
 from conformance.checks import check
-from conformance.checks.cfg import works
+from conformance.checks.common import must_work
 from conformance.errors import Violation
 from conformance.workbench.exposed import requests_of_each_kind
 from conformance.workbench.waking import woken
@@ -72,7 +72,7 @@ async def the_command_line_behaves_as_users_expect(workbench: Workbench) -> None
     )
     upstream.must_not_have_started()
     with workbench.precondition("the same file without the unknown option works"):
-        await works(workbench, upstream, config=config)
+        await must_work(workbench, upstream, config=config)
 
 
 @check("OPS-002", timeout=50, slow=True)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.checks.std_messages import is_echo
-from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY
+from conformance.checks.common import must_be_echo
+from conformance.model.registry import NEWEST_LEGACY
+from conformance.workbench.client import CLIENT_INFO
 from conformance.workbench.inbox import Answer
 from mock_servers.script import Script, on_call, silence, sleep
 
@@ -91,7 +92,8 @@ def _answers(proxy: Proxy, id: int | str) -> list[Answer]:
 
 def _must_be_echoed(workbench: Workbench, proxy: Proxy, id: int, arguments: dict[str, Any]) -> None:
     (answer,) = _answers(proxy, id)
-    workbench.expect(is_echo(answer, arguments), f"call {id} succeeds and returns {arguments}", answer.raw)
+    with workbench.case(f"call {id}"):
+        must_be_echo(workbench, answer, arguments)
 
 
 def _must_be_an_error(workbench: Workbench, proxy: Proxy, id: int | str) -> None:

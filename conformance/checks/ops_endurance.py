@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.checks.std_messages import is_echo
+from conformance.checks.common import must_be_echo
 from mock_servers.script import Rule, Script, hold, release, reply
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ async def _returns_its_number(
     # Not `Proxy.call`: a look into the journal after each call takes time that grows with the square of their number.
     arguments = {"group": group, "number": number}
     answer = await proxy.request("tools/call", proxy.call_params(group, "echo", arguments), within=within)
-    workbench.expect(is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw)
+    must_be_echo(workbench, answer, arguments)
 
 
 def _on_number(number: int, *actions: Action) -> Rule:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.checks.std_messages import must_be_echoed
+from conformance.checks.common import must_be_echoed
 from conformance.workbench.memory import bounded_growth, memory_of
 from mock_servers.hostile import HOSTILE
 from mock_servers.script import Script, flood, on_call, read_again, reply, stop_reading

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.std_messages import must_be_echoed
+from conformance.checks.common import must_be_echoed
 from mock_servers.remote_actions import cut, respond
 from mock_servers.script import Rule, Script, compute, silence, sleep, stderr
 

@@ -42,16 +42,16 @@ async def a_server_that_is_added_to_the_file_becomes_usable(workbench: Workbench
     config = workbench.config(old)
     async with workbench.serving(old, config=config) as proxy:
         workbench.save(config, old, new)
-        await must_be_usable(workbench, proxy, new)
-        await works(workbench, proxy, old)
+        await must_be_added(workbench, proxy, new)
+        await must_serve(workbench, proxy, old)
 
 
-async def must_be_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def must_be_added(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     """Raise `Violation` unless the proxy lists an added server, and calls to it work, within the deadline."""
     await _lists(workbench, proxy, upstream.name)
     with workbench.must(f"the tools of {upstream.name} can be used"):
         await proxy.ready(upstream, within=STARTED)
-    await works(workbench, proxy, upstream)
+    await must_serve(workbench, proxy, upstream)
 
 
 async def _lists(
@@ -69,7 +69,7 @@ async def _lists(
         await anyio.sleep(POLL)
 
 
-async def works(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def must_serve(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
     workbench.expect(not answer.is_error, f"a call of {upstream.name} works", answer.raw)
 
@@ -77,9 +77,9 @@ async def works(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream)
 async def keeps_its_processes(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> bool:
     """Whether a call after two others reaches a process that runs already. A proxy may also start one for each call."""
     for _ in range(2):
-        await works(workbench, proxy, upstream)
+        await must_serve(workbench, proxy, upstream)
     before = len(upstream.starts)
-    await works(workbench, proxy, upstream)
+    await must_serve(workbench, proxy, upstream)
     if len(upstream.starts) > before:
         workbench.note("the proxy starts a process for each call, so that of a call need not stay")
     return len(upstream.starts) == before
@@ -94,7 +94,7 @@ async def every_replacement_by_rename_is_noticed(workbench: Workbench) -> None:
             upstreams.append(workbench.stdio(name))
             workbench.save(config, *upstreams, how=save_styles.by_rename)
             with workbench.case(f"save number {len(upstreams) - 1}"):
-                await must_be_usable(workbench, proxy, upstreams[-1])
+                await must_be_added(workbench, proxy, upstreams[-1])
 
 
 @check("RLD-003", timeout=60, slow=True)
@@ -112,7 +112,7 @@ async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workben
                 await _lists(workbench, proxy, kept.name, without=gone.name)
                 answer = await proxy.call(gone.name, "add", {"a": 1, "b": 2})
                 workbench.expect(answer.is_error, f"a call of {gone.name} is an error", answer.raw)
-                await works(workbench, proxy, kept)
+                await must_serve(workbench, proxy, kept)
                 workbench.expect(not gone.alive, f"nothing starts {gone.name} again", gone.alive)
 
     removed, disabled = workbench.stdio("removed", STUBBORN), workbench.stdio("disabled", STUBBORN)
@@ -147,7 +147,7 @@ async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -
                 what=f"a start with {expected}",
             )
         await proxy.ready(local)
-        await works(workbench, proxy, local)
+        await must_serve(workbench, proxy, local)
         deadline = time.monotonic() + 10.0
         while (sent := await _header_of_a_call(proxy, remote)) != f"after-{mark}":
             workbench.expect(time.monotonic() < deadline, "a call carries the new header within 10 s", sent)
@@ -187,13 +187,13 @@ async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> Non
                 workbench.expect(len(different) == len(complete), "no line twice", complete)
                 await anyio.sleep(2.0)
                 workbench.expect(said() == complete, f"nothing after {complete}", said())
-                await works(workbench, proxy, old)
+                await must_serve(workbench, proxy, old)
                 if kept:
                     workbench.expect(old.alive == pids, f"the same process: {pids}", old.alive)
             with workbench.case(f"a valid save after {what}"):
                 workbench.save(config, old, new)
-                await must_be_usable(workbench, proxy, new)
-                await works(workbench, proxy, old)
+                await must_be_added(workbench, proxy, new)
+                await must_serve(workbench, proxy, old)
 
     await workbench.run_cases(
         partial(holds, "content that is no JSON", "{bad", workbench.stdio("a"), workbench.stdio("b")),
@@ -222,7 +222,7 @@ async def servers_that_did_not_change_keep_running(workbench: Workbench) -> None
             what = "the call reaches the upstream"
             await workbench.eventually(lambda: first.requests("tools/call"), within=5.0, what=what)
             workbench.save(config, first, second)
-            await must_be_usable(workbench, proxy, second)
+            await must_be_added(workbench, proxy, second)
             for _ in range(5):
                 os.utime(config)
                 await anyio.sleep(0.3)
@@ -230,7 +230,7 @@ async def servers_that_did_not_change_keep_running(workbench: Workbench) -> None
             await anyio.sleep(1.0)
             # When the third server is usable, the proxy has noticed all earlier changes.
             workbench.save(config, first, second, third)
-            await must_be_usable(workbench, proxy, third)
+            await must_be_added(workbench, proxy, third)
 
         await workbench.run_cases(long_call, changes)
         for upstream in (first, second):
@@ -299,8 +299,8 @@ async def a_deleted_file_keeps_the_servers_and_a_new_one_is_applied(workbench: W
         deadline = time.monotonic() + 2.0
         while time.monotonic() < deadline:
             with workbench.case("without the file"):
-                await works(workbench, proxy, old)
+                await must_serve(workbench, proxy, old)
             await anyio.sleep(POLL)
         workbench.save(config, old, new)
-        await must_be_usable(workbench, proxy, new)
-        await works(workbench, proxy, old)
+        await must_be_added(workbench, proxy, new)
+        await must_serve(workbench, proxy, old)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.checks.rld import POLL, keeps_its_processes, must_be_usable, works
+from conformance.checks.rld import POLL, keeps_its_processes, must_be_added, must_serve
 from conformance.workbench import save_styles
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ async def _slow_writer(workbench: Workbench) -> None:
             writing.start_soon(write)
             with workbench.case("while the file is half written"):
                 while True:
-                    await works(workbench, proxy, old)
+                    await must_serve(workbench, proxy, old)
                     await anyio.sleep(POLL)
         save_styles.in_place(config, complete)
         with workbench.case("a slow writer"):
-            await must_be_usable(workbench, proxy, new)
+            await must_be_added(workbench, proxy, new)
             await _holds_exactly(workbench, proxy, numbers, old, new)
 
 
@@ -57,7 +57,7 @@ async def _bursty_writer(workbench: Workbench) -> None:
             # Each save truncates the file for a moment, as a slow writer does.
             await save_styles.in_pieces(config, data, 2, pause=0.05)
         with workbench.case("twenty saves"):
-            await must_be_usable(workbench, proxy, last)
+            await must_be_added(workbench, proxy, last)
             await _holds_exactly(workbench, proxy, numbers, old, last, gone=between)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from conformance.checks import check
-from conformance.checks.oauth_flow import sign_in, signs_in
+from conformance.checks.common import must_sign_in, sign_in
 from conformance.checks.tok_storage import must_receive_none
 from mock_servers.script import Http, Script
 
@@ -34,7 +34,7 @@ async def tokens_go_to_no_other_path_of_their_origin(workbench: Workbench) -> No
         with workbench.case(path):
             async with workbench.proxy(upstream) as proxy:
                 await proxy.handshake()
-                await signs_in(workbench, proxy, upstream)
+                await must_sign_in(workbench, proxy, upstream)
             must_receive_none(workbench, upstream, old)
             workbench.one(upstream.exchanges, "one new sign-in")
 

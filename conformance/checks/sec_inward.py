@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from conformance.checks import check
-from conformance.checks.oauth_flow import signs_in
+from conformance.checks.common import must_sign_in
 from conformance.checks.sec_signin import an_address
 from conformance.workbench.certificates import Authority
 from mock_servers.browser import User
@@ -54,7 +54,7 @@ async def a_server_elsewhere_leads_to_nothing_on_this_machine(workbench: Workben
     async with workbench.proxy(good, *bad, env=authority.environment) as proxy:
         await proxy.handshake()
         with workbench.precondition(f"a sign-in to an honest server at {host} works"):
-            await signs_in(workbench, proxy, good)
+            await must_sign_in(workbench, proxy, good)
         for upstream in bad:
             await proxy.wake(upstream.name)
         for upstream in bad:
@@ -86,7 +86,7 @@ async def the_address_of_a_sign_in_is_plain(workbench: Workbench) -> None:
     with workbench.precondition("the proxy opens a page"):
         async with workbench.proxy(good) as proxy:
             await proxy.handshake()
-            await signs_in(workbench, proxy, good)
+            await must_sign_in(workbench, proxy, good)
     runs = {"a browser": {}, "no browser": {}, "a shell": {"BROWSER": "sh -c 'echo \"%s\"'"}}
     for name, env in runs.items():
         browser = workbench.browser(User(answer="leaves"), works=name != "no browser")

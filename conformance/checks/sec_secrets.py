@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from conformance.checks import check
+from conformance.checks.common import SESSIONS, must_answer_a_call, must_be_callable, sign_in, until
 from conformance.checks.front_session import APPLIES_A_CHANGED_FILE
-from conformance.checks.http_requests import SESSIONS, must_be_callable
-from conformance.checks.oauth_bearer import must_answer_a_call
-from conformance.checks.oauth_flow import sign_in
-from conformance.checks.tok_expiry import until
 from conformance.errors import NotApplicable, Untestable
 from conformance.workbench.leak_scan import leaked, leaked_into_files
 from mock_servers.oauth_script import Fault, OAuth

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import psutil
 
 from conformance.checks import check
+from conformance.checks.common import must_sign_in, sign_in
 from conformance.checks.oauth_callback import attempt
-from conformance.checks.oauth_flow import sign_in, signs_in
 from conformance.checks.token_files import token_folder
 from conformance.errors import Untestable, Violation
 from conformance.workbench.leak_scan import leaked
@@ -255,7 +255,7 @@ async def _shown_after_a_sign_in(workbench: Workbench) -> tuple[ProtectedMockUps
     upstream = await workbench.oauth("success")
     async with attempt(workbench, upstream, User()) as (proxy, browser):
         with workbench.precondition("the sign-in works"):
-            await signs_in(workbench, proxy, upstream)
+            await must_sign_in(workbench, proxy, upstream)
             await browser.done()
             workbench.expect(browser.callbacks[0].data["status"], "a page", browser.callbacks[0].data)
     return upstream, browser
@@ -281,7 +281,7 @@ async def plain_text_oauth_endpoints_are_refused_or_warned_about(workbench: Work
     async with workbench.proxy(loopback) as proxy:
         await proxy.handshake()
         with workbench.must("the proxy allows http on loopback"):
-            await signs_in(workbench, proxy, loopback)
+            await must_sign_in(workbench, proxy, loopback)
     with workbench.precondition("the address is reachable"):
         workbench.expect(await browser.ask(listener.at("/")) is not None, "an answer", listener.url)
     for upstream in upstreams:

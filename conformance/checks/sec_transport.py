@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSIONS, must_be_callable, must_be_usable
-from conformance.checks.tok_expiry import until
+from conformance.checks.common import SESSIONS, must_be_callable, must_be_usable, until
 from conformance.errors import Untestable, Violation
 from conformance.workbench.certificates import Authority
 from mock_servers.actions import reply
@@ -60,7 +59,7 @@ async def certificates_are_validated(workbench: Workbench) -> None:
         with workbench.precondition("the proxy accepts the trusted certificate"):
             await proxy.ready(good, *signed)
             await must_be_callable(workbench, proxy, good)
-        await workbench.run_cases(*(partial(_must_be_refused, workbench, proxy, *case) for case in cases))
+        await workbench.run_cases(*(partial(_must_distrust, workbench, proxy, *case) for case in cases))
     switched = [await workbench.http(name, tls=tls) for name, tls in authority.bad().items()]
     async with workbench.proxy(good, *switched, env={**env, **SWITCHES}) as proxy:
         await proxy.handshake()
@@ -71,7 +70,7 @@ async def certificates_are_validated(workbench: Workbench) -> None:
             )
 
 
-async def _must_be_refused(
+async def _must_distrust(
     workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, listener: RemoteMockUpstream
 ) -> None:
     """Raise `Violation` unless the upstream fails because of the certificate at the listener."""

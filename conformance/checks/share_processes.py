@@ -184,21 +184,21 @@ async def only_a_living_session_is_served(workbench: Workbench) -> None:
             ("that the check made up", "1"),
         ):
             with workbench.case(f"a session {name}"):
-                await _must_be_refused(session, unknown, _UNKNOWN)
+                await _must_refuse_session(session, unknown, _UNKNOWN)
         ended = await session.endpoint.request("DELETE", session.headers)
         if ended.status == NOT_OFFERED:
             workbench.note("it lets no client end a session")
         else:
             workbench.expect(ended.status < 300, "the program confirms the DELETE of a session", str(ended))
             with workbench.case("a session that its client has ended"):
-                await _must_be_refused(session, id, _ENDED)
+                await _must_refuse_session(session, id, _ENDED)
         session.must_have_passed_nothing_on()
         with workbench.case("the session of another client"):
             result = await session.other.call("a", "echo", {"x": "still here"})
             workbench.expect(not result.is_error, "it goes on", result.raw)
 
 
-async def _must_be_refused(session: ProbedSession, id: str, refusal: RightRefusal) -> None:
+async def _must_refuse_session(session: ProbedSession, id: str, refusal: RightRefusal) -> None:
     headers = {**session.headers, SESSION: id}
     await session.must_refuse(headers, refusal)
     session.must_be(refusal, "a list", await session.endpoint.post(_LIST, headers))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.std_messages import is_echo, must_be_echoed
+from conformance.checks.common import is_echo, must_be_echoed
 from conformance.errors import NotApplicable, Violation
 from mock_servers.remote_actions import respond, stream
 from mock_servers.script import Script, any_arguments, echo_tool, on_call, raw, reply, tool

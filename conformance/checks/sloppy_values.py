@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
+from conformance.checks.common import must_be_echoed
 from conformance.checks.sloppy_messages import BOM, SOON, tools_for
-from conformance.checks.std_messages import must_be_echoed
-from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY
+from conformance.model.registry import NEWEST_LEGACY
+from conformance.workbench.client import CLIENT_INFO
 from conformance.workbench.transcript import part
 from mock_servers.script import Rule, Script, default_tools, error, raw, reply, tool
 
@@ -113,10 +114,10 @@ async def an_error_that_is_no_error_object_becomes_one(workbench: Workbench) -> 
     line = '{{"jsonrpc":"2.0","id":"$id","error":{}}}\n'
     upstream = workbench.stdio("a", tools_for({name: raw(line.format(one)) for name, one in ERRORS.items()}))
     async with workbench.serving(upstream) as proxy:
-        await workbench.run_cases(*(partial(_must_be_refused, workbench, proxy, name) for name in ERRORS))
+        await workbench.run_cases(*(partial(_must_be_valid_error, workbench, proxy, name) for name in ERRORS))
 
 
-async def _must_be_refused(workbench: Workbench, proxy: Proxy, name: str) -> None:
+async def _must_be_valid_error(workbench: Workbench, proxy: Proxy, name: str) -> None:
     with workbench.case(f"the error {name}"):
         answer = await proxy.call("a", name, within=SOON)
         workbench.expect(answer.is_error, "an error", answer.raw)

@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable, must_be_usable, must_have_its_headers
+from conformance.checks.common import must_be_callable, must_be_usable
+from conformance.checks.http_requests import must_have_its_headers
 from mock_servers.actions import silence, sleep
 from mock_servers.remote_actions import close_streams, endpoint, expire_session, stream
 from mock_servers.script import Http, Rule, Script, any_arguments, echo_tool, on_call, tool

@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.std_messages import must_be_echoed
+from conformance.checks.common import must_be_echoed
+from conformance.model.registry import MODERN
 from mock_servers.script import Rule, Script, crash, error, send, silence, stop_reading
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
-MODERN = "2026-07-28"
 PROBE = "server/discover"
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.std_messages import must_be_echoed
+from conformance.checks.common import must_be_echoed
 from mock_servers.hostile import HOSTILE
 from mock_servers.script import (
     Script,

@@ -8,7 +8,6 @@ the proxy's errors.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import time
@@ -16,9 +15,8 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
 from conformance.checks import check
+from conformance.checks.common import is_echo, must_be_echoed, must_work_again
 from conformance.errors import Untestable, Violation
 from conformance.workbench.transcript import part
 from mock_servers.script import (
@@ -39,26 +37,11 @@ from mock_servers.script import (
 )
 
 if TYPE_CHECKING:
-    from conformance.workbench.inbox import Answer
-    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal import Entry
     from mock_servers.journal_views import Request
-
-
-def is_echo(answer: Answer, arguments: dict[str, Any]) -> bool:
-    """Whether this is what `echo` returns for these arguments."""
-    try:
-        return not answer.is_error and bool(json.loads(answer.text) == arguments)
-    except ValueError:
-        return False
-
-
-async def must_be_echoed(workbench: Workbench, proxy: Proxy, group: str, arguments: dict[str, Any]) -> None:
-    """Raise `Violation` unless a call of `echo` with these arguments returns them."""
-    answer = await proxy.call(group, "echo", arguments)
-    workbench.expect(is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw)
 
 
 @check("STD-011")
@@ -194,7 +177,7 @@ async def a_dead_stdio_upstream_is_started_again(workbench: Workbench) -> None:
         os.kill(mortal.starts[-1].pid, signal.SIGKILL)
         if workbench.promises("eager-restart"):
             await workbench.eventually(lambda: len(mortal.starts) > 1, within=60.0, what="a second start")
-        await works_again(workbench, proxy, mortal)
+        await must_work_again(workbench, proxy, mortal)
 
         def must_not_loop() -> None:
             # A child that ends on the era probe starts twice in one attempt (STD-022).
@@ -207,23 +190,6 @@ async def a_dead_stdio_upstream_is_started_again(workbench: Workbench) -> None:
         await workbench.holds_for(began + 5.0 - time.monotonic(), must_not_loop)
     with workbench.precondition("the child that always dies has started"):
         workbench.expect(marks.exists(), "a mark of its start", "none")
-
-
-async def works_again(
-    workbench: Workbench,
-    proxy: Proxy,
-    upstream: MockUpstream,
-    *,
-    within: float = 15.0,
-    within_each: float = 10.0,
-) -> None:
-    """Call until the upstream answers: while it is starting, the proxy may refuse or wait. Each call ends in time."""
-    deadline = time.monotonic() + within
-    call = partial(proxy.call, upstream.name, "echo", {"x": 1}, within=within_each)
-    while not is_echo(answer := await call(), {"x": 1}):
-        again = f"{upstream.name} can be called again within {within:g} s"
-        workbench.expect(time.monotonic() < deadline, again, answer.raw)
-        await anyio.sleep(0.2)
 
 
 @check("STD-018", timeout=40, slow=True)

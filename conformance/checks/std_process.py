@@ -15,8 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
-from conformance.checks.std_messages import must_be_echoed
+from conformance.checks.common import must_be_callable, must_be_echoed
 from conformance.workbench.leak_scan import leaked
 from mock_servers.script import Grandchild, Script, on_call, silence, stderr
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from conformance.checks import check, std_messages
-from conformance.checks.std_messages import must_be_echoed
+from conformance.checks import check, common
+from conformance.checks.common import must_be_echoed
 from mock_servers.script import (
     Grandchild,
     Http,
@@ -37,7 +37,7 @@ RECOVERY = 40.0
 SOON = 5.0
 
 
-works_again = partial(std_messages.works_again, within=RECOVERY)
+must_work_again = partial(common.must_work_again, within=RECOVERY)
 
 
 def _runs_on(workbench: Workbench, upstream: StdioMockUpstream) -> None:
@@ -62,7 +62,7 @@ async def a_server_that_answers_nothing_any_more_is_replaced(workbench: Workbenc
         async def case(upstream: MockUpstream) -> None:
             with workbench.case(upstream.name):
                 await _never_answered(workbench, proxy, upstream)
-                await works_again(workbench, proxy, upstream)
+                await must_work_again(workbench, proxy, upstream)
 
         await workbench.run_cases(*(partial(case, upstream) for upstream in upstreams))
         for upstream in upstreams:
@@ -87,7 +87,7 @@ async def a_slow_call_alone_costs_no_connection(workbench: Workbench) -> None:
                 await _never_answered(workbench, proxy, busy)
                 for _ in range(4):
                     await proxy.begin_call("busy", "echo", {"n": 1})
-                await works_again(workbench, proxy, busy)
+                await must_work_again(workbench, proxy, busy)
 
         async def hangs_partly() -> None:
             with workbench.case("a server of which one tool hangs"):
@@ -119,7 +119,7 @@ async def a_child_that_died_is_noticed_although_a_helper_holds_its_pipes(workben
             with workbench.case(f"a helper that holds {upstream.name}"):
                 answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2}, within=SOON)
                 workbench.expect(answer.is_error and answer.text, "an error with a reason", answer.raw)
-                await works_again(workbench, proxy, upstream, within_each=SOON)
+                await must_work_again(workbench, proxy, upstream, within_each=SOON)
 
         await workbench.run_cases(*(partial(case, upstream) for upstream in upstreams))
         for upstream in upstreams:
@@ -152,7 +152,7 @@ async def a_child_that_closes_its_stdin_is_replaced(workbench: Workbench) -> Non
     async with workbench.serving(upstream) as proxy:
         answer = await proxy.call("a", "add", {"a": 1, "b": 2})
         workbench.expect(not answer.is_error, "the answer on its way arrives", answer.raw)
-        await works_again(workbench, proxy, upstream, within_each=SOON)
+        await must_work_again(workbench, proxy, upstream, within_each=SOON)
         _must_have_started_again(workbench, upstream)
 
 
@@ -161,7 +161,7 @@ async def a_stream_that_went_silent_is_opened_anew(workbench: Workbench) -> None
     upstream = await workbench.sse("a", Script(on=[on_call("add", fall_silent())]), timeout=SHORT)
     async with workbench.serving(upstream) as proxy:
         await _never_answered(workbench, proxy, upstream)
-        await works_again(workbench, proxy, upstream)
+        await must_work_again(workbench, proxy, upstream)
         workbench.expect(len(upstream.streams) >= 2, "a second stream", upstream.streams)
 
 
@@ -171,6 +171,6 @@ async def a_server_behind_a_url_that_answers_nothing_any_more_is_connected_anew(
     upstream = await workbench.http("a", script, timeout=SHORT)
     async with workbench.serving(upstream) as proxy:
         await _never_answered(workbench, proxy, upstream)
-        await works_again(workbench, proxy, upstream)
+        await must_work_again(workbench, proxy, upstream)
         begun = upstream.posts("initialize")
         workbench.expect(len(begun) >= 2, "a second handshake", begun)

@@ -7,9 +7,8 @@ import signal
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import must_be_callable
+from conformance.checks.common import must_be_callable, must_work_again
 from conformance.checks.modern_servers import for_modern_servers
-from conformance.checks.std_messages import works_again
 from conformance.errors import NotApplicable, Violation
 from conformance.workbench.exposed import declares, exposed_uri
 from mock_servers.script import Script
@@ -49,7 +48,7 @@ async def subscriptions_are_made_again_after_a_restart(workbench: Workbench) -> 
                 raise NotApplicable("it makes no subscription, which it need not do") from None
         os.kill(old, signal.SIGKILL)
         try:
-            await works_again(workbench, proxy, upstream)
+            await must_work_again(workbench, proxy, upstream)
         except Violation:
             if len(upstream.starts) == 1:
                 raise NotApplicable("it starts no server again, which it need not do") from None

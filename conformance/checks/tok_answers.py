@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.oauth_bearer import must_answer_a_call
-from conformance.checks.oauth_flow import sign_in, signs_in
-from conformance.checks.tok_expiry import until
+from conformance.checks.common import must_answer_a_call, must_sign_in, sign_in, until
 from conformance.checks.tok_refresh import REFRESH, SHORT
 from mock_servers.oauth_script import Fault, OAuth
 
@@ -34,7 +32,7 @@ async def a_refused_refresh_in_other_words_leads_to_one_sign_in(workbench: Workb
         await proxy.handshake()
         for upstream in upstreams:
             with workbench.case(upstream.name):
-                await signs_in(workbench, proxy, upstream)
+                await must_sign_in(workbench, proxy, upstream)
     for upstream in upstreams:
         with workbench.case(upstream.name):
             workbench.expect(len(upstream.refreshes) == 1, "one refresh request", upstream.refreshes)
@@ -61,7 +59,7 @@ async def token_answers_that_are_not_by_the_book_are_understood(workbench: Workb
         await proxy.handshake()
         for upstream in upstreams:
             with workbench.case(upstream.name):
-                await signs_in(workbench, proxy, upstream)
+                await must_sign_in(workbench, proxy, upstream)
                 await must_answer_a_call(workbench, proxy, upstream)
     for upstream in upstreams:
         with workbench.case(upstream.name):

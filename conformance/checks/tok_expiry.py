@@ -12,8 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.oauth_bearer import must_answer_a_call
-from conformance.checks.oauth_flow import sign_in, signs_in
+from conformance.checks.common import must_answer_a_call, must_sign_in, sign_in, until
 from conformance.errors import NotApplicable, Untestable
 from mock_servers.oauth_script import OAuth
 
@@ -33,11 +32,6 @@ async def first_run(workbench: Workbench, *upstreams: ProtectedMockUpstream) -> 
         await sign_in(workbench, *upstreams)
 
 
-async def until(workbench: Workbench, instant: float) -> None:
-    """Wait until this (monotonic) instant."""
-    await workbench.holds_for(max(0.0, instant - time.monotonic()), lambda: None)
-
-
 def must_have_no_refresh(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     """Raise `Violation` if a refresh request has arrived."""
     workbench.expect(not upstream.refreshes, "no refresh", upstream.refreshes)
@@ -54,7 +48,7 @@ async def a_stored_token_is_used_again_after_a_restart(workbench: Workbench) -> 
     browser = workbench.browser()
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, *upstreams)
+        await must_sign_in(workbench, proxy, *upstreams)
         for upstream in upstreams:
             await must_answer_a_call(workbench, proxy, upstream)
     browser.must_not_have_opened()
@@ -73,7 +67,7 @@ async def a_token_without_expires_in_is_accepted(workbench: Workbench) -> None:
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
         await must_answer_a_call(workbench, proxy, upstream)
     issued, used = upstream.access_tokens, upstream.bearers
     workbench.expect(used and set(used) <= set(issued), "only tokens that were issued", used)
@@ -91,7 +85,7 @@ async def the_buffer_holds_when_connecting(workbench: Workbench) -> None:
     browser = workbench.browser()
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, *upstreams)
+        await must_sign_in(workbench, proxy, *upstreams)
     browser.must_not_have_opened()
     for upstream in upstreams:
         stored, seen = before[upstream.name]
@@ -107,7 +101,7 @@ async def outside_the_buffer_there_is_no_refresh(workbench: Workbench) -> None:
     await first_run(workbench, upstream)
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
         for _ in range(5):
             await must_answer_a_call(workbench, proxy, upstream)
             await workbench.holds_for(3.0, partial(must_have_no_refresh, workbench, upstream))
@@ -166,7 +160,7 @@ async def short_lifetimes_cause_no_refresh_loop(workbench: Workbench) -> None:
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
 
         def must_be_bounded() -> None:
             workbench.expect(len(upstream.refreshes) <= 4, "at most four refreshes", upstream.refreshes)

@@ -7,9 +7,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.oauth_bearer import must_answer_a_call
-from conformance.checks.oauth_flow import sign_in, signs_in
-from conformance.checks.tok_expiry import first_run, until
+from conformance.checks.common import must_answer_a_call, must_sign_in, sign_in, until
+from conformance.checks.tok_expiry import first_run
 from conformance.checks.token_files import stored
 from conformance.errors import NotApplicable
 from mock_servers.oauth_script import Fault, OAuth
@@ -33,7 +32,7 @@ async def let_tokens_expire(workbench: Workbench, upstream: ProtectedMockUpstrea
         await _expired(workbench, upstream)
         async with workbench.proxy(upstream) as proxy:
             await proxy.handshake()
-            await signs_in(workbench, proxy, upstream)
+            await must_sign_in(workbench, proxy, upstream)
             if upstream.refreshes:
                 continue
             for _ in range(count):
@@ -125,7 +124,7 @@ async def a_passing_refresh_failure_costs_nothing(workbench: Workbench) -> None:
         await sign_in(workbench, upstream)
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
         await must_answer_a_call(workbench, proxy, upstream)
         workbench.expect(
             upstream.refreshes, "the proxy tries a refresh inside the buffer", upstream.token_requests

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from conformance.checks import check
-from conformance.checks.oauth_flow import sign_in, signs_in
+from conformance.checks.common import must_sign_in, sign_in
 from conformance.checks.sec_secrets import tokens_of
 from conformance.checks.token_files import (
     needs_the_documented_place,
@@ -58,7 +58,7 @@ async def tokens_lie_in_the_documented_place(workbench: Workbench) -> None:
     file = token_file(workbench, "s")
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(workbench, proxy, upstream)
+        await must_sign_in(workbench, proxy, upstream)
         await workbench.eventually(file.is_file, within=3.0, what=f"{file} exists")
     home = workbench.sandbox.home
     locks = [path for path in file.parent.iterdir() if path.is_file() and not path.stat().st_size]
@@ -127,7 +127,7 @@ async def _must_be_private(workbench: Workbench, what: str, *, umask: int, befor
             await workbench.holds_for(_left_of_life(upstream), lambda: None)
             async with workbench.proxy(upstream, env={"HOME": str(home)}, umask=umask) as proxy:
                 await proxy.handshake()
-                await signs_in(workbench, proxy, upstream)
+                await must_sign_in(workbench, proxy, upstream)
     with workbench.case(what):
         workbench.expect(
             upstream.refreshes, "the second process refreshes the tokens", upstream.token_requests
@@ -281,7 +281,7 @@ async def tokens_are_bound_to_server_and_issuer(workbench: Workbench) -> None:
         await sign_in(workbench, first)
     async with workbench.proxy(other) as proxy:
         await _gets_none(workbench, proxy, other, first.access_tokens + first.refresh_tokens)
-        await signs_in(workbench, proxy, other)
+        await must_sign_in(workbench, proxy, other)
     apart = OAuth(own_origin=True)
     old = await workbench.oauth("b", apart)
     with workbench.precondition("a sign-in at a server on a port of its own works"):

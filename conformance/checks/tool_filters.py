@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.checks.cfg import refuses, works
+from conformance.checks.common import must_refuse_to_start, must_work
 from conformance.workbench.listing_forms import definitions, listing_text
 from mock_servers.script import Script, any_arguments, echo_tool, list_changed, on_call, reply, tool
 
@@ -68,11 +68,11 @@ async def a_filter_of_tools_that_cannot_be_read_ends_the_start(workbench: Workbe
         configs.append((f"{path}: {value!r}", workbench.config(upstream.variant(**fields))))
     mentioning = re.escape((section or place).split(".")[0])
     await workbench.run_cases(
-        *(partial(refuses, workbench, what, config, mentioning) for what, config in configs)
+        *(partial(must_refuse_to_start, workbench, what, config, mentioning) for what, config in configs)
     )
     upstream.must_not_have_started()
     with workbench.precondition("the same server works with a valid filter"):
-        await works(workbench, upstream, config=workbench.config(upstream))
+        await must_work(workbench, upstream, config=workbench.config(upstream))
 
 
 @check("CFG-041", timeout=40)
@@ -208,16 +208,16 @@ async def a_call_of_a_tool_that_is_switched_off_never_reaches_the_server(workben
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         for upstream in upstreams:
-            _must_be_refused(workbench, await proxy.call(upstream.name, "delete_file", within=15.0))
+            _must_be_refused_by_filter(workbench, await proxy.call(upstream.name, "delete_file", within=15.0))
         await proxy.ready(*upstreams)
         for upstream in upstreams:
             for name in ("delete_file", "delete_dir"):
-                _must_be_refused(workbench, await proxy.call(upstream.name, name))
+                _must_be_refused_by_filter(workbench, await proxy.call(upstream.name, name))
             answer = await proxy.call(upstream.name, "read_file")
             workbench.expect(not answer.is_error, "the allowed tool works", answer.raw)
             _saw_only(workbench, upstream, ["read_file"])
 
 
-def _must_be_refused(workbench: Workbench, answer: Answer) -> None:
+def _must_be_refused_by_filter(workbench: Workbench, answer: Answer) -> None:
     refused = answer.is_error and REASON.search(answer.text)
     workbench.expect(refused, "an error that gives the configuration as the reason", answer.raw)

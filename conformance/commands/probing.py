@@ -20,7 +20,7 @@ from conformance.commands.greeting import advice, greeting_of, noise_on_stdout
 from conformance.errors import ConformanceError, HarnessError, Untestable, UsageError, Violation
 from conformance.model.profile import DEFAULT_TOOLS
 from conformance.model.profile_tables import Names, check_names
-from conformance.model.registry import REVISIONS
+from conformance.model.registry import MODERN, REVISIONS
 from conformance.workbench.listed_tools import affixes
 from conformance.workbench.listing_forms import LISTS
 from mock_servers.script import Script, tool
@@ -40,7 +40,6 @@ FIRST_ANSWER, UNTIL_LISTED = 60.0, 15.0
 _NO_ANSWER, _SLOWER = 10.0, 3.0
 #: seconds for the program to end with its stdin
 _LAST_MOMENT = 2.0
-MODERN = REVISIONS[-1]
 #: the least seconds for the tools of a further upstream, and how many times longer than those of the first one they can take
 _LEAST_UNTIL_LISTED, _SLOWER_LISTED = 5.0, 5.0
 #: names that no program has by itself

@@ -35,6 +35,8 @@ PROMISING, REASONING = "dynamic-mcp", "robustness"
 
 #: the revisions of MCP
 REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
+#: the newest one that starts with `initialize`, and the one without it
+NEWEST_LEGACY, MODERN = REVISIONS[-2:]
 
 #: the words of RFC 2119 that oblige
 _OBLIGING = re.compile(r"\b(?:MUST|REQUIRED|SHALL)\b")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 
 from conformance.errors import ImplementationCrashed, NotApplicable, Violation
+from conformance.model.registry import MODERN
 from conformance.workbench.client_answers import ClientAnswers
 from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer, Inbox, RequestId
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
 Era = Literal["legacy", "modern"]
 
-NEWEST_LEGACY = "2025-11-25"
-MODERN = "2026-07-28"
 CLIENT_INFO = {"name": "conformance", "version": "1.0.0"}
 #: the first id of the client's own; smaller ids are for checks that choose their ids
 _FIRST_ID = 1001

@@ -21,7 +21,8 @@ import anyio
 
 from conformance.errors import NotApplicable, Violation
 from conformance.model.client_table import PORT
-from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY
+from conformance.model.registry import NEWEST_LEGACY
+from conformance.workbench.client import CLIENT_INFO
 from conformance.workbench.timeline import shorten
 from conformance.workbench.transports.events import EventDecoder
 from conformance.workbench.transports.headers import JSON, SESSION, STREAM, resuming, session_headers

@@ -18,7 +18,8 @@ import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.model.profile import DEFAULT_STARTS_WITHIN
-from conformance.workbench.client import NEWEST_LEGACY, McpClient
+from conformance.model.registry import NEWEST_LEGACY
+from conformance.workbench.client import McpClient
 from conformance.workbench.deadlines import extended
 from conformance.workbench.faces import MAX_PAGES, face_of
 from conformance.workbench.inbox import Answer

@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import Violation
-from conformance.workbench.client import MODERN, NEWEST_LEGACY
+from conformance.model.registry import MODERN, NEWEST_LEGACY
 from conformance.workbench.timeline import shorten
 from mock_servers.answers import SUBSCRIPTION_KEY, VERSION_KEY
 
