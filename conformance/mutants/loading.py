@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
+from functools import lru_cache
 from pathlib import Path
 
 from conformance import mutants
@@ -33,13 +35,40 @@ def load_designs() -> dict[str, mutants.Legitimate]:
 
 def load_mutant(name: str) -> mutants.Mutant | mutants.Legitimate | None:
     """One mutant or legitimate design. Imports only the module that defines it, because a check starts a proxy for each of its cases."""
-    definition = f"def {name.replace('-', '_')}("
-    for module in _modules():
-        if definition in Path(mutants.__path__[0], f"{module}.py").read_text(encoding="utf-8"):
-            importlib.import_module(f"{mutants.__name__}.{module}")
+    module = module_of(name)
+    if module is None:
+        return None
+    importlib.import_module(f"{mutants.__name__}.{module}")
     return mutants.registered_mutants().get(name) or mutants.registered_designs().get(name)
 
 
+def module_of(name: str) -> str | None:
+    """The name of the module that defines this mutant or legitimate design; None if no module does."""
+    function = name.replace("-", "_")
+    for module in _modules():
+        # To parse all modules would take longer than to import them.
+        if function in _source(module) and function in _registered_by(module):
+            return module
+    return None
+
+
+@lru_cache
+def _registered_by(module: str) -> frozenset[str]:
+    """The functions that the module registers as mutants or legitimate designs."""
+    return frozenset(
+        node.name
+        for node in ast.parse(_source(module)).body
+        if isinstance(node, ast.FunctionDef)
+        and {ast.unparse(one).partition("(")[0] for one in node.decorator_list} & {"mutant", "legitimate"}
+    )
+
+
+@lru_cache
+def _source(module: str) -> str:
+    return Path(mutants.__path__[0], f"{module}.py").read_text(encoding="utf-8")
+
+
+@lru_cache
 def _modules() -> list[str]:
     return [
         module.name

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conformance import mutants
 from conformance.checks.loading import load_checks
-from conformance.mutants.loading import load_mutants
+from conformance.mutants import Legitimate, Mutant
+from conformance.mutants.loading import load_designs, load_mutants, module_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,13 +43,16 @@ def test_starting_one_imports_the_module_that_defines_it_and_no_other() -> None:
     ]
 
 
-def test_each_is_found_by_its_name_in_one_module() -> None:
-    sources = [path.read_text() for path in Path(mutants.__file__).parent.glob("*.py")]
-    homes = {
-        name: sum(f"def {name.replace('-', '_')}(" in source for source in sources) for name in load_mutants()
-    }
+def test_each_is_found_in_the_module_that_defines_it() -> None:
+    known: list[Mutant | Legitimate] = [*load_mutants().values(), *load_designs().values()]
 
-    assert {name: count for name, count in homes.items() if count != 1} == {}
+    assert known
+    found = {one.name: f"conformance.mutants.{module_of(one.name)}" for one in known}
+    assert found == {one.name: one.apply.__module__ for one in known}
+
+
+def test_function_that_is_no_mutant_is_not_found() -> None:
+    assert module_of("mutant") is module_of("load-mutants") is module_of("results-of") is None
 
 
 def test_every_mistake_takes_the_arguments_of_what_it_replaces() -> None:

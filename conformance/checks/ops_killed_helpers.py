@@ -1,4 +1,4 @@
-"""OPS: a server that attacks the other processes of the proxy."""
+"""OPS: a server that kills the helper processes of the proxy."""
 
 from __future__ import annotations
 
