@@ -37,8 +37,7 @@ class Check:
     run: CheckFunction
     #: seconds that the check itself may take, without set-up and teardown of its workbench
     timeout: float
-    #: takes more than 0.7 seconds alone, mostly by waiting, so the runner starts it before the others and beside
-    #: them
+    #: takes more than 0.7 s alone, mostly by waiting, so the runner starts it before the others and beside them
     slow: bool
     #: measures time or memory closely, so at most one other check of this kind runs beside it
     serial: bool
