@@ -3,7 +3,8 @@
 It returns at once, as openers do, and follows the redirects of the authorization server in the background. The scripted
 user decides which requests go to the redirect URI. Journal events: `opened` (`argv`, `url`, `number`), `visit` (`url`,
 `status`, `location`), `callback` and `stray` (`url`, `status`, `headers`, `body`, or `problem` without an answer),
-`reachable` (`address`, `problem`), `thinks` and `done`. This module needs only the standard library.
+`reachable` (`address`, `problem`), `thinks`, `broken` (`problem`: a fault of this program) and `done`.
+This module needs only the standard library.
 """
 
 import http.client

@@ -22,9 +22,14 @@ MAX_SENT = 65_536
 class Entry:
     """One event that a mock saw or caused.
 
-    `t` is in monotonic seconds, and `pid` is the process that wrote the entry. `event` is one of: start, line, eof,
-    signal, sent, answer, receipt, action, marker, exit, grandchild-start, grandchild-signal, grandchild-exit. The docstrings of
-    `mock_servers.remote`, `mock_servers.remote.oauth` and `mock_servers.browser` list more. `data` holds the rest.
+    `t` is in monotonic seconds, and `pid` is the process that wrote the entry. `data` holds the rest. The events of every mock:
+
+    - `start`, `eof`, `signal` and `exit`: the life of its process; `marker`: the end of its work after SIGTERM.
+    - `line` and `sent`: what it received and sent; `answer`: a response to a request of its own; `receipt`: that of a call.
+    - `action`: a step of a rule. Some actions write a further event: `terminal`, `killed` or `handed-over`.
+    - `grandchild-start`, `grandchild-signal` and `grandchild-exit`: the life of a process that it forked.
+
+    The docstrings of `mock_servers.remote`, `mock_servers.remote.oauth` and `mock_servers.browser` list the events of these parts.
     """
 
     t: float

@@ -21,7 +21,7 @@ BROKEN = 70  # exit status after a fault in the mock or its script (EX_SOFTWARE)
 
 
 class Lifecycle:
-    """The lifecycle of this process. Every journal event starts with `prefix`."""
+    """The lifecycle of this process. Its journal events `signal` and `exit` start with `prefix`."""
 
     def __init__(self, journal: Journal, prefix: str = "") -> None:
         self._journal = journal

@@ -88,7 +88,7 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One entry of the registry; the fields are documented in `requirements/*.toml` by use."""
+    """One entry of the registry."""
 
     id: str
     level: Level
@@ -96,11 +96,16 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     reach: Reach
     #: the revision of MCP that introduced it; a proxy that offers its servers only older ones is not judged
     from_revision: str | None = None
+    #: a sentence without its details, for tables
     title: str
+    #: what a right proxy does, in full
     statement: str
     sources: tuple[Source, ...]
+    #: what the check sets up and observes, from outside only
     observed: str
+    #: the times of the check; without a time in a source, they are the patience of the runner
     timing: str | None = None
+    #: which source counts, where sources contradict each other
     conflict: str | None = None
     #: no check exists yet
     planned: bool = False

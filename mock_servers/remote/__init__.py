@@ -5,6 +5,7 @@ uvicorn (extra `mocks`).
 
 Journal events of these mocks, in addition to those of the stdio mock:
 
+- `listening`: the mock accepts connections, at these URLs.
 - `tls-hello`: a client began a TLS handshake.
 - `connection` and `disconnect`: with `connection`, the number of the connection.
 - `http-request`: the number `n`, `connection`, `method`, `target`, `headers` as a list of pairs exactly as sent, and the

@@ -1,11 +1,15 @@
+import ast
 import json
 import multiprocessing
 import os
+import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mock_servers import browser, remote
 from mock_servers.journal import MAX_SENT, Entry, Journal, read_journal
+from mock_servers.remote import oauth
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -74,3 +78,20 @@ def test_message_is_the_decoded_text(tmp_path: Path) -> None:
 def test_entry_is_one_line_of_json(tmp_path: Path) -> None:
     Journal(tmp_path / "j").write_line(b"a\rb")
     assert json.loads((tmp_path / "j").read_text())["text"] == "a\rb"
+
+
+def test_docstrings_list_every_event() -> None:
+    texts = [Entry.__doc__, remote.__doc__, oauth.__doc__, browser.__doc__]
+    listed = set(re.findall(r"`([a-z-]+)`", " ".join(text or "" for text in texts)))
+    written = {
+        call.args[0].value
+        for path in Path(remote.__file__).parents[1].rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in ("write", "write_received")
+        and "journal" in ast.unparse(call.func.value)
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert {"handed-over", "http-body", "opened"} <= written
+    assert written - listed == set()
