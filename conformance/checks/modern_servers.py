@@ -1,4 +1,4 @@
-"""What is about modern servers does not apply to a proxy that speaks the modern era to its clients alone."""
+"""Checks of modern servers are n/a for a proxy that makes no modern request to a server."""
 
 from __future__ import annotations
 
