@@ -82,11 +82,11 @@ async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbenc
         "a name without .json": (bare, workbench.config(bare, name="servers.conf")),
     }
 
-    async def loads(what: str, upstream: StdioMockUpstream, path: Path) -> None:
+    async def must_load(what: str, upstream: StdioMockUpstream, path: Path) -> None:
         with workbench.must(f"the proxy loads {what}"):
             await must_work(workbench, upstream, config=path)
 
-    await workbench.run_cases(*(partial(loads, what, *pair) for what, pair in paths.items()))
+    await workbench.run_cases(*(partial(must_load, what, *pair) for what, pair in paths.items()))
 
 
 @check("CFG-005", timeout=30, slow=True)
@@ -199,10 +199,10 @@ async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> N
     async with workbench.proxy(bare, typed.variant(type="http"), *older) as proxy:
         await proxy.handshake()
         for remote, verb in first:
-            await _begins_with(workbench, proxy, remote, verb)
+            await _must_begin_with(workbench, proxy, remote, verb)
 
 
-async def _begins_with(workbench: Workbench, proxy: Proxy, remote: RemoteMockUpstream, verb: str) -> None:
+async def _must_begin_with(workbench: Workbench, proxy: Proxy, remote: RemoteMockUpstream, verb: str) -> None:
     await proxy.tools_of(remote.name)  # wakes a lazy proxy
     what = f"a request reaches the upstream of the {remote.name} entry"
     await workbench.eventually(lambda: remote.verbs, within=5.0, what=what)

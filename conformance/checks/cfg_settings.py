@@ -107,7 +107,7 @@ def _capabilities(proxy: Proxy) -> dict[str, Any]:
 @check("CFG-016", timeout=40, slow=True)
 async def timeouts_accept_four_text_forms_and_whole_seconds(workbench: Workbench) -> None:
     """The proxy also passes on an answer that arrives within the deadline."""
-    await _nonsense_is_refused(workbench)
+    await _must_refuse_nonsense(workbench)
     hanging = Script(on=[on_call("echo", silence())])
     answering = Script(on=[on_call("echo", sleep(0.6))])
     cut = {"t1500ms": ("1500ms", 1.5), "t2": (2, 2.0)}
@@ -127,7 +127,7 @@ async def timeouts_accept_four_text_forms_and_whole_seconds(workbench: Workbench
         )
 
 
-async def _nonsense_is_refused(workbench: Workbench) -> None:
+async def _must_refuse_nonsense(workbench: Workbench) -> None:
     upstream = workbench.stdio("a")
     nonsense: list[tuple[str, Any]] = [("tools", value) for value in ("abc", -1, True, "5 parsecs", "")]
     nonsense += [("resources", "abc"), ("prompts", "abc")]

@@ -26,7 +26,7 @@ async def one_child_serves_all_calls(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(on=_TAKES_TIME))
     async with workbench.serving(upstream) as proxy:
         await _requests(workbench, proxy, upstream)
-    _one_process(workbench, upstream)
+    _must_use_one_process(workbench, upstream)
 
 
 @check("HTTP-070", slow=True)
@@ -34,7 +34,7 @@ async def one_session_serves_all_calls(workbench: Workbench) -> None:
     upstream = await workbench.http("a", Script(http=SESSIONS, on=_TAKES_TIME))
     async with workbench.serving(upstream) as proxy:
         await _requests(workbench, proxy, upstream)
-    _one_session(workbench, upstream)
+    _must_use_one_session(workbench, upstream)
 
 
 @check("SSE-014", slow=True)
@@ -42,7 +42,7 @@ async def one_stream_serves_all_calls(workbench: Workbench) -> None:
     upstream = await workbench.sse("a", Script(on=_TAKES_TIME))
     async with workbench.serving(upstream) as proxy:
         await _requests(workbench, proxy, upstream)
-    _no_handshake_after_the_first_call(workbench, upstream)
+    _must_not_repeat_the_handshake(workbench, upstream)
     later = [stream for stream in upstream.streams if stream.t > upstream.first_call.t]
     workbench.expect(not later, "no stream begins after the first call", later)
 
@@ -58,9 +58,9 @@ async def each_of_several_upstreams_keeps_its_connection(workbench: Workbench) -
             await call()
         await workbench.run_cases(*calls)
     for child in children:
-        _one_process(workbench, child)
+        _must_use_one_process(workbench, child)
     for remote in remotes:
-        _one_session(workbench, remote)
+        _must_use_one_session(workbench, remote)
 
 
 async def _requests(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
@@ -73,7 +73,7 @@ async def _requests(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) 
     await workbench.run_cases(*[call] * _AT_ONCE)
 
 
-def _one_process(workbench: Workbench, upstream: StdioMockUpstream) -> None:
+def _must_use_one_process(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     name, first = upstream.name, upstream.first_call
     pids = {call.pid for call in upstream.requests("tools/call")}
     workbench.expect(len(pids) == 1, f"one process of {name} gets all calls", sorted(pids))
@@ -81,13 +81,13 @@ def _one_process(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     workbench.expect(not later, f"no process of {name} starts after the first call", later)
 
 
-def _one_session(workbench: Workbench, upstream: RemoteMockUpstream) -> None:
+def _must_use_one_session(workbench: Workbench, upstream: RemoteMockUpstream) -> None:
     used = {call.header(SESSION) for call in upstream.posts("tools/call")}
     workbench.expect(len(used) == 1, f"all calls to {upstream.name} have one session id", used)
-    _no_handshake_after_the_first_call(workbench, upstream)
+    _must_not_repeat_the_handshake(workbench, upstream)
 
 
-def _no_handshake_after_the_first_call(workbench: Workbench, upstream: RemoteMockUpstream) -> None:
+def _must_not_repeat_the_handshake(workbench: Workbench, upstream: RemoteMockUpstream) -> None:
     first = upstream.first_call
     begun = [request for request in upstream.posts("initialize") if request.t > first.t]
     workbench.expect(not begun, f"no handshake with {upstream.name} begins after the first call", begun)

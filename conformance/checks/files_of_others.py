@@ -60,16 +60,16 @@ async def tokens_that_another_user_can_have_planted_are_not_used(workbench: Work
     workbench.browser(User("leaves"))
     with workbench.case("a pipe, and a file of another user"):
         judged = [pipe, foreign] if _give_away(workbench, files[0]) else [pipe]
-        await _use_no_token(workbench, *judged)
+        await _must_use_no_token(workbench, *judged)
     if files[0].exists():
         os.chown(files[0], os.geteuid(), -1)
     if files[0].exists() and _give_away(workbench, folder, folder.parent):
         with workbench.case("a folder of another user"):
-            await _use_no_token(workbench, foreign)
+            await _must_use_no_token(workbench, foreign)
 
 
-async def _use_no_token(workbench: Workbench, *upstreams: ProtectedMockUpstream) -> None:
-    """The proxy reaches the upstreams without any token."""
+async def _must_use_no_token(workbench: Workbench, *upstreams: ProtectedMockUpstream) -> None:
+    """Raise `Violation` unless the proxy reaches the upstreams without any token."""
     before = {upstream.name: len(upstream.mcp) for upstream in upstreams}
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
@@ -78,13 +78,13 @@ async def _use_no_token(workbench: Workbench, *upstreams: ProtectedMockUpstream)
         for upstream in upstreams:
             await _must_be_contacted(workbench, upstream, before[upstream.name])
 
-        def show_none() -> None:
+        def must_show_none() -> None:
             for upstream in upstreams:
                 sent = [one for one in upstream.mcp[before[upstream.name] :] if upstream.bearer(one)]
                 none = not sent and not upstream.refreshes
                 workbench.expect(none, f"{upstream.name}: the proxy uses no stored token", sent)
 
-        await workbench.holds_for(1.0, show_none)
+        await workbench.holds_for(1.0, must_show_none)
 
 
 async def _must_be_contacted(workbench: Workbench, upstream: ProtectedMockUpstream, before: int) -> None:
@@ -112,14 +112,14 @@ async def only_a_regular_file_of_the_user_is_a_configuration(workbench: Workbenc
     async with workbench.serving(upstream, config=config) as proxy:
         with workbench.case("a pipe in place of the file"):
             pipe.rename(config)
-            await _goes_on(workbench, proxy, upstream)
+            await _must_go_on(workbench, proxy, upstream)
         with workbench.case("a huge file in its place"):
             before = memory_of(proxy)
             huge = config.with_suffix(".huge")
             huge.touch()
             os.truncate(huge, HUGE)
             huge.rename(config)
-            await _goes_on(workbench, proxy, upstream)
+            await _must_go_on(workbench, proxy, upstream)
             after = memory_of(proxy)
             if before is not None and after is not None:
                 grown = f"{(after - before) >> 20} MiB more"
@@ -130,8 +130,8 @@ async def only_a_regular_file_of_the_user_is_a_configuration(workbench: Workbenc
             await must_be_added(workbench, proxy, added)
 
 
-async def _goes_on(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
-    """The proxy serves its upstream while it notices a changed file."""
+async def _must_go_on(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    """Raise `Violation` unless the proxy serves its upstream while it notices a changed file."""
 
     await workbench.holds_for(_NOTICED, lambda: None)
     answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2}, within=2.0)
@@ -147,14 +147,14 @@ async def an_audit_log_goes_only_to_a_file_of_the_user(workbench: Workbench) -> 
     victim.chmod(0o644)
     link = folder / "link"
     link.symlink_to(victim)
-    await _calls_work(workbench, "a symbolic link", link)
+    await _must_allow_calls(workbench, "a symbolic link", link)
     workbench.expect(
         victim.read_text() == "mine\n", "the target of the link is unchanged", victim.read_text()
     )
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        await _calls_work(workbench, "a pipe", pipe)
+        await _must_allow_calls(workbench, "a pipe", pipe)
         got = os.read(reader, 1 << 16)
     finally:
         os.close(reader)
@@ -164,13 +164,13 @@ async def an_audit_log_goes_only_to_a_file_of_the_user(workbench: Workbench) -> 
     if _give_away(workbench, foreign):
         # The descriptor stays with the file, even if the proxy replaces it by another one.
         with foreign.open("rb") as kept:
-            await _calls_work(workbench, "a file of another user", foreign)
+            await _must_allow_calls(workbench, "a file of another user", foreign)
             text = kept.read()
         workbench.expect(not text, "the other user gets no line", text[:200])
 
 
-async def _calls_work(workbench: Workbench, what: str, file: Path) -> None:
-    """A call works with this audit log, and stderr names the file."""
+async def _must_allow_calls(workbench: Workbench, what: str, file: Path) -> None:
+    """Raise `Violation` unless a call works with this audit log, and stderr names the file."""
     upstream = workbench.stdio("a")
     settings = workbench.sut.profile.configured(audit={"file": str(file), "arguments": "value"})
     with workbench.case(what):

@@ -63,11 +63,11 @@ async def wrong_arguments_are_a_tool_result_that_shows_the_right_form(workbench:
                 )
                 workbench.expect(member in answer.text, f"a text that names {member}", answer.raw)
                 if workbench.promises("right-form"):
-                    await _shows_the_right_form(workbench, proxy, which, answer)
+                    await _must_show_the_right_form(workbench, proxy, which, answer)
         await must_be_echoed(workbench, proxy, "a", GIVEN)
 
 
-async def _shows_the_right_form(workbench: Workbench, proxy: Proxy, which: str, refused: Answer) -> None:
+async def _must_show_the_right_form(workbench: Workbench, proxy: Proxy, which: str, refused: Answer) -> None:
     forms = list(_objects_in(refused.text))
     workbench.expect(forms, "a text with the right form as JSON", refused.raw)
     answer = await _ask(workbench, proxy, which, forms[0])
@@ -186,11 +186,11 @@ async def no_enum_of_a_definition_is_empty_or_has_an_empty_text(workbench: Workb
         "a server with an empty name": workbench.config_text(json.dumps({"mcpServers": {"": usual.entry}})),
     }
     await workbench.run_cases(
-        *(partial(_starts_with_good_enums, workbench, what, config) for what, config in configs.items())
+        *(partial(_must_start_with_good_enums, workbench, what, config) for what, config in configs.items())
     )
 
 
-async def _starts_with_good_enums(workbench: Workbench, what: str, config: Path) -> None:
+async def _must_start_with_good_enums(workbench: Workbench, what: str, config: Path) -> None:
     with workbench.case(what):
         async with workbench.proxy(config=config) as proxy:
             try:

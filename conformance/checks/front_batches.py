@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.front_session import HANDSHAKE_VERSIONS, serves
+from conformance.checks.front_session import HANDSHAKE_VERSIONS, must_serve
 from conformance.errors import NotApplicable
 from conformance.workbench.transcript import part
 
@@ -30,13 +30,13 @@ async def batches_are_received_where_the_revision_has_them(workbench: Workbench)
         if negotiated != WITH_BATCHES:
             raise NotApplicable(f"it does not speak {WITH_BATCHES}, but {negotiated}")
         if proxy.takes_bodies:
-            await _receives_posted_batches(workbench, proxy)
+            await _must_receive_posted_batches(workbench, proxy)
         else:
-            await _receives_batches(workbench, proxy)
-        await serves(workbench, proxy)
+            await _must_receive_batches(workbench, proxy)
+        await must_serve(workbench, proxy)
 
 
-async def _receives_batches(workbench: Workbench, proxy: Proxy) -> None:
+async def _must_receive_batches(workbench: Workbench, proxy: Proxy) -> None:
     before = len(proxy.stdout_lines)
 
     def answers() -> list[Any]:
@@ -51,20 +51,22 @@ async def _receives_batches(workbench: Workbench, proxy: Proxy) -> None:
         await workbench.eventually(
             lambda: len(answers()) >= len(REQUESTS), within=10.0, what=what, seen=answers
         )
-        await serves(workbench, proxy)
+        await must_serve(workbench, proxy)
     # Two more answers are those to the ordinary requests.
     workbench.expect(len(answers()) == len(REQUESTS) + 2, "no answer to notifications", answers())
-    _answers_each_request(workbench, [one for one in answers() if part(one, "id") in ("b1", "b2")], answers())
+    _must_answer_each_request(
+        workbench, [one for one in answers() if part(one, "id") in ("b1", "b2")], answers()
+    )
 
 
-async def _receives_posted_batches(workbench: Workbench, proxy: Proxy) -> None:
+async def _must_receive_posted_batches(workbench: Workbench, proxy: Proxy) -> None:
     reply = await proxy.post_body(json.dumps(REQUESTS).encode(), within=10.0)
-    _answers_each_request(workbench, reply.answers, reply.seen)
+    _must_answer_each_request(workbench, reply.answers, reply.seen)
     reply = await proxy.post_body(json.dumps(NOTIFICATIONS).encode(), within=10.0)
     workbench.expect(reply.status == 202 and not reply.answers, "202 for notifications alone", reply.seen)
 
 
-def _answers_each_request(workbench: Workbench, answers: list[Any], seen: Any) -> None:
+def _must_answer_each_request(workbench: Workbench, answers: list[Any], seen: Any) -> None:
     ids = sorted(str(answer.get("id")) for answer in answers)
     workbench.expect(ids == ["b1", "b2"], "each request of the batch gets one answer", seen)
     workbench.expect(all("result" in answer for answer in answers), "each answer is a result", seen)
@@ -79,14 +81,14 @@ async def batches_are_treated_as_the_negotiated_version_says(workbench: Workbenc
             with workbench.precondition("a handshake version is negotiated"):
                 workbench.expect(negotiated in HANDSHAKE_VERSIONS, "a handshake version", negotiated)
             with workbench.case(f"under {negotiated}"):
-                await _treats_batches(workbench, proxy, str(negotiated))
+                await _must_treat_batches(workbench, proxy, str(negotiated))
 
     await workbench.run_cases(*(partial(must_be_right, version) for version in HANDSHAKE_VERSIONS))
 
 
-async def _treats_batches(workbench: Workbench, proxy: Proxy, version: str) -> None:
+async def _must_treat_batches(workbench: Workbench, proxy: Proxy, version: str) -> None:
     if proxy.takes_bodies:
-        await _treats_posted_batches(workbench, proxy, version)
+        await _must_treat_posted_batches(workbench, proxy, version)
         return
     if version == WITH_BATCHES:
         (answer,) = await _answers_to_batch(workbench, proxy, REQUESTS, 1)
@@ -104,11 +106,14 @@ async def _treats_batches(workbench: Workbench, proxy: Proxy, version: str) -> N
     _must_be_invalid(workbench, await _answers_to_batch(workbench, proxy, [], 1))
 
 
-async def _treats_posted_batches(workbench: Workbench, proxy: Proxy, version: str) -> None:
-    """Over HTTP, the answers can be one array, or come one by one on an event stream. A status of 400 or more can be a refusal."""
+async def _must_treat_posted_batches(workbench: Workbench, proxy: Proxy, version: str) -> None:
+    """Raise `Violation` for a missing or wrong answer.
+
+    Over HTTP, the answers can be one array, or come one by one on an event stream. A status of 400 or more can be a refusal.
+    """
     refused: list[list[Any]] = [[]]
     if version == WITH_BATCHES:
-        await _receives_posted_batches(workbench, proxy)
+        await _must_receive_posted_batches(workbench, proxy)
     elif version > WITH_BATCHES:
         refused += [REQUESTS, NOTIFICATIONS]
     for batch in refused:
@@ -116,7 +121,7 @@ async def _treats_posted_batches(workbench: Workbench, proxy: Proxy, version: st
         is_refused = 400 <= reply.status < 500 or part(reply.error, "code") == -32600
         what = f"a status of 400 or more, or an error with code -32600, for {json.dumps(batch)}"
         workbench.expect(is_refused, what, reply.seen)
-    await serves(workbench, proxy)
+    await must_serve(workbench, proxy)
 
 
 async def _answers_to_batch(workbench: Workbench, proxy: Proxy, batch: list[Any], count: int) -> list[Any]:
@@ -135,7 +140,7 @@ async def _answers_to_batch(workbench: Workbench, proxy: Proxy, batch: list[Any]
     await workbench.eventually(
         lambda: len(answers()) >= count, within=2.0, what=what, seen=lambda: f"{len(answers())} answers"
     )
-    await serves(workbench, proxy)
+    await must_serve(workbench, proxy)
     workbench.expect(len(answers()) == count + 1, f"{what}, and one to the request after it", answers())
     return answers()[:count]
 

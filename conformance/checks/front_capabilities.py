@@ -97,16 +97,16 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
         await proxy.handshake()
         _must_be_introduced(workbench, proxy)
         await proxy.ready(able)
-        await _methods_are_as_declared(workbench, proxy)
+        await _must_offer_what_it_declares(workbench, proxy)
         await proxy.items("tools/list", "tools")
         before = len(proxy.received)
-        await _changes_are_announced(workbench, proxy, before)
+        await _must_announce_changes(workbench, proxy, before)
         if declares(proxy, "tools", "listChanged") and _shows_changes_of_tools(workbench):
             if workbench.sut.profile.config.reload:
                 os.replace(workbench.config(able, newcomer), config)
-            await _hears(workbench, proxy, "notifications/tools/list_changed", before)
+            await _must_hear(workbench, proxy, "notifications/tools/list_changed", before)
     if workbench.sut.profile.relay:
-        await _adds_no_capability(workbench)
+        await _must_add_no_capability(workbench)
     if not workbench.can_set("features"):
         return
     tools_only = workbench.stdio("toolsonly", features={"resources": False, "prompts": False})
@@ -119,7 +119,7 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
                 await _must_be_undeclared(workbench, proxy, method, params)
 
 
-async def _adds_no_capability(workbench: Workbench) -> None:
+async def _must_add_no_capability(workbench: Workbench) -> None:
     upstream = workbench.stdio("toolsonly", Script(capabilities={"tools": {}}))
     async with workbench.serving(upstream) as proxy:
         declared = part(proxy.greeting.result if proxy.greeting else None, "capabilities")
@@ -142,7 +142,7 @@ def _must_be_introduced(workbench: Workbench, proxy: Proxy) -> None:
     workbench.expect(has_tools, "the capability tools", greeting)
 
 
-async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy) -> None:
+async def _must_offer_what_it_declares(workbench: Workbench, proxy: Proxy) -> None:
     names = {}
     if declares(proxy, "resources"):
         names[URI] = await exposed_uri(proxy, "able", URI)
@@ -176,18 +176,21 @@ def _with_names(params: Any, names: dict[str, str]) -> Any:
     return names.get(params, params)
 
 
-async def _changes_are_announced(workbench: Workbench, proxy: Proxy, before: int) -> None:
-    """Earlier requests have set the subscription and the log level. The notifications may come before the answer to the call."""
+async def _must_announce_changes(workbench: Workbench, proxy: Proxy, before: int) -> None:
+    """Raise `Violation` for a missing notification. Earlier requests have set the subscription and the log level.
+
+    The notifications may come before the answer to the call.
+    """
     answer = await proxy.call("able", "announce")
     with workbench.precondition("the upstream announces its changes"):
         workbench.expect(not answer.is_error, "a call of announce works", answer.raw)
     for method, (capability, flag) in ANNOUNCED.items():
         if declares(proxy, capability, flag):
-            await _hears(workbench, proxy, method, before)
+            await _must_hear(workbench, proxy, method, before)
 
 
-async def _hears(workbench: Workbench, proxy: Proxy, method: str, before: int) -> None:
-    """The client gets the notification after the first `before` messages."""
+async def _must_hear(workbench: Workbench, proxy: Proxy, method: str, before: int) -> None:
+    """Raise `Violation` unless the client gets the notification after the first `before` messages."""
 
     def heard() -> list[Any]:
         return [message for message in proxy.received[before:] if message.get("method") == method]

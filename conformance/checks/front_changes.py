@@ -58,10 +58,10 @@ async def _must_have_told(
     )
 
 
-async def follows_the_last_change(
+async def must_follow_the_last_change(
     workbench: Workbench, proxy: Proxy, upstream: MockUpstream, within: float
 ) -> None:
-    """The client gets an announcement of changed prompts after the last one of the upstream, before or after an answer."""
+    """Raise `Violation` unless an announcement of changed prompts follows the last one of the upstream, before or after an answer."""
     sent = [entry.t for entry in upstream.events("sent") if PROMPTS_CHANGED in entry.text]
     last = workbench.at(sent, -1, "the upstream announces its changes")
     await workbench.eventually(
@@ -230,7 +230,7 @@ async def changes_close_together_are_one_notification(workbench: Workbench) -> N
             await _list(workbench, proxy, "p1")
         before = len(_told(proxy))
         await proxy.call("a", "echo")
-        await follows_the_last_change(workbench, proxy, upstream, within=3.0)
+        await must_follow_the_last_change(workbench, proxy, upstream, within=3.0)
         await workbench.holds_for(
             1.0,
             lambda: workbench.expect(

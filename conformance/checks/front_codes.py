@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.front_capabilities import PROMISED
-from conformance.checks.front_session import serves
+from conformance.checks.front_session import must_serve
 from conformance.workbench.exposed import declared_methods, declares
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.transcript import part
@@ -34,17 +34,17 @@ async def common_failures_have_the_codes_of_the_specification(workbench: Workben
         if declares(proxy, "resources"):
             unknown = {"uri": "unknown://resource"}
             await _must_have_code(workbench, proxy, "resources/read", unknown, INVALID_PARAMS, NOT_FOUND)
-        await _undeclared_methods_are_unknown(workbench, proxy)
+        await _must_not_know_undeclared_methods(workbench, proxy)
         tool = await proxy.request("tools/call", {"name": "no_such_tool", "arguments": {}}, within=10.0)
         is_right = tool.code == INVALID_PARAMS or (tool.error is None and tool.is_error)
         workbench.expect(is_right, "code -32602, or isError, for an unknown tool", tool.raw)
     if "features" not in workbench.sut.profile.config.drop:
         tools_only = workbench.stdio("toolsonly", features={"resources": False, "prompts": False})
         async with workbench.serving(tools_only) as proxy:
-            await _undeclared_methods_are_unknown(workbench, proxy)
+            await _must_not_know_undeclared_methods(workbench, proxy)
 
 
-async def _undeclared_methods_are_unknown(workbench: Workbench, proxy: Proxy) -> None:
+async def _must_not_know_undeclared_methods(workbench: Workbench, proxy: Proxy) -> None:
     for method, (capability, _, params) in PROMISED.items():
         if not declares(proxy, capability):
             await _must_have_code(workbench, proxy, method, params, METHOD_NOT_FOUND)
@@ -76,7 +76,7 @@ async def malformed_input_does_not_end_the_service(workbench: Workbench) -> None
     async with workbench.proxy(workbench.stdio("a")) as proxy:
         await proxy.handshake()
         with workbench.precondition("the proxy answers requests"):
-            await serves(workbench, proxy)
+            await must_serve(workbench, proxy)
         judged = 0
         for number, line in enumerate(MALFORMED):
             with workbench.case(line):
@@ -89,7 +89,7 @@ async def malformed_input_does_not_end_the_service(workbench: Workbench) -> None
                 # The answer to this request comes after what the proxy says about the line.
                 answer = await proxy.request("no/such/method", id=f"unknown-{number}")
                 workbench.expect(answer.code == -32601, "-32601 for an unknown method", answer.raw)
-                await serves(workbench, proxy)
+                await must_serve(workbench, proxy)
                 judged = _gets_no_result(workbench, proxy, judged)
         # What comes later belongs to no single line.
         _gets_no_result(workbench, proxy, judged)
@@ -111,7 +111,7 @@ async def malformed_input_gets_the_codes_of_json_rpc(workbench: Workbench) -> No
     async with workbench.proxy(workbench.stdio("a")) as proxy:
         await proxy.handshake()
         with workbench.precondition("the proxy answers requests"):
-            await serves(workbench, proxy)
+            await must_serve(workbench, proxy)
         for line, (code, identity) in MALFORMED.items():
             with workbench.case(line):
                 if proxy.takes_bodies:
@@ -121,7 +121,7 @@ async def malformed_input_gets_the_codes_of_json_rpc(workbench: Workbench) -> No
                 workbench.expect(part(answer, "error", "code") == code, f"an error with code {code}", answer)
                 workbench.expect(answer.get("id") == identity, f"the id {json.dumps(identity)}", answer)
         with workbench.case("a good request afterwards"):
-            await serves(workbench, proxy)
+            await must_serve(workbench, proxy)
         answers = [message for message in proxy.received if "method" not in message]
         count = 0 if proxy.takes_bodies else len(MALFORMED)
         workbench.expect(len(answers) == count, "each line gets one answer", answers)

@@ -39,13 +39,13 @@ async def a_client_that_never_answers_roots_list_stops_no_timeout(workbench: Wor
         for one in upstreams:
             await must_be_echoed(workbench, proxy, one.name, {"x": 1})
         await workbench.run_cases(
-            *(partial(_ends, workbench, proxy, one, limits[one.name]) for one in upstreams)
+            *(partial(_must_end, workbench, proxy, one, limits[one.name]) for one in upstreams)
         )
         if not any(message.get("method") == "roots/list" for message in proxy.received):
             workbench.note("the proxy passes no roots/list on")
 
 
-async def _ends(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, within: float) -> None:
+async def _must_end(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, within: float) -> None:
     with workbench.case(f"a {upstream.name} upstream that asks for the roots"):
         began = time.monotonic()
         answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2}, within=within)

@@ -35,7 +35,7 @@ async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(workbench: Wo
                 worked = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
                 workbench.expect(not worked.is_error, f"{upstream.name} adds two numbers", worked.raw)
 
-        async def fails(upstream: StdioMockUpstream) -> None:
+        async def must_fail(upstream: StdioMockUpstream) -> None:
             try:
                 answer = await proxy.call(upstream.name, "echo")
             except ImplementationCrashed:
@@ -48,7 +48,7 @@ async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(workbench: Wo
                 workbench.expect(answer.is_error, "an error, or result.isError is true", answer.raw)
                 workbench.expect(answer.text.strip(), "a text", answer.raw)
 
-        await workbench.run_cases(*(partial(fails, upstream) for upstream in upstreams))
+        await workbench.run_cases(*(partial(must_fail, upstream) for upstream in upstreams))
 
 
 _BOOM = f"boom: {'no more room on the device, ' * 10}and nothing else"

@@ -35,7 +35,7 @@ MAX_SIZE = 1 << 16
 
 @check("FRONT-063")
 async def servers_of_the_handshake_revisions_see_the_client(workbench: Workbench) -> None:
-    _promises_it(workbench)
+    _must_promise_it(workbench)
     stdio = workbench.stdio("stdio", Script(strict=True))
     upstreams = [stdio, await workbench.http("http")] if workbench.has("HTTP") else [stdio]
     async with workbench.proxy(*upstreams) as proxy:
@@ -54,7 +54,7 @@ async def servers_of_the_handshake_revisions_see_the_client(workbench: Workbench
 
 @check("FRONT-064", timeout=30)
 async def modern_servers_see_the_client_in_each_call(workbench: Workbench) -> None:
-    _promises_it(workbench)
+    _must_promise_it(workbench)
     upstream = workbench.stdio("a", Script(era="modern"))
     for era in ("legacy", "modern"):
         async with workbench.proxy(upstream) as proxy:
@@ -71,7 +71,7 @@ async def modern_servers_see_the_client_in_each_call(workbench: Workbench) -> No
             workbench.expect(info == INFO, f"the client's own clientInfo, {INFO}", info)
 
 
-def _promises_it(workbench: Workbench) -> None:
+def _must_promise_it(workbench: Workbench) -> None:
     """Raise `NotApplicable` without the promise: towards a server the proxy is the client, so MCP asks it for its own name."""
     if not workbench.promises("client-info"):
         raise NotApplicable("the profile does not promise that servers see the client (`client-info`)")
@@ -81,13 +81,13 @@ def _promises_it(workbench: Workbench) -> None:
 async def an_odd_description_of_the_client_harms_no_server(workbench: Workbench) -> None:
     """The check accepts any valid and short description, also that of the proxy, and a refusal of `initialize`."""
     with workbench.precondition("a usual description works"):
-        await _harms_no_server(workbench, "usual", INFO)
+        await _must_harm_no_server(workbench, "usual", INFO)
     await workbench.run_cases(
-        *(partial(_harms_no_server, workbench, name, info) for name, info in ODD.items())
+        *(partial(_must_harm_no_server, workbench, name, info) for name, info in ODD.items())
     )
 
 
-async def _harms_no_server(workbench: Workbench, name: str, sent: Any) -> None:
+async def _must_harm_no_server(workbench: Workbench, name: str, sent: Any) -> None:
     upstream = workbench.stdio(name)
     with workbench.case(name):
         async with workbench.proxy(upstream) as proxy:

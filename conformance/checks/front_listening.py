@@ -43,7 +43,7 @@ async def subscriptions_deliver_only_what_was_asked_for(workbench: Workbench) ->
         workbench.expect(
             len(_delivered(proxy, 77)) == heard, "nothing after the cancellation", proxy.received
         )
-        _only_what_was_asked_for(workbench, proxy)
+        _must_send_only_what_was_asked_for(workbench, proxy)
 
 
 @check("FRONT-175", timeout=60, slow=True)
@@ -55,10 +55,10 @@ async def subscriptions_deliver_what_they_acknowledged(workbench: Workbench) -> 
         if "prompts" in honoured:
             await proxy.items("prompts/list", "prompts")
             await change_prompts()
-            await _hears(workbench, proxy, 77, "prompts")
+            await _must_hear(workbench, proxy, 77, "prompts")
         # RLD-001 judges whether a running proxy applies the new server at all.
         if "tools" in honoured and await add_a_server():
-            await _hears(workbench, proxy, "tools-1", "tools")
+            await _must_hear(workbench, proxy, "tools-1", "tools")
 
 
 @asynccontextmanager
@@ -113,7 +113,7 @@ def _subscription(message: dict[str, Any]) -> str:
     return json.dumps(meta.get(SUBSCRIPTION_KEY) if isinstance(meta, dict) else None)
 
 
-async def _hears(workbench: Workbench, proxy: Proxy, id: str | int, kind: str) -> None:
+async def _must_hear(workbench: Workbench, proxy: Proxy, id: str | int, kind: str) -> None:
     method = f"notifications/{kind}/list_changed"
     await workbench.eventually(
         lambda: [message for message in _delivered(proxy, id) if message.get("method") == method],
@@ -132,7 +132,7 @@ async def _changes(proxy: Proxy, before: Answer) -> bool:
     return False
 
 
-def _only_what_was_asked_for(workbench: Workbench, proxy: Proxy) -> None:
+def _must_send_only_what_was_asked_for(workbench: Workbench, proxy: Proxy) -> None:
     acknowledged = "notifications/subscriptions/acknowledged"
     wanted = {
         ('"tools-1"', acknowledged),

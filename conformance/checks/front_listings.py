@@ -61,7 +61,7 @@ async def a_listing_of_any_length_costs_bounded_memory_and_time(workbench: Workb
             upstream, other = workbench.stdio(name, HOSTILE[name].script()), workbench.stdio("other")
             async with workbench.serving(upstream, other, wire_types=False) as proxy:
                 with bounded_growth(workbench, proxy, MAX_GROWTH):
-                    await _stays_quick(workbench, proxy, attack)
+                    await _must_stay_quick(workbench, proxy, attack)
 
 
 async def _after_the_attack(group: str, names: Sequence[str], proxy: Proxy) -> None:
@@ -72,10 +72,10 @@ async def _after_the_attack(group: str, names: Sequence[str], proxy: Proxy) -> N
             calls.start_soon(partial(proxy.call, group, name, within=20.0))
 
 
-async def _stays_quick(
+async def _must_stay_quick(
     workbench: Workbench, proxy: Proxy, attack: Callable[[Proxy], Awaitable[object]]
 ) -> None:
-    """Calls to the other server stay quick until the attack ends, and work then too."""
+    """Raise `Violation` unless calls to the other server stay quick until the attack ends, and work then too."""
     is_over = anyio.Event()
 
     async def run() -> None:
@@ -107,7 +107,7 @@ async def a_template_never_stops_the_proxy(workbench: Workbench) -> None:
         for uri in ("note:" + "a" * 60, "a" * 4000):
             with workbench.case(f"a URI of {len(uri)} characters"):
                 read = partial(_must_be_unknown_uri, workbench, uri=uri)
-                await _stays_quick(workbench, proxy, read)
+                await _must_stay_quick(workbench, proxy, read)
 
 
 async def _must_be_unknown_uri(workbench: Workbench, proxy: Proxy, uri: str) -> None:
@@ -132,7 +132,7 @@ async def calls_at_the_same_time_share_one_listing(workbench: Workbench) -> None
         workbench.expect(listings <= MAX_LISTINGS, what, f"{listings} listings")
         answer = await proxy.call("a", "new")
         workbench.expect(not answer.is_error, "the new tool works", answer.raw)
-        await _sees_the_last_change(workbench, proxy, upstream)
+        await _must_see_the_last_change(workbench, proxy, upstream)
 
 
 async def _cancel(proxy: Proxy) -> None:
@@ -146,8 +146,8 @@ async def _must_be_answered(workbench: Workbench, proxy: Proxy, number: int) -> 
     workbench.expect(not answer.is_error, f"call {number} works, although the first is cancelled", answer.raw)
 
 
-async def _sees_the_last_change(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
-    """The announcement of a change comes before the answer to the call, so a listing after it is new."""
+async def _must_see_the_last_change(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    """Raise `Violation` for an old listing: the announcement of a change comes before the answer to the call."""
     await proxy.call("a", "echo", {"change": True})
     listed = len(upstream.requests("tools/list"))
     answer = await proxy.tools_of("a")

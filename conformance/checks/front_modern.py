@@ -89,13 +89,13 @@ async def a_session_can_begin_after_a_probe(workbench: Workbench) -> None:
         found = await proxy.request("server/discover", era="modern", within=starts_within(workbench))
         in_the_same_process = found.error is not None or workbench.promises("both-eras-at-once")
         if in_the_same_process:
-            await _begins_a_session(workbench, proxy, upstream)
+            await _must_begin_a_session(workbench, proxy, upstream)
     if not in_the_same_process:
         async with workbench.proxy(upstream) as proxy:
-            await _begins_a_session(workbench, proxy, upstream)
+            await _must_begin_a_session(workbench, proxy, upstream)
 
 
-async def _begins_a_session(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def _must_begin_a_session(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     with workbench.must("the proxy accepts initialize"):
         await proxy.handshake()
     with workbench.must("the proxy serves the session"):
@@ -109,17 +109,17 @@ async def _begins_a_session(workbench: Workbench, proxy: Proxy, upstream: StdioM
 async def a_modern_request_needs_no_handshake(workbench: Workbench) -> None:
     """All requests come before a legacy session has begun, and beside one if the profile promises that."""
     async with workbench.proxy(workbench.stdio("a")) as proxy:
-        await _obeys_the_envelope(workbench, proxy, "without a session")
+        await _must_obey_the_envelope(workbench, proxy, "without a session")
         if not workbench.promises("both-eras-at-once"):
             return
         await proxy.handshake()
-        await _obeys_the_envelope(workbench, proxy, "beside a session")
+        await _must_obey_the_envelope(workbench, proxy, "beside a session")
         for method in ("ping", "tools/list"):
             answer = await proxy.request(method, {}, within=PATIENCE)
             workbench.expect("result" in answer.message, f"{method} works in the session", answer.raw)
 
 
-async def _obeys_the_envelope(workbench: Workbench, proxy: Proxy, when: str) -> None:
+async def _must_obey_the_envelope(workbench: Workbench, proxy: Proxy, when: str) -> None:
     async def ask(method: str, params: dict[str, Any], changed: dict[str, Any]) -> Answer:
         envelope = {key: value for key, value in {**COMPLETE_META, **changed}.items() if value is not None}
         # With era "legacy" the client sends params unchanged, here with an envelope of the check's own.

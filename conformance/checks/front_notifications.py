@@ -153,9 +153,9 @@ async def progress_is_relayed_under_the_clients_token(workbench: Workbench) -> N
     async with workbench.serving(upstream) as proxy:
         for token in ("abc", 0):
             with workbench.case(f"token {json.dumps(token)}"):
-                await _reports_progress(workbench, proxy, upstream, token)
+                await _must_report_progress(workbench, proxy, upstream, token)
         if declares(proxy, "resources"):
-            await _reports_progress_of_a_read(workbench, proxy, upstream)
+            await _must_report_progress_of_a_read(workbench, proxy, upstream)
         before = len(proxy.transcript.heard("notifications/progress"))
         await proxy.call("a", "echo")
         await anyio.sleep(0.5)
@@ -171,7 +171,7 @@ _PROGRESS: list[tuple[float, dict[str, Any]]] = [
 ]
 
 
-async def _reports_progress_of_a_read(
+async def _must_report_progress_of_a_read(
     workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream
 ) -> None:
     uri = await exposed_uri(proxy, upstream.name, "x://one")
@@ -182,7 +182,7 @@ async def _reports_progress_of_a_read(
     workbench.expect(tokens == ["of-a-read"], "a report of a read precedes its answer", heard)
 
 
-async def _reports_progress(
+async def _must_report_progress(
     workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, token: str | int
 ) -> None:
     before = len(proxy.transcript.heard("notifications/progress"))
@@ -227,9 +227,9 @@ async def logging_and_completion_work_if_they_are_declared(workbench: Workbench)
             await must_be_callable(workbench, proxy, upstreams[0])
             await must_be_unknown(workbench, proxy, "logging/setLevel", level_set)
         else:
-            await _accepts_levels(workbench, proxy, upstreams[0])
+            await _must_accept_levels(workbench, proxy, upstreams[0])
             await succeeds(workbench, proxy, "logging/setLevel", level_set)
-            await _holds_back(workbench, proxy, LEVELS[0 if is_relay else LEVELS.index("warning") :])
+            await _must_hold_back(workbench, proxy, LEVELS[0 if is_relay else LEVELS.index("warning") :])
         proxy = several.of("b")
         name = await exposed_prompt(proxy, "b", "of-b") if declares(proxy, "prompts") else "of-b"
         prompt: dict[str, Any] = {
@@ -269,7 +269,7 @@ def _logged(name: str, level: str) -> dict[str, Any]:
     return {"level": level, "logger": f"log of {name}", "data": {"text": [f"{name} {level}", None, 1.5]}}
 
 
-async def _accepts_levels(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def _must_accept_levels(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     for level in LEVELS:
         with workbench.case(f"the level {level}"):
             await succeeds(workbench, proxy, "logging/setLevel", {"level": level})
@@ -286,7 +286,7 @@ async def _accepts_levels(workbench: Workbench, proxy: Proxy, upstream: StdioMoc
     )
 
 
-async def _holds_back(workbench: Workbench, proxy: Proxy, expected: list[str]) -> None:
+async def _must_hold_back(workbench: Workbench, proxy: Proxy, expected: list[str]) -> None:
     before = len(proxy.transcript.heard("notifications/message"))
 
     def heard() -> list[Any]:

@@ -59,7 +59,7 @@ async def requests_of_upstreams_reach_a_client_that_can_answer_them(workbench: W
             asked: list[Heard] = proxy.transcript.asked()
             for upstream in upstreams:
                 with workbench.case(f"client capabilities {list(capabilities)}, upstream {upstream.name}"):
-                    _got_answers(workbench, upstream, set(capabilities), asked)
+                    _must_have_got_answers(workbench, upstream, set(capabilities), asked)
             ids = [heard.message["id"] for heard in asked]
             workbench.expect(
                 len(set(map(json.dumps, ids))) == len(ids), "each request has an id of its own", asked
@@ -88,7 +88,7 @@ async def _must_be_passed_on(workbench: Workbench) -> None:
         methods = sorted(str(heard.message.get("method")) for heard in asked)
         wanted = sorted(_METHODS[name] for name in _ASKS.values())
         workbench.expect(methods == wanted, f"the client gets {wanted}", methods)
-        _got_answers(workbench, upstream, offered, asked)
+        _must_have_got_answers(workbench, upstream, offered, asked)
 
 
 _ANSWERING_CLIENTS: tuple[dict[str, Any], ...] = ({"sampling": {}, "roots": {}}, {"elicitation": {}})
@@ -152,7 +152,7 @@ def offered_capabilities(upstream: StdioMockUpstream) -> set[str]:
     return set(upstream.requests("initialize")[-1].param("capabilities") or ()) & set(CLIENT_CAPABILITIES)
 
 
-def _got_answers(
+def _must_have_got_answers(
     workbench: Workbench, upstream: StdioMockUpstream, possible: set[str], asked: list[Heard]
 ) -> None:
     answers = {entry.data["id"]: json.loads(entry.text) for entry in upstream.events("answer")}

@@ -58,17 +58,20 @@ USES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @check("FRONT-036", timeout=60, slow=True)
 async def a_name_leads_to_its_group_whatever_another_group_lists(workbench: Workbench) -> None:
-    await _qualified_names_keep_their_group(workbench)
-    await _names_keep_their_group_while_it_is_down(workbench)
+    await _must_keep_the_group_of_qualified_names(workbench)
+    await _must_keep_the_group_of_names_while_it_is_down(workbench)
 
 
-async def _qualified_names_keep_their_group(workbench: Workbench) -> None:
-    """The name that the proxy gave to the bank's prompt becomes the name of a prompt of the other server."""
+async def _must_keep_the_group_of_qualified_names(workbench: Workbench) -> None:
+    """Raise `Violation` if the prompt of another group answers.
+
+    The name that the proxy gave to the bank's prompt becomes the name of a prompt of the other server.
+    """
     async with workbench.serving(workbench.stdio("wrong", takes_over_names()), _bank(workbench)) as proxy:
         if not declares(proxy, "prompts"):
             return
         shown = await proxy.items("prompts/list", "prompts")
-        await _lead_to_their_groups(workbench, proxy, shown)
+        await _must_lead_to_their_groups(workbench, proxy, shown)
         before = _names(shown, BANK)
     qualified = next((name for name in before if name != PROMPT), None)
     if qualified is None:
@@ -81,14 +84,14 @@ async def _qualified_names_keep_their_group(workbench: Workbench) -> None:
         names = [part(prompt, "name") for prompt in shown]
         workbench.expect(len(set(names)) == len(names), "each prompt has a name of its own", shown)
         workbench.expect(qualified in _names(shown, BANK), f"{qualified} stays the bank's", shown)
-        await _lead_to_their_groups(workbench, proxy, shown)
+        await _must_lead_to_their_groups(workbench, proxy, shown)
         if declares(proxy, "completions"):
             about = {"ref": {"type": "ref/prompt", "name": qualified}, "argument": {"name": "x", "value": ""}}
             answer = await proxy.request("completion/complete", about)
             workbench.expect(WRONG not in answer.raw, "its completion comes from its group", answer.raw)
 
 
-async def _lead_to_their_groups(workbench: Workbench, proxy: Proxy, shown: list[Any]) -> None:
+async def _must_lead_to_their_groups(workbench: Workbench, proxy: Proxy, shown: list[Any]) -> None:
     for description in (BANK, WRONG):
         for name in _names(shown, description):
             answer = await proxy.request("prompts/get", {"name": name})
@@ -105,7 +108,7 @@ async def _shown_after_the_attack(proxy: Proxy) -> list[Any]:
         await anyio.sleep(0.05)
 
 
-async def _names_keep_their_group_while_it_is_down(workbench: Workbench) -> None:
+async def _must_keep_the_group_of_names_while_it_is_down(workbench: Workbench) -> None:
     bank = _bank(workbench)
     async with workbench.serving(bank, workbench.stdio("wrong", takes_over_names())) as proxy:
         if not declares(proxy, "prompts") and not declares(proxy, "resources"):
@@ -275,7 +278,7 @@ async def _asks_a_legacy_client(workbench: Workbench, proxy: Proxy, server: Stdi
         await proxy.call(server.name, "attack", within=20.0)
         asked: list[Heard] = proxy.transcript.asked()
         for one in asked:
-            _names_the_server(workbench, server.name, one.params)
+            _must_name_the_server(workbench, server.name, one.params)
         return len(asked)
 
 
@@ -286,13 +289,13 @@ async def _asks_a_modern_client(workbench: Workbench, proxy: Proxy, group: str) 
     for _ in QUESTIONS:
         for question in _questions(answer).values():
             asked += 1
-            _names_the_server(workbench, group, part(question, "params"))
+            _must_name_the_server(workbench, group, part(question, "params"))
         if _questions(answer):
             answer = await _answered(proxy, group, answer)
     return asked
 
 
-def _names_the_server(workbench: Workbench, name: str, params: Any) -> None:
+def _must_name_the_server(workbench: Workbench, name: str, params: Any) -> None:
     text = json.dumps(params)
     workbench.expect(name in text, f"the question names {name}", text)
     own = ["Your PIN, please", "Your bank asks you to sign in", "I am your bank"]

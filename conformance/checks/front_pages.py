@@ -53,9 +53,9 @@ async def the_answer_says_where_to_sign_in(workbench: Workbench) -> None:
 @check("FRONT-151", timeout=60, slow=True)
 async def a_legacy_client_shows_the_page(workbench: Workbench) -> None:
     with workbench.case("accept"):
-        await _asks_a_legacy_client(workbench, "accept")
+        await _must_ask_a_legacy_client(workbench, "accept")
     with workbench.case("decline"):
-        await _asks_a_legacy_client(workbench, "decline")
+        await _must_ask_a_legacy_client(workbench, "decline")
     with workbench.case("without URL mode"):
         upstream = await workbench.oauth("a")
         workbench.browser()
@@ -67,7 +67,7 @@ async def a_legacy_client_shows_the_page(workbench: Workbench) -> None:
             workbench.expect(not asked, "no question", asked)
 
 
-async def _asks_a_legacy_client(workbench: Workbench, action: str) -> None:
+async def _must_ask_a_legacy_client(workbench: Workbench, action: str) -> None:
     upstream, browser = await workbench.oauth("a"), workbench.browser()
     async with workbench.proxy(upstream) as proxy, proxy.answering({ELICIT: {"action": action}}):
         proxy.capabilities = SHOWS_PAGES
@@ -92,7 +92,7 @@ async def _asks_a_legacy_client(workbench: Workbench, action: str) -> None:
         if action == "accept":
             await must_be_usable(workbench, proxy, upstream, what="a further call succeeds")
             workbench.some(upstream.bearers, "a bearer reaches the server")
-        _opened_no_browser(workbench, browser)
+        _must_have_opened_no_browser(workbench, browser)
 
 
 def _answer(proxy: Proxy) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _page(workbench: Workbench, upstream: ProtectedMockUpstream, question: dict[
     return page or ""
 
 
-def _opened_no_browser(workbench: Workbench, browser: Browser) -> None:
+def _must_have_opened_no_browser(workbench: Workbench, browser: Browser) -> None:
     opened: list[Opening] = [page for page in browser.openings if "by-hand" not in page.argv]
     workbench.expect(not opened, "no browser beside the question", opened)
 
@@ -140,4 +140,4 @@ async def a_modern_client_shows_the_page(workbench: Workbench) -> None:
         workbench.expect(is_final, "a result after the sign-in", answer.raw)
         await must_be_usable(workbench, proxy, upstream, what="a call succeeds")
         workbench.some(upstream.bearers, "a bearer reaches the server")
-        _opened_no_browser(workbench, browser)
+        _must_have_opened_no_browser(workbench, browser)

@@ -46,7 +46,7 @@ async def a_list_of_one_group_says_why_it_failed(workbench: Workbench) -> None:
     async with workbench.proxy(fine, other, failing, absent) as proxy:
         await proxy.handshake()
         await proxy.ready(fine, other, failing)
-        _says(
+        _must_say(
             workbench, await proxy.tools_of("absent"), f"{MISSING}|not found|no such", "the tools of absent"
         )
         for method in declared_methods(proxy, LISTS):
@@ -56,19 +56,19 @@ async def a_list_of_one_group_says_why_it_failed(workbench: Workbench) -> None:
                 if "other" in usual.raw:
                     workbench.note("the proxy has no parameter group")
                     continue
-                _says(
+                _must_say(
                     workbench, await proxy.request(method, {"group": "failing"}), DOWN, "the list of failing"
                 )
                 workbench.some(failing.requests(method), f"{method} reaches failing")
                 reason = f"{MISSING}|not found|no such"
-                _says(
+                _must_say(
                     workbench, await proxy.request(method, {"group": "absent"}), reason, "the list of absent"
                 )
                 whole = await proxy.request(method, {})
                 workbench.expect(not whole.is_error, "the list of all groups has the others", whole.raw)
 
 
-def _says(workbench: Workbench, answer: Answer, pattern: str, what: str) -> None:
+def _must_say(workbench: Workbench, answer: Answer, pattern: str, what: str) -> None:
     workbench.expect(answer.is_error, f"{what} is an error", answer.raw)
     found = re.search(pattern, answer.raw, re.IGNORECASE)
     workbench.expect(found, f"the error matches /{pattern}/", answer.raw)
@@ -99,17 +99,17 @@ async def a_401_without_oauth_shows_the_words_of_the_server(workbench: Workbench
     async with workbench.proxy(good, *servers) as proxy:
         await proxy.handshake()
         await proxy.ready(good)
-        await workbench.run_cases(*(partial(_explains, workbench, proxy, server) for server in servers))
+        await workbench.run_cases(*(partial(_must_explain, workbench, proxy, server) for server in servers))
         await must_be_callable(workbench, proxy, good)
     browser.must_not_have_opened()
 
 
-async def _explains(workbench: Workbench, proxy: Proxy, server: RemoteMockUpstream) -> None:
+async def _must_explain(workbench: Workbench, proxy: Proxy, server: RemoteMockUpstream) -> None:
     with workbench.case(server.name):
         asked = await proxy.tools_of(server.name)
         workbench.some(server.http, "a request reaches the server")
-        _says(workbench, asked, WORDS, "the tools of a server that asks for a key")
-        _says(workbench, asked, "headers", "the tools of a server that asks for a key")
+        _must_say(workbench, asked, WORDS, "the tools of a server that asks for a key")
+        _must_say(workbench, asked, "headers", "the tools of a server that asks for a key")
         workbench.expect(len(asked.raw) < 10_000, "an error of less than 10,000 characters", len(asked.raw))
 
 
@@ -133,15 +133,15 @@ async def a_timeout_names_the_setting_that_lengthens_it(workbench: Workbench) ->
         if declares(proxy, "prompts"):
             requests["prompts/get"] = {"name": await exposed_prompt(proxy, "slow", "slow")}
         await workbench.run_cases(
-            *(partial(_names, workbench, proxy, upstream, *request) for request in requests.items())
+            *(partial(_must_name, workbench, proxy, upstream, *request) for request in requests.items())
         )
 
 
-async def _names(
+async def _must_name(
     workbench: Workbench, proxy: Proxy, upstream: MockUpstream, method: str, params: Json
 ) -> None:
     setting = method.partition("/")[0]
     with workbench.case(method):
         answer = await proxy.request(method, params)
         workbench.some(upstream.requests(method), f"{method} reaches the server")
-        _says(workbench, answer, rf"timeout\W{{1,4}}{setting}\b", "a request that takes too long")
+        _must_say(workbench, answer, rf"timeout\W{{1,4}}{setting}\b", "a request that takes too long")

@@ -64,7 +64,7 @@ async def _must_be_sent_once(workbench: Workbench, proxy: Proxy, upstream: MockU
         raise
     except Violation as problem:  # whether the call ends is the matter of other requirements
         workbench.note(f"{upstream.name}: {problem.seen}")
-    _reached(workbench, upstream, 1, "a call that its server broke off")
+    _must_have_reached(workbench, upstream, 1, "a call that its server broke off")
 
 
 @check("FRONT-165", timeout=60)
@@ -92,14 +92,16 @@ async def each_of_several_equal_calls_reaches_its_server(workbench: Workbench) -
                 sent = IN_A_ROW if what == "after a result" else 2
                 for _ in range(sent):
                     await call()
-            _reached(workbench, upstream, sent, f"equal calls, {what}", own["name"])
+            _must_have_reached(workbench, upstream, sent, f"equal calls, {what}", own["name"])
 
 
 async def _must_be_answered(proxy: Proxy, name: str) -> None:
     await proxy.call("a", name, {"pay": 100})
 
 
-def _reached(workbench: Workbench, upstream: MockUpstream, sent: int, what: str, name: str = "") -> None:
+def _must_have_reached(
+    workbench: Workbench, upstream: MockUpstream, sent: int, what: str, name: str = ""
+) -> None:
     calls = upstream.requests("tools/call")
     arrived = [one for one in calls if not name or one.message["params"]["name"] == name]
     with workbench.case(f"{upstream.name}: {what}"):

@@ -72,12 +72,12 @@ async def resource_lists_are_the_union_of_all_groups(workbench: Workbench) -> No
     async with workbench.serving(without, refusing, full, failing, other) as proxy:
         needs(proxy, "resources")
         for case in CASES:
-            await _lists_all(workbench, proxy, *case, within=2.0)
+            await _must_list_all(workbench, proxy, *case, within=2.0)
 
     async def beside_a_silent_one(*case: Any) -> None:
         # Each list has a session of its own: FRONT-047 judges whether one request waits for another.
         async with workbench.serving(silent, full, other) as proxy:
-            await _lists_all(workbench, proxy, *case, within=12.0)
+            await _must_list_all(workbench, proxy, *case, within=12.0)
 
     await workbench.run_cases(*(partial(beside_a_silent_one, *case) for case in CASES))
 
@@ -87,7 +87,7 @@ def _listing_is(*actions: Json) -> Script:
     return Script(resources=[], templates=[], on=[Rule(method, list(actions)) for method in lists])
 
 
-async def _lists_all(
+async def _must_list_all(
     workbench: Workbench, proxy: Proxy, method: str, member: str, wanted: list[Json], *, within: float
 ) -> None:
     shown = await proxy.items(method, member, within=within)
@@ -214,7 +214,7 @@ async def equal_names_in_two_groups_stay_reachable(workbench: Workbench) -> None
             _says(owner.name, startup=[sleep(0.3)] if is_slow else []).save(owner.folder / "script.json")
         async with workbench.serving(*owners, config=config) as proxy:
             if not choices:
-                await _reaches_both(workbench, proxy, owners)
+                await _must_reach_both(workbench, proxy, owners)
             prompt = await proxy.request("prompts/get", {"name": SAME})
             resource = await proxy.request("resources/read", {"uri": SAME_URI})
             choices.append((_who(prompt), _who(resource)))
@@ -243,8 +243,8 @@ def _who(answer: Answer) -> str:
     return " and ".join(spoke) or "nobody"
 
 
-async def _reaches_both(workbench: Workbench, proxy: Proxy, owners: list[StdioMockUpstream]) -> None:
-    """Each owner is reachable by a name that the lists show, or by the bare name with its group."""
+async def _must_reach_both(workbench: Workbench, proxy: Proxy, owners: list[StdioMockUpstream]) -> None:
+    """Raise `Violation` unless each owner is reachable by a name that the lists show, or by the bare name with its group."""
     tools = [await proxy.call(owner.name, "echo") for owner in owners]
     lists = declared_methods(proxy, ("prompts/list", "resources/list"))
     prompts, resources = [

@@ -44,8 +44,8 @@ def starts_within(workbench: Workbench, at_least: float = 5.0) -> float:
     return max(at_least, workbench.sut.profile.starts_within)
 
 
-async def serves(workbench: Workbench, proxy: Proxy, within: float = 5.0) -> None:
-    """An ordinary request of an open session gets its ordinary answer."""
+async def must_serve(workbench: Workbench, proxy: Proxy, within: float = 5.0) -> None:
+    """Raise `Violation` unless an ordinary request of an open session gets its ordinary answer."""
     answer = await proxy.request("tools/list", {}, within=within)
     workbench.expect(answer.member("tools") is not None, "tools/list returns tools", answer.raw)
 
@@ -83,7 +83,7 @@ async def an_unknown_version_is_answered_with_a_supported_one(workbench: Workben
                     offered in HANDSHAKE_VERSIONS, "the proxy offers a handshake version", offered
                 )
                 await proxy.notify("notifications/initialized")
-                await serves(workbench, proxy)
+                await must_serve(workbench, proxy)
                 with workbench.must(f"the proxy lists the tools of a server under {offered}"):
                     await proxy.ready(upstream)
                 await must_be_callable(workbench, proxy, upstream)
@@ -126,11 +126,11 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
                 ):
                     await proxy.ready(added)
                 workbench.config_text("{bad", name=config.name, folder=config.parent)
-            await _notifications_stay_unanswered(workbench, proxy)
+            await _must_leave_notifications_unanswered(workbench, proxy)
             await proxy.call("good", "echo", {"x": 1})
             await proxy.call("broken", "echo")
             await proxy.send_raw(b"not JSON\n")
-            await serves(workbench, proxy)
+            await must_serve(workbench, proxy)
             if how_it_ends == "SIGTERM":
                 proxy.signal(signal.SIGTERM)
             else:
@@ -138,14 +138,14 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
             await proxy.wait_exit(10.0)
         workbench.expect(len(proxy.stdout_lines) >= 5, "the answers of a whole session", proxy.stdout)
         with workbench.case(f"a process that ends by {how_it_ends}"):
-            _holds_only_messages(workbench, proxy.stdout)
+            _must_hold_only_messages(workbench, proxy.stdout)
 
     async def failed_start(what: str, config: Path) -> None:
         outcome = await workbench.run_to_exit(config=config, env=trace)
         if not outcome.has_messages:
             raise NotApplicable("the program listens, and has no messages on stdout")
         with workbench.case(what):
-            _holds_only_messages(workbench, outcome.stdout)
+            _must_hold_only_messages(workbench, outcome.stdout)
 
     # The proxy stores tokens by the name of the server, and each process needs a sign-in of its own.
     names = ("first", "second") if workbench.has("OAUTH") else ()
@@ -161,7 +161,7 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
     )
 
 
-async def _notifications_stay_unanswered(workbench: Workbench, proxy: Proxy) -> None:
+async def _must_leave_notifications_unanswered(workbench: Workbench, proxy: Proxy) -> None:
     before = len(proxy.stdout_lines)
     await proxy.notify("notifications/initialized")
     await proxy.notify("notifications/unknown", {"some": "thing"})
@@ -174,7 +174,7 @@ async def _notifications_stay_unanswered(workbench: Workbench, proxy: Proxy) -> 
     await workbench.holds_for(2.0, must_be_silent)
 
 
-def _holds_only_messages(workbench: Workbench, stdout: bytes) -> None:
+def _must_hold_only_messages(workbench: Workbench, stdout: bytes) -> None:
     *lines, rest = stdout.split(b"\n")
     workbench.expect(not rest, "the last line is complete", rest)
     for line in lines:
@@ -199,13 +199,13 @@ async def ping_is_answered_at_any_time(workbench: Workbench) -> None:
         # Over HTTP a server may refuse what belongs to no session (MCP 2025-11-25, basic/transports, Session Management).
         if not workbench.sut.profile.client.listens:
             with workbench.case("before initialize"):
-                await _answers_ping(workbench, proxy, starts_within(workbench))
-                await _answers_ping(workbench, proxy)
+                await _must_answer_ping(workbench, proxy, starts_within(workbench))
+                await _must_answer_ping(workbench, proxy)
         await proxy.handshake()
         with workbench.case("after initialize"):
-            await _answers_ping(workbench, proxy)
+            await _must_answer_ping(workbench, proxy)
         await proxy.ready(upstream)
-        await _during_a_slow_call(workbench, proxy, upstream, partial(_answers_ping, workbench, proxy))
+        await _during_a_slow_call(workbench, proxy, upstream, partial(_must_answer_ping, workbench, proxy))
 
 
 @check("FRONT-047", timeout=30, serial=True, slow=True)
@@ -213,12 +213,12 @@ async def a_slow_call_delays_no_other_request(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", SLOW)
     async with workbench.serving(upstream) as proxy:
 
-        async def others_are_quick() -> None:
-            await serves(workbench, proxy, within=PROMPT)
+        async def must_stay_quick() -> None:
+            await must_serve(workbench, proxy, within=PROMPT)
             quick = await proxy.call("a", "add", {"a": 1, "b": 2}, within=PROMPT)
             workbench.expect(not quick.is_error, "a quick call succeeds", quick.raw)
 
-        await _during_a_slow_call(workbench, proxy, upstream, others_are_quick)
+        await _during_a_slow_call(workbench, proxy, upstream, must_stay_quick)
 
 
 async def _during_a_slow_call(
@@ -242,7 +242,7 @@ async def _during_a_slow_call(
     workbench.expect(not slow[0].is_error, "the slow call succeeds in the end", slow[0].raw)
 
 
-async def _answers_ping(workbench: Workbench, proxy: Proxy, within: float = PROMPT) -> None:
+async def _must_answer_ping(workbench: Workbench, proxy: Proxy, within: float = PROMPT) -> None:
     answer = await proxy.request("ping", within=within)
     is_empty = isinstance(answer.result, dict) and not answer.result.keys() - {"_meta"}
     workbench.expect(is_empty, "ping returns an empty result", answer.raw)
@@ -266,7 +266,7 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
         2,
     ]
 
-    async def all_come_back(ask: Callable[[Proxy, int | str], Awaitable[None]]) -> None:
+    async def must_all_come_back(ask: Callable[[Proxy, int | str], Awaitable[None]]) -> None:
         # A proxy that sends one call after the other passes.
         slow = [on_call("echo", sleep(0.2), nth=nth) for nth in range(1, len(ids), 2)]
         upstream = workbench.stdio("a", Script(on=slow))
@@ -277,7 +277,7 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
             await workbench.run_cases(*(partial(ask, proxy, identity) for identity in ids))
             await proxy.notify("notifications/unknown", {"some": "thing"})
             await proxy.request("ping")  # FRONT-005 judges the answer
-            await serves(workbench, proxy)
+            await must_serve(workbench, proxy)
 
     async def must_be_listed(proxy: Proxy, identity: int | str) -> None:
         with workbench.case(f"the id {json.dumps(identity)} of tools/list"):
@@ -291,5 +291,5 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
             answer = await proxy.request("tools/call", params, id=identity, within=10.0)
             must_be_echo(workbench, answer, arguments)
 
-    await all_come_back(must_be_listed)
-    await all_come_back(must_be_echoed)
+    await must_all_come_back(must_be_listed)
+    await must_all_come_back(must_be_echoed)

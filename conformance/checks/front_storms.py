@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.common import must_be_echoed
-from conformance.checks.front_changes import follows_the_last_change
+from conformance.checks.front_changes import must_follow_the_last_change
 from conformance.errors import NotApplicable
 from conformance.workbench.exposed import declares, exposed_prompt
 from conformance.workbench.transcript import increase
@@ -107,7 +107,7 @@ async def _changes(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -
     _must_be_thinned_out(workbench, proxy, CHANGED)
     if declares(proxy, "prompts", "listChanged"):
         # The storm ends with the change itself; the pause lies long before.
-        await follows_the_last_change(workbench, proxy, upstream, within=2.0)
+        await must_follow_the_last_change(workbench, proxy, upstream, within=2.0)
         await exposed_prompt(proxy, "changes", "last")
 
 

@@ -108,16 +108,16 @@ NO_VALIDATION = ("default", "x-own-keyword")
 
 @check("FRONT-010")
 async def tool_definitions_reach_the_client_with_their_whole_schema(workbench: Workbench) -> None:
-    await _shows(workbench, "name", "inputSchema", without=NO_VALIDATION)
+    await _must_show(workbench, "name", "inputSchema", without=NO_VALIDATION)
 
 
 @check("FRONT-048")
 async def tool_definitions_reach_the_client_complete(workbench: Workbench) -> None:
-    await _shows(workbench, *FULL_TOOL)
+    await _must_show(workbench, *FULL_TOOL)
 
 
-async def _shows(workbench: Workbench, *members: str, without: tuple[str, ...] = ()) -> None:
-    """The definition that the client gets has these members of the upstream's, unchanged but for what means the same.
+async def _must_show(workbench: Workbench, *members: str, without: tuple[str, ...] = ()) -> None:
+    """Raise `Violation` unless the client's definition has these members of the upstream's, unchanged but for what means the same.
 
     Nothing compares the members with a name of `without`, at any depth.
     """
@@ -157,7 +157,7 @@ ITEMS = 55
 
 @check("FRONT-011", timeout=40)
 async def all_pages_of_upstream_lists_are_reachable(workbench: Workbench) -> None:
-    await _shows_all(
+    await _must_show_all(
         workbench, workbench.stdio("paged", _items_of_everything(ITEMS, page_size=5, cursors=["", "p2"]))
     )
 
@@ -165,7 +165,7 @@ async def all_pages_of_upstream_lists_are_reachable(workbench: Workbench) -> Non
 @check("FRONT-170", timeout=40)
 async def an_empty_cursor_of_a_modern_upstream_is_a_cursor(workbench: Workbench) -> None:
     paged = _items_of_everything(3, era="modern", page_size=1, cursors=["", "p2"])
-    await _shows_all(workbench, workbench.stdio("paged", paged))
+    await _must_show_all(workbench, workbench.stdio("paged", paged))
 
 
 def _items_of_everything(count: int, **paging: Any) -> Script:
@@ -179,7 +179,7 @@ def _items_of_everything(count: int, **paging: Any) -> Script:
     )
 
 
-async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
+async def _must_show_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     async with workbench.proxy(upstream) as proxy:
         with for_modern_servers(upstream):
             await proxy.handshake()

@@ -75,10 +75,10 @@ async def _must_be_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioMo
     workbench.expect(any(_keeps(ASK, one) for one in shown), f"the question {ASK}", answer.raw)
     retried = await retry(proxy, "new", answer)
     workbench.expect(retried.member("resultType") == "complete", "the retry completes", retried.raw)
-    _got_the_input(workbench, upstream)
+    _must_have_got_the_input(workbench, upstream)
 
 
-def _got_the_input(workbench: Workbench, upstream: StdioMockUpstream) -> None:
+def _must_have_got_the_input(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     last = workbench.at(upstream.requests("tools/call"), -1, "a call reaches the upstream")
     seen = last.param("inputResponses")
     workbench.expect(seen == {"q1": GIVEN}, "the input reaches the upstream", last.params)
@@ -109,10 +109,10 @@ async def _must_be_settled_without_a_request(
         workbench.expect(given == [GIVEN], "the input is the answer to the upstream's request", given)
     answers = upstream.events("answer")
     workbench.expect(len(answers) == 1, "the upstream's request gets one answer within 4 s", answers)
-    _asks_nothing(workbench, proxy)
+    _must_ask_nothing(workbench, proxy)
 
 
-def _asks_nothing(workbench: Workbench, proxy: Proxy) -> None:
+def _must_ask_nothing(workbench: Workbench, proxy: Proxy) -> None:
     asked = proxy.transcript.asked()
     workbench.expect(not asked, "no request to a modern client", asked)
 
@@ -138,7 +138,7 @@ async def _must_be_asked_or_refused(
         return
     workbench.expect(can_be_asked, "an error for a client that cannot answer the request", answer.raw)
     workbench.expect(asked, "a call that needs input is an error without a request to the client", answer.raw)
-    _got_the_input(workbench, upstream)
+    _must_have_got_the_input(workbench, upstream)
 
 
 @check("FRONT-168", timeout=60, slow=True)
@@ -149,14 +149,14 @@ async def a_modern_client_gets_no_request_and_a_modern_server_its_state(workbenc
         with workbench.case("modern client, legacy upstream"):
             await proxy.call("old", "echo", within=5.0)
             await _adds(workbench, proxy, "old")
-            _asks_nothing(workbench, proxy)
+            _must_ask_nothing(workbench, proxy)
     async with modern(workbench, new, capabilities=CAN_BE_ASKED) as proxy:
         with workbench.case("modern client, modern upstream"):
             answer = await proxy.call("new", "echo", within=5.0)
             if answer.member("resultType") == "input_required":
                 await retry(proxy, "new", answer)
             await _must_have_its_state(workbench, proxy, new)
-            _asks_nothing(workbench, proxy)
+            _must_ask_nothing(workbench, proxy)
     old, new = _needing_input(workbench)
     async with workbench.proxy(new) as proxy, proxy.answering({ELICIT: GIVEN}):
         proxy.capabilities = CAN_BE_ASKED
@@ -201,8 +201,8 @@ async def a_missing_resource_is_invalid_params_for_a_modern_client(workbench: Wo
             ]
             answer = await proxy.request("resources/read", {"uri": there})
             workbench.expect(answer.member("contents"), f"the contents of {there}", answer.raw)
-            await _does_not_exist(workbench, proxy, gone)
-        await _does_not_exist(workbench, proxy, "unknown://resource")
+            await _must_not_exist(workbench, proxy, gone)
+        await _must_not_exist(workbench, proxy, "unknown://resource")
 
 
 def _with_a_missing_resource(workbench: Workbench, era: Era) -> StdioMockUpstream:
@@ -214,7 +214,7 @@ def _with_a_missing_resource(workbench: Workbench, era: Era) -> StdioMockUpstrea
     return workbench.stdio(era, Script(era=era, resources=listed, on=[refuses]))
 
 
-async def _does_not_exist(workbench: Workbench, proxy: Proxy, uri: str) -> None:
+async def _must_not_exist(workbench: Workbench, proxy: Proxy, uri: str) -> None:
     answer = await proxy.request("resources/read", {"uri": uri})
     with workbench.case(f"a read of {uri}"):
         workbench.expect(answer.code == -32602, "an error with code -32602", answer.raw)

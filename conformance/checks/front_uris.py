@@ -25,10 +25,10 @@ def _embedded(uri: str) -> Json:
     return {"type": "resource", "resource": {"uri": uri, "text": "embedded"}}
 
 
-async def _reaches(
+async def _must_reach(
     workbench: Workbench, proxy: Proxy, uri: str, owner: MockUpstream, *others: MockUpstream
 ) -> None:
-    """Read the URI; the request reaches its owner, and none of the others."""
+    """Read the URI. Raises `Violation` unless the request reaches its owner, and none of the others."""
     before = [(upstream, len(upstream.requests("resources/read"))) for upstream in (owner, *others)]
     answer = await proxy.of(owner.name).request("resources/read", {"uri": uri}, within=10.0)
     workbench.expect(not answer.is_error, f"a read of {uri} works", answer.raw)
@@ -65,12 +65,12 @@ async def a_link_in_a_result_leads_to_the_server_that_gave_it(workbench: Workben
         links = [uri for uri in links if uri]
         workbench.expect(len(links) >= 2, "the result has the link and the resource", answer.raw)
         for uri in links[:2]:
-            await _reaches(workbench, proxy, uri, giver, before, after)
+            await _must_reach(workbench, proxy, uri, giver, before, after)
         if declares(proxy, "prompts"):
             prompts = await proxy.items("prompts/list", "prompts")
             got = await proxy.request("prompts/get", {"name": prompts[0]["name"]})
             uri = got.member("messages")[0]["content"]["resource"]["uri"]
-            await _reaches(workbench, proxy, uri, giver, before, after)
+            await _must_reach(workbench, proxy, uri, giver, before, after)
 
 
 @check("FRONT-074", timeout=30)
@@ -101,11 +101,11 @@ async def a_link_takes_no_resource_of_another_server(workbench: Workbench) -> No
         claimed = await proxy.call("a-thief", "echo")
         workbench.expect(not claimed.is_error, "the call of the other server works", claimed.raw)
         for uri in (listed, template.replace("{id}", "7")):
-            await _reaches(workbench, proxy, uri, bank, thief)
+            await _must_reach(workbench, proxy, uri, bank, thief)
         if (await proxy.request("resources/read", {"uri": links[0]})).is_error:
             workbench.note("the proxy does not read what results link to")
         else:
-            await _reaches(workbench, proxy, links[0], bank, thief)
+            await _must_reach(workbench, proxy, links[0], bank, thief)
 
 
 #: each template with a URI that it generates (RFC 6570, and the examples of its sections 1.2 and 3.2)
@@ -137,15 +137,15 @@ SLASHES = {
 
 @check("FRONT-075", timeout=40)
 async def a_template_covers_what_it_generates(workbench: Workbench) -> None:
-    await _covers(workbench, EXPANSIONS)
+    await _must_cover(workbench, EXPANSIONS)
 
 
 @check("FRONT-076", timeout=40)
 async def a_template_covers_slashes_if_nothing_else_fits(workbench: Workbench) -> None:
-    await _covers(workbench, SLASHES)
+    await _must_cover(workbench, SLASHES)
 
 
-async def _covers(workbench: Workbench, uris: dict[str, str]) -> None:
+async def _must_cover(workbench: Workbench, uris: dict[str, str]) -> None:
     templates = [{"uriTemplate": template, "name": "any"} for template in uris]
     owner = workbench.stdio("owner", Script(templates=templates, on=[_READABLE]))
     other = workbench.stdio(
@@ -156,4 +156,4 @@ async def _covers(workbench: Workbench, uris: dict[str, str]) -> None:
         for template, uri in uris.items():
             with workbench.case(f"the template {template}"):
                 shown = await exposed_template(proxy, "owner", template)
-                await _reaches(workbench, proxy, shown.replace(template, uri), owner, other)
+                await _must_reach(workbench, proxy, shown.replace(template, uri), owner, other)

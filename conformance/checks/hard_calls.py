@@ -38,18 +38,18 @@ async def calls_per_server_can_be_limited(workbench: Workbench) -> None:
     crowded, empty = workbench.stdio("crowded", slow, **few), workbench.stdio("empty", **few)
     async with workbench.serving(often, beside, crowded, empty) as proxy:
         await workbench.run_cases(
-            partial(_keeps_the_rate, workbench, proxy, often, beside),
-            partial(_keeps_the_places, workbench, proxy, crowded, empty),
+            partial(_must_keep_the_rate, workbench, proxy, often, beside),
+            partial(_must_keep_the_places, workbench, proxy, crowded, empty),
         )
 
 
-async def _keeps_the_rate(
+async def _must_keep_the_rate(
     workbench: Workbench, proxy: Proxy, often: StdioMockUpstream, beside: StdioMockUpstream
 ) -> None:
     answers = await _calls(workbench, proxy, often, 8)
     for answer in answers:
         if answer.is_error:
-            _names_the_limit(workbench, answer, CALLS)
+            _must_name_the_limit(workbench, answer, CALLS)
             workbench.expect(_TIME.search(answer.text), "the time to try again", answer.raw)
     arrived = often.requests("tools/call")
     # On a busy machine the calls can take longer than the period.
@@ -64,7 +64,7 @@ async def _keeps_the_rate(
         await must_be_echoed(workbench, proxy, often.name, {"x": 1})
 
 
-async def _keeps_the_places(
+async def _must_keep_the_places(
     workbench: Workbench, proxy: Proxy, crowded: StdioMockUpstream, empty: StdioMockUpstream
 ) -> None:
     answers: list[Answer] = []
@@ -84,7 +84,7 @@ async def _keeps_the_places(
     await workbench.run_cases(crowd, beside)
     for answer in answers:
         if answer.is_error:
-            _names_the_limit(workbench, answer, AT_ONCE)
+            _must_name_the_limit(workbench, answer, AT_ONCE)
     served = sum(not answer.is_error for answer in answers)
     workbench.expect(
         served >= AT_ONCE, f"at least {AT_ONCE} calls succeed", [answer.raw for answer in answers]
@@ -93,7 +93,7 @@ async def _keeps_the_places(
     workbench.expect(most <= AT_ONCE, f"never more than {AT_ONCE} calls in flight", most)
 
 
-def _names_the_limit(workbench: Workbench, answer: Answer, limit: int) -> None:
+def _must_name_the_limit(workbench: Workbench, answer: Answer, limit: int) -> None:
     workbench.expect("error" not in answer.message, "an error in the result", answer.raw)
     workbench.expect(
         re.search(rf"\b{limit}\b", answer.text), f"an error that names the limit, {limit}", answer.raw
@@ -192,7 +192,7 @@ async def arguments_can_be_validated_against_the_schema_of_the_tool(workbench: W
             with workbench.case(f"{args}, against the keywords of 2020-12"):
                 await must_pass(args, tool="newer")
         await must_pass({"name": "x", "age": 5}, tool="person")
-        await _passes_exactly(workbench, proxy, upstream)
+        await _must_pass_exactly(workbench, proxy, upstream)
         for name in ("broken", "elsewhere", "forever"):
             with workbench.case(f"the schema of {name}"):
                 await must_pass({"x": 1}, tool=name)
@@ -220,7 +220,7 @@ def _must_be_refused_early(
     workbench.expect(len(made) == calls, "no call reaches the upstream", made)
 
 
-async def _passes_exactly(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def _must_pass_exactly(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     params = json.dumps(proxy.call_params("a", "open", {"big": 0})).replace('{"big": 0}', EXACT)
     line = f'{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}'
     answer = await proxy.exchange(line, 7, "a call with unusual numbers")

@@ -60,14 +60,14 @@ async def a_lax_token_store_is_repaired(workbench: Workbench) -> None:
     workbench.browser(User("leaves"))
     for start in ("the first start", "the next start"):
         with workbench.case(f"0666, {start}"):
-            await _uses_no_token(workbench, upstream)
+            await _must_use_no_token(workbench, upstream)
     with workbench.case("0666"):
         left = f"{_mode(file):04o}" if file.exists() else "no file"
         workbench.expect(left in ("0600", "no file"), "0600, or no file any more", left)
 
 
-async def _uses_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
-    """The proxy reaches the upstream without any of the tokens."""
+async def _must_use_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
+    """Raise `Violation` unless the proxy reaches the upstream without any of the tokens."""
     before = len(upstream.mcp)
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -76,13 +76,13 @@ async def _uses_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) 
             what = "a request reaches it"
             await workbench.eventually(lambda: len(upstream.mcp) > before, within=10.0, what=what)
 
-        def shows_none() -> None:
+        def must_show_none() -> None:
             sent = [request for request in upstream.mcp[before:] if upstream.bearer(request)]
             workbench.expect(
                 not sent and not upstream.refreshes, "the proxy uses no token of that file", sent
             )
 
-        await workbench.holds_for(2.0, shows_none)
+        await workbench.holds_for(2.0, must_show_none)
 
 
 @check("HARD-011", timeout=60, slow=True)

@@ -70,11 +70,11 @@ async def _must_be_required(workbench: Workbench, host: str) -> None:
             told = answer.is_error and speaks_of_plain_text(answer.text)
             workbench.expect(told, f"{upstream.name} has failed, with the reason", answer.raw)
 
-        def nothing_arrives() -> None:
+        def must_receive_nothing() -> None:
             for upstream in (*refused, plain):
                 upstream.saw_nothing()
 
-        await workbench.holds_for(3.0, nothing_arrives)
+        await workbench.holds_for(3.0, must_receive_nothing)
 
 
 def _is_visited(upstream: RemoteMockUpstream) -> bool:

@@ -46,12 +46,12 @@ async def one_oversized_message_costs_one_call(workbench: Workbench) -> None:
     async with workbench.serving(*upstreams) as proxy:
         with bounded_growth(workbench, proxy, MAX_GROWTH):
             await workbench.run_cases(
-                *(partial(_costs_one_call, workbench, proxy, upstream) for upstream in upstreams),
+                *(partial(_must_cost_one_call, workbench, proxy, upstream) for upstream in upstreams),
                 partial(_adds, workbench, proxy, line),
             )
 
 
-async def _costs_one_call(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
+async def _must_cost_one_call(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     with workbench.case(upstream.name):
         answer = await proxy.call(upstream.name, "echo", FIRST, within=15.0)
         seen = answer.raw[:1000]

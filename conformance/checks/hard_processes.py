@@ -95,9 +95,11 @@ async def resources_of_a_child_can_be_limited(workbench: Workbench) -> None:
             others = free.starts[-1].limits
             workbench.expect(others == ours, "the limits of the proxy at its start", others)
         await workbench.run_cases(
-            partial(_dies_of, workbench, starting, "memory", proxy.tools_of),
-            partial(_dies_of, workbench, calling, "memory", partial(proxy.call, tool="echo")),
-            partial(_dies_of, workbench, busy, r"cpu.?time", partial(proxy.call, tool="echo", within=30.0)),
+            partial(_must_die_of, workbench, starting, "memory", proxy.tools_of),
+            partial(_must_die_of, workbench, calling, "memory", partial(proxy.call, tool="echo")),
+            partial(
+                _must_die_of, workbench, busy, r"cpu.?time", partial(proxy.call, tool="echo", within=30.0)
+            ),
         )
 
 
@@ -114,8 +116,8 @@ def _must_have_limits(workbench: Workbench, seen: dict[str, list[int]], every: d
         workbench.expect(value in soft.values(), f"{value} for {name}", soft)
 
 
-async def _dies_of(workbench: Workbench, upstream: StdioMockUpstream, limit: str, ask: Any) -> None:
-    """The upstream dies, and the answer about it names the limit."""
+async def _must_die_of(workbench: Workbench, upstream: StdioMockUpstream, limit: str, ask: Any) -> None:
+    """Raise `Violation` unless the upstream dies, and the answer about it names the limit."""
     answer = await ask(upstream.name)
     with workbench.case(upstream.name):
         workbench.expect(not upstream.alive or len(upstream.starts) > 1, "the process dies", upstream.alive)

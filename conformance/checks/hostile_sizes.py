@@ -73,8 +73,8 @@ async def healthy_beside(
         workbench.expect(after - before < growth, f"less than {growth // MIB} MiB more memory", grown)
 
 
-async def calls_end(workbench: Workbench, proxy: Proxy, upstreams: Sequence[MockUpstream]) -> None:
-    """A call of the tool that begins the attack ends, in any way, and the upstream works again.
+async def must_end_calls(workbench: Workbench, proxy: Proxy, upstreams: Sequence[MockUpstream]) -> None:
+    """Raise `Violation` unless a call of the tool that begins the attack ends, in any way, and the upstream works again.
 
     The attacks follow one another; the next one begins while an earlier upstream restarts.
     """
@@ -82,10 +82,10 @@ async def calls_end(workbench: Workbench, proxy: Proxy, upstreams: Sequence[Mock
         for upstream in upstreams:
             with workbench.case(upstream.name):
                 await proxy.call(upstream.name, "attack", within=20.0)
-            restarts.start_soon(_recovers, workbench, proxy, upstream)
+            restarts.start_soon(_must_recover, workbench, proxy, upstream)
 
 
-async def _recovers(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
+async def _must_recover(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     with workbench.case(upstream.name):
         await must_work_again(workbench, proxy, upstream)
 
@@ -101,7 +101,7 @@ async def compressed_metadata_do_not_fill_the_memory(workbench: Workbench) -> No
 
         async def attack() -> None:
             for upstream in upstreams:
-                await metadata_arrive(workbench, proxy, upstream)
+                await must_request_metadata(workbench, proxy, upstream)
                 answer = await proxy.call(upstream.name, "echo", within=20.0)
                 workbench.expect(answer.is_error, f"a call to {upstream.name} fails", answer.raw[:1000])
 
@@ -120,8 +120,8 @@ async def _asking_for_a_sign_in(workbench: Workbench, name: str, hostile: str) -
     return await workbench.http(name, HOSTILE[hostile].script(), **fields)
 
 
-async def metadata_arrive(workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream) -> None:
-    """The proxy has requested the metadata of the upstream, and the upstream has sent a response."""
+async def must_request_metadata(workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream) -> None:
+    """Raise `Untestable` unless the proxy has requested the metadata of the upstream, and the upstream has sent a response."""
     await proxy.wake(upstream.name)
     with workbench.precondition(f"the proxy requests metadata of {upstream.name}"):
         await workbench.eventually(
@@ -136,7 +136,7 @@ async def an_answer_costs_little_more_than_its_size(workbench: Workbench) -> Non
     healthy = workbench.stdio("healthy")
     upstreams = [await workbench.http(name, HOSTILE[name].script()) for name in BODIES]
     async with workbench.serving(healthy, *upstreams, wire_types=False) as proxy:
-        attack = partial(calls_end, workbench, proxy, upstreams)
+        attack = partial(must_end_calls, workbench, proxy, upstreams)
         await healthy_beside(workbench, proxy, healthy, attack, within=3.0, growth=128 * MIB)
 
 
@@ -145,7 +145,7 @@ async def an_invalid_line_costs_little_more_than_its_size(workbench: Workbench) 
     healthy = workbench.stdio("healthy")
     upstreams = [workbench.stdio(name, HOSTILE[name].script()) for name in LINES]
     async with workbench.serving(healthy, *upstreams) as proxy:
-        attack = partial(calls_end, workbench, proxy, upstreams)
+        attack = partial(must_end_calls, workbench, proxy, upstreams)
         await healthy_beside(workbench, proxy, healthy, attack, within=3.0, growth=192 * MIB)
 
 
@@ -165,9 +165,9 @@ async def a_lack_of_memory_ends_at_most_one_connection(workbench: Workbench) -> 
         await proxy.handshake()
         await proxy.ready(healthy, large)
         for metadata in signed_in:
-            await metadata_arrive(workbench, proxy, metadata)
+            await must_request_metadata(workbench, proxy, metadata)
         limit = (memory_of(proxy, "VmSize") or 0) + ROOM
         resource.prlimit(proxy.pid, resource.RLIMIT_AS, (limit, limit))
-        attack = partial(calls_end, workbench, proxy, [large])
+        attack = partial(must_end_calls, workbench, proxy, [large])
         await healthy_beside(workbench, proxy, healthy, attack, within=5.0, growth=None)
         proxy.must_still_serve()

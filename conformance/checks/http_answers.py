@@ -29,7 +29,7 @@ def _script(*rules: Rule) -> Script:
     return Script(tools=[echo_tool(), *(tool(str(name)) for name in names)], on=list(rules))
 
 
-async def _says(
+async def _must_say(
     workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, name: str, text: str
 ) -> None:
     result = await proxy.call(upstream.name, name)
@@ -46,7 +46,7 @@ async def a_plain_json_answer_is_accepted(workbench: Workbench) -> None:
     )
     async with workbench.serving(upstream) as proxy:
         for name in kinds:
-            await _says(workbench, proxy, upstream, name, TEXT)
+            await _must_say(workbench, proxy, upstream, name, TEXT)
 
 
 @check("HTTP-003")
@@ -99,7 +99,7 @@ async def event_streams_are_parsed_as_the_standard_says(workbench: Workbench) ->
     upstream = await workbench.http("a", _script(*rules))
     async with workbench.serving(upstream) as proxy:
         for name in encodings:
-            await _says(workbench, proxy, upstream, name, TEXT)
+            await _must_say(workbench, proxy, upstream, name, TEXT)
 
 
 @check("HTTP-005", timeout=40)

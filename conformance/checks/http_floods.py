@@ -9,7 +9,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.common import must_be_echoed
-from conformance.checks.ops_floods import descriptors, pings_are_answered
+from conformance.checks.ops_floods import descriptors, must_answer_pings
 from mock_servers.hostile import HOSTILE
 from mock_servers.script import Script, on_call, reply, request
 
@@ -45,7 +45,7 @@ async def hanging_posts_have_a_bound(workbench: Workbench) -> None:
             workbench.expect(after - before <= MAX_DESCRIPTORS, expected, after)
         with workbench.case("an upstream that responds"):
             await must_be_echoed(workbench, proxy, "honest", {"x": 1})
-            await pings_are_answered(workbench, honest, HONEST_PINGS, within=5.0)
+            await must_answer_pings(workbench, honest, HONEST_PINGS, within=5.0)
 
 
 async def _attacks(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:

@@ -224,14 +224,14 @@ async def _must_be_declined(workbench: Workbench, proxy: Proxy, upstream: MockUp
         lambda: upstream.requests("initialize"), within=10.0, what=f"{name} receives initialize"
     )
 
-    def nothing_follows() -> None:
+    def must_send_nothing_more() -> None:
         listed = [request.message for request in upstream.requests("tools/list")]
         workbench.expect(not listed, f"no tools/list follows the unknown version of {name}", listed)
 
-    await workbench.holds_for(3.0, nothing_follows)
+    await workbench.holds_for(3.0, must_send_nothing_more)
     answer = await proxy.call(name, "echo")
     workbench.expect(answer.is_error, f"a call to {name} is an error", answer.raw)
-    nothing_follows()
+    must_send_nothing_more()
 
 
 @check("HTTP-013")

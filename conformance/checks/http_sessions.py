@@ -274,17 +274,17 @@ async def a_refused_stream_harms_nothing(workbench: Workbench) -> None:
     upstream = await workbench.http("a", Script(http=Http(sessions=True, get=False)))
     async with workbench.serving(upstream) as proxy:
 
-        def gets_are_few() -> None:
+        def must_send_few_gets() -> None:
             count = upstream.verbs["GET"]
             workbench.expect(count <= 3, "at most 3 GETs in 10 s where GET is answered with 405", count)
 
-        await workbench.holds_for(10.0, gets_are_few)
+        await workbench.holds_for(10.0, must_send_few_gets)
         await must_be_callable(workbench, proxy, upstream)
         if not upstream.verbs["GET"]:
             raise NotApplicable("it opens no GET for notifications, which it need not do")
 
 
-async def _listens(workbench: Workbench, upstream: RemoteMockUpstream) -> None:
+async def _must_listen(workbench: Workbench, upstream: RemoteMockUpstream) -> None:
     """Wait for a stream of the upstream's own. Raises `NotApplicable` for a proxy that opens none and promises none."""
     opened = "a GET for the notifications of the upstream"
     try:
@@ -302,7 +302,7 @@ async def a_standalone_stream_receives_notifications(workbench: Workbench) -> No
     upstream = await workbench.http("a", Script(http=SESSIONS, on=[changes]))
     async with workbench.serving(upstream) as proxy:
         await must_be_callable(workbench, proxy, upstream)
-        await _listens(workbench, upstream)
+        await _must_listen(workbench, upstream)
         accepted = upstream.streams[0].header("Accept") or ""
         workbench.expect("text/event-stream" in accepted, "a GET that accepts text/event-stream", accepted)
         await proxy.call("a", "add")
@@ -321,7 +321,7 @@ async def a_standalone_stream_that_a_gateway_cuts_is_opened_again(workbench: Wor
     upstream = await workbench.http("a", Script(http=Http(sessions=True, stream_limit=1.0), on=[changes]))
     async with workbench.serving(upstream) as proxy:
         await must_be_callable(workbench, proxy, upstream)
-        await _listens(workbench, upstream)
+        await _must_listen(workbench, upstream)
         what = "five streams, one after the other"
         await workbench.eventually(lambda: len(upstream.streams) >= 5, within=15.0, what=what)
         for last, following in pairwise(upstream.streams):

@@ -189,11 +189,11 @@ async def iss_in_the_authorization_response_is_validated(workbench: Workbench) -
         with workbench.precondition("every flow gets its callback"):
             await browser.done(len(right) + len(wrong))
 
-        def nothing_follows() -> None:
+        def must_send_nothing_more() -> None:
             for upstream in wrong:
                 upstream.got_no_token_request()
 
-        await workbench.holds_for(3.0, nothing_follows)
+        await workbench.holds_for(3.0, must_send_nothing_more)
         answer = await proxy.call("foreign-error", "echo", within=10.0)
         workbench.expect(
             "canary_of_another" not in answer.raw, "no error text of a response with a wrong iss", answer.raw

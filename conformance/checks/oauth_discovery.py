@@ -51,16 +51,16 @@ async def the_resource_metadata_of_the_challenge_is_used(workbench: Workbench) -
         "alone": ['Bearer resource_metadata="$metadata"'],
         "among": ['Basic realm="a, b"', 'Bearer realm="m", resource_metadata="$metadata", x="y"', "Other z"],
     }
-    await _uses_the_named_metadata(workbench, forms)
+    await _must_use_the_named_metadata(workbench, forms)
 
 
 @check("OAUTH-046", timeout=30)
 async def a_resource_metadata_without_quotation_marks_is_read(workbench: Workbench) -> None:
-    await _uses_the_named_metadata(workbench, {"bare": ["Bearer resource_metadata=$metadata"]})
+    await _must_use_the_named_metadata(workbench, {"bare": ["Bearer resource_metadata=$metadata"]})
 
 
-async def _uses_the_named_metadata(workbench: Workbench, forms: dict[str, list[str]]) -> None:
-    """The proxy signs in to an upstream for each form of the challenge, by the metadata that it names."""
+async def _must_use_the_named_metadata(workbench: Workbench, forms: dict[str, list[str]]) -> None:
+    """Raise `Violation` unless the proxy signs in by the metadata that a challenge names, for each form of the challenge."""
     custom = ["/custom/prm.json"]
     upstreams = [
         await workbench.oauth(name, OAuth(own_origin=True, resource_metadata=custom, challenges=challenges))
@@ -130,13 +130,13 @@ async def server_metadata_is_tried_in_the_standard_order(workbench: Workbench) -
         workbench.expect(in_order, f"{upstream.name}: {wanted} in this order", asked)
 
 
-async def only_the_good_one_signs_in(
+async def must_sign_in_to_the_good_one_only(
     workbench: Workbench, *bad: OAuth, half_bad: OAuth | None = None
 ) -> None:
-    """An upstream without a defect becomes usable. For the others the proxy opens no page and requests no
-    token, and a call says that they failed.
+    """Raise `Violation` unless the upstream without a defect alone becomes usable.
 
-    The proxy may sign in to an upstream that is `half_bad`, but not at a place with `FOREIGN`.
+    For the others the proxy opens no page and requests no token, and a call says that they failed. The proxy may sign in to an upstream
+    that is `half_bad`, but not at a place with `FOREIGN`.
     """
     good = await workbench.oauth("good")
     upstreams = [await workbench.oauth(f"bad{number}", oauth) for number, oauth in enumerate(bad, start=1)]
@@ -149,7 +149,7 @@ async def only_the_good_one_signs_in(
         for upstream in (*upstreams, *others):
             await proxy.wake(upstream.name)
 
-        def nothing_happens() -> None:
+        def must_do_nothing() -> None:
             for upstream in (*upstreams, *others):
                 places = [*(page.url for page in browser.pages_of(upstream)), *upstream.elsewhere]
                 used = [place for place in places if FOREIGN in place]
@@ -162,7 +162,7 @@ async def only_the_good_one_signs_in(
                 )
                 upstream.got_no_token_request()
 
-        await workbench.holds_for(5.0, nothing_happens)
+        await workbench.holds_for(5.0, must_do_nothing)
         for upstream in upstreams:
             answer = await proxy.call(upstream.name, "echo", within=15.0)
             workbench.expect(
@@ -175,19 +175,19 @@ async def only_the_good_one_signs_in(
             )
         for upstream in (*upstreams, *others):
             workbench.expect(upstream.http, f"a request reaches {upstream.name}", upstream.http)
-        nothing_happens()
+        must_do_nothing()
 
 
 @check("OAUTH-006", timeout=40, slow=True)
 async def metadata_of_another_issuer_is_not_used(workbench: Workbench) -> None:
     wrong = OAuth(registration=True, server_fields=_OF_ANOTHER_ISSUER)
     next_is_right = replace(wrong, server_metadata=[SERVER, OPENID], openid_fields=_OF_ITS_ISSUER)
-    await only_the_good_one_signs_in(workbench, wrong, half_bad=next_is_right)
+    await must_sign_in_to_the_good_one_only(workbench, wrong, half_bad=next_is_right)
 
 
 @check("OAUTH-007", timeout=40, slow=True)
 async def metadata_of_another_resource_stops_the_flow(workbench: Workbench) -> None:
-    await only_the_good_one_signs_in(
+    await must_sign_in_to_the_good_one_only(
         workbench, OAuth(resource_fields={"resource": "https://evil.example/mcp"})
     )
 
@@ -196,7 +196,7 @@ async def metadata_of_another_resource_stops_the_flow(workbench: Workbench) -> N
 async def without_announced_s256_there_is_no_flow(workbench: Workbench) -> None:
     unsaid = OAuth(server_fields={"code_challenge_methods_supported": None})
     plain = OAuth(server_fields={"code_challenge_methods_supported": ["plain"]})
-    await only_the_good_one_signs_in(workbench, unsaid, plain)
+    await must_sign_in_to_the_good_one_only(workbench, unsaid, plain)
 
 
 @check("OAUTH-030", timeout=40, slow=True)
@@ -204,4 +204,4 @@ async def metadata_of_its_own_choice_name_the_server_exactly(workbench: Workbenc
     scripts = [
         claims_its_host(resource) for resource in ("$origin", "$origin/", "$origin/other", "$mcp/more")
     ]
-    await only_the_good_one_signs_in(workbench, *(script.oauth for script in scripts if script.oauth))
+    await must_sign_in_to_the_good_one_only(workbench, *(script.oauth for script in scripts if script.oauth))

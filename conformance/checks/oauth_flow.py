@@ -226,7 +226,7 @@ _NAMES_SCOPES = OAuth(
 async def configured_scopes_are_requested(workbench: Workbench) -> None:
     scopes = ["conf:1", "conf:2"]
     upstream = await workbench.oauth("configured", _NAMES_SCOPES, oauth_scopes=scopes)
-    await _ask_for(workbench, {" ".join(scopes): upstream})
+    await _must_ask_for(workbench, {" ".join(scopes): upstream})
 
 
 @check("OAUTH-035", timeout=30, slow=True)
@@ -236,11 +236,11 @@ async def scopes_come_from_the_challenge_then_from_the_metadata(workbench: Workb
         "meta:1 meta:2": await workbench.oauth("listed", OAuth(resource_fields=_LISTED)),
         None: await workbench.oauth("without"),
     }
-    await _ask_for(workbench, upstreams)
+    await _must_ask_for(workbench, upstreams)
 
 
-async def _ask_for(workbench: Workbench, upstreams: Mapping[str | None, ProtectedMockUpstream]) -> None:
-    """The sign-in to each upstream requests the scopes that are its key, in any order."""
+async def _must_ask_for(workbench: Workbench, upstreams: Mapping[str | None, ProtectedMockUpstream]) -> None:
+    """Raise `Violation` unless the sign-in to each upstream requests the scopes that are its key, in any order."""
     browser = workbench.browser()
     async with workbench.proxy(*upstreams.values()) as proxy:
         await proxy.handshake()

@@ -63,10 +63,10 @@ async def concurrent_flows_do_not_mix(workbench: Workbench) -> None:
     for upstream in (first, second):
         refused = [asked for asked in upstream.token_requests if asked.problem is not None]
         workbench.expect(not refused, f"{upstream.name} refuses no token request", refused)
-    await _states_do_not_cross(workbench)
+    await _must_keep_states_apart(workbench)
 
 
-async def _states_do_not_cross(workbench: Workbench) -> None:
+async def _must_keep_states_apart(workbench: Workbench) -> None:
     third, fourth = await workbench.oauth("third"), await workbench.oauth("fourth")
     browser = workbench.browser(User("leaves"))
     async with workbench.proxy(third, fourth) as proxy:
@@ -83,11 +83,11 @@ async def _states_do_not_cross(workbench: Workbench) -> None:
             return  # Without a state, each listener takes the codes of one flow.
         await browser.ask(f"{two.redirect_uri}?code=crossed&state={one.params['state']}")
 
-        def nothing_follows() -> None:
+        def must_send_nothing_more() -> None:
             for upstream in (third, fourth):
                 upstream.got_no_token_request()
 
-        await workbench.holds_for(2.0, nothing_follows)
+        await workbench.holds_for(2.0, must_send_nothing_more)
 
 
 @check("OAUTH-029", timeout=40, slow=True)
@@ -108,8 +108,8 @@ async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> N
             new = offered.registrations[-1].issued.get("client_id")
             workbench.expect(clients == [new], f"one page, with the client {new}", browser.openings)
         else:
-            await _says_why(workbench, proxy, browser, offered)
-        await _says_why(workbench, proxy, browser, refused)
+            await _must_say_why(workbench, proxy, browser, offered)
+        await _must_say_why(workbench, proxy, browser, refused)
     for upstream in (offered, refused):
         what = f"{upstream.name}: a bounded number of requests"
         workbench.expect(0 < len(upstream.http) <= 40, what, len(upstream.http))
@@ -130,7 +130,7 @@ def _is_loopback(uri: SplitResult) -> bool:
     return uri.scheme == "http" and uri.hostname in ("127.0.0.1", "::1", "localhost")
 
 
-async def _says_why(
+async def _must_say_why(
     workbench: Workbench, proxy: Proxy, browser: Browser, upstream: ProtectedMockUpstream
 ) -> None:
     pages = browser.pages_of(upstream)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.checks import check
 from conformance.checks.common import must_be_callable, must_sign_in
 from conformance.checks.http_modern import lacks_headers
-from conformance.checks.oauth_discovery import OPENID, RESOURCE, SERVER, only_the_good_one_signs_in
+from conformance.checks.oauth_discovery import OPENID, RESOURCE, SERVER, must_sign_in_to_the_good_one_only
 from mock_servers.oauth_script import Fault, OAuth
 from mock_servers.script import Rule, Script
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _NOTHING = "http://127.0.0.1:9"
 
 
-async def _all_sign_in(workbench: Workbench, scripts: dict[str, OAuth]) -> None:
-    """Each upstream becomes usable with one sign-in."""
+async def _must_all_sign_in(workbench: Workbench, scripts: dict[str, OAuth]) -> None:
+    """Raise `Violation` unless each upstream becomes usable with one sign-in."""
     upstreams = [await workbench.oauth(name, oauth) for name, oauth in scripts.items()]
     workbench.browser()
     async with workbench.proxy(*upstreams) as proxy:
@@ -32,7 +32,7 @@ async def _all_sign_in(workbench: Workbench, scripts: dict[str, OAuth]) -> None:
 
 @check("OAUTH-040", timeout=40, slow=True)
 async def a_final_slash_of_a_bare_issuer_does_not_matter(workbench: Workbench) -> None:
-    await _all_sign_in(
+    await _must_all_sign_in(
         workbench,
         {
             "published": OAuth(server_fields={"issuer": "$issuer/"}),
@@ -45,7 +45,7 @@ async def a_final_slash_of_a_bare_issuer_does_not_matter(workbench: Workbench) -
 @check("OAUTH-041", timeout=40, slow=True)
 async def any_other_difference_of_issuers_stays_an_error(workbench: Workbench) -> None:
     tenant = {"own_origin": True, "issuer_path": "/tenant"}
-    await only_the_good_one_signs_in(
+    await must_sign_in_to_the_good_one_only(
         workbench, OAuth.from_dict({**tenant, "server_fields": {"issuer": "$issuer/"}})
     )
 
@@ -60,7 +60,7 @@ async def the_next_address_is_asked(workbench: Workbench) -> None:
         "nonsense": {"status": 200, "body": {"hello": "world"}},
         "moved": {"status": 302, "headers": {"Location": "/nowhere"}},
     }
-    await _all_sign_in(
+    await _must_all_sign_in(
         workbench,
         {
             name: OAuth(
@@ -80,7 +80,7 @@ async def the_next_address_is_asked(workbench: Workbench) -> None:
 
 @check("OAUTH-043", timeout=40, slow=True)
 async def another_authorization_server_or_address_replaces_an_unusable_one(workbench: Workbench) -> None:
-    await _all_sign_in(
+    await _must_all_sign_in(
         workbench,
         {
             "down": OAuth(resource_fields={"authorization_servers": [_NOTHING, "$issuer"]}),
@@ -94,7 +94,7 @@ async def another_authorization_server_or_address_replaces_an_unusable_one(workb
 @check("OAUTH-044", timeout=40, slow=True)
 async def members_that_are_not_needed_can_have_any_type(workbench: Workbench) -> None:
     odd = {"scopes_supported": [None], "service_documentation": 5, "registration_endpoint": []}
-    await _all_sign_in(
+    await _must_all_sign_in(
         workbench,
         {
             "server": OAuth(server_fields=odd),

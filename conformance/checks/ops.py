@@ -54,21 +54,21 @@ async def the_command_line_behaves_as_users_expect(workbench: Workbench) -> None
         refusals["a file without permission"] = (locked, [], re.escape(str(locked)))
     secret = {"API_KEY": "canary-7f3a"}
 
-    async def answers(option: str) -> None:
+    async def must_answer(option: str) -> None:
         outcome = await workbench.run_to_exit(args=[option], env=secret)
         with workbench.case(option):
             workbench.expect(outcome.code == 0, "exit status 0", outcome)
             workbench.expect(outcome.stdout.strip(), "text on stdout", outcome)
 
-    async def refuses(what: str, file: Path, args: list[str], mentioning: str) -> None:
+    async def must_refuse(what: str, file: Path, args: list[str], mentioning: str) -> None:
         outcome: StartOutcome = await workbench.run_to_exit(config=file, args=args, env=secret)
         with workbench.case(what):
             outcome.refused(mentioning)
             workbench.expect("canary" not in outcome.stderr, "no value of the environment", outcome.stderr)
 
     await workbench.run_cases(
-        *(partial(answers, option) for option in ("--help", "--version")),
-        *(partial(refuses, what, *case) for what, case in refusals.items()),
+        *(partial(must_answer, option) for option in ("--help", "--version")),
+        *(partial(must_refuse, what, *case) for what, case in refusals.items()),
     )
     upstream.must_not_have_started()
     with workbench.precondition("the same file without the unknown option works"):
@@ -77,7 +77,7 @@ async def the_command_line_behaves_as_users_expect(workbench: Workbench) -> None
 
 @check("OPS-002", timeout=50, slow=True)
 async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbench) -> None:
-    async def ends(upstream: StdioMockUpstream, number: signal.Signals) -> None:
+    async def must_end(upstream: StdioMockUpstream, number: signal.Signals) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             proxy.signal(number)
@@ -87,8 +87,8 @@ async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbenc
             workbench.note(f"{upstream.name}: {proxy.how_it_ended()}")
 
     await workbench.run_cases(
-        partial(ends, workbench.stdio("interrupted", LINGERING), signal.SIGINT),
-        partial(ends, workbench.stdio("terminated", LINGERING), signal.SIGTERM),
+        partial(must_end, workbench.stdio("interrupted", LINGERING), signal.SIGINT),
+        partial(must_end, workbench.stdio("terminated", LINGERING), signal.SIGTERM),
     )
 
 
@@ -106,13 +106,13 @@ async def a_second_signal_ends_the_proxy_at_once(workbench: Workbench) -> None:
 
 async def _in_use(workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream) -> None:
     """The upstreams run, even where the proxy delays something until the first call."""
-    await _work(workbench, proxy, *upstreams)
+    await _must_work(workbench, proxy, *upstreams)
     with workbench.precondition("a child outlives its call"):
         for upstream in upstreams:
             workbench.expect(upstream.alive, f"{upstream.name} lives after the call", "it has ended")
 
 
-async def _work(workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream) -> None:
+async def _must_work(workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream) -> None:
     await proxy.handshake()
     await proxy.ready(*upstreams)
     for upstream in upstreams:
@@ -129,7 +129,7 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             proxy.close_stdin()
-            await _ends(workbench, proxy, "end of file while idle", status=0)
+            await _must_end(workbench, proxy, "end of file while idle", status=0)
 
     async def busy(upstream: StdioMockUpstream) -> None:
         async with workbench.proxy(upstream) as proxy:
@@ -140,7 +140,7 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
                 lambda: len(upstream.requests("tools/call")) == 2, within=5.0, what=what
             )
             proxy.close_stdin()
-            await _ends(workbench, proxy, "end of file during a call", status=0)
+            await _must_end(workbench, proxy, "end of file during a call", status=0)
             workbench.expect(not proxy.junk, "no half message on stdout", proxy.junk)
 
     async def unread(upstream: StdioMockUpstream) -> None:
@@ -151,7 +151,7 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
                 Violation
             ):  # a proxy that notices without the ping has closed its stdin already
                 await proxy.send_raw(b'{"jsonrpc":"2.0","id":"last","method":"ping"}\n')
-            await _ends(workbench, proxy, "the client no longer reads stdout")
+            await _must_end(workbench, proxy, "the client no longer reads stdout")
 
     await workbench.run_cases(
         partial(idle, workbench.stdio("idle", LINGERING)),
@@ -160,7 +160,7 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
     )
 
 
-async def _ends(workbench: Workbench, proxy: Proxy, what: str, status: int | None = None) -> None:
+async def _must_end(workbench: Workbench, proxy: Proxy, what: str, status: int | None = None) -> None:
     with workbench.case(what):
         await workbench.no_process_left(proxy, within=10.0)
         code = await proxy.wait_exit()
@@ -234,7 +234,7 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workben
     async def run(env: dict[str, str]) -> str:
         config = workbench.config(good, broken, name="watched.json")
         async with workbench.proxy(config=config, env=env) as proxy:
-            await _work(workbench, proxy, good)
+            await _must_work(workbench, proxy, good)
             await proxy.tools_of("unreachable")
             for name in ("NOPE_X", "unreachable"):
                 what = f"stderr names {name} (environment {env})"
@@ -293,7 +293,7 @@ async def _must_be_clean_after_crashes(workbench: Workbench) -> None:
                     proxy, upstream.name, partial(_is_back, upstream), within=15.0, what="a second start"
                 )
             await proxy.ready(*upstreams)
-        await _keeps_nothing(workbench, proxy, before, "of what has crashed")
+        await _must_keep_nothing(workbench, proxy, before, "of what has crashed")
 
 
 async def _must_be_clean_after_reloads(workbench: Workbench) -> None:
@@ -318,7 +318,7 @@ async def _must_be_clean_after_reloads(workbench: Workbench) -> None:
         for upstream in (comes, other):
             with workbench.must("nothing of the last upstream is left"):
                 await upstream.gone(within=10.0)
-        await _keeps_nothing(workbench, proxy, before, "of what was removed")
+        await _must_keep_nothing(workbench, proxy, before, "of what was removed")
 
 
 async def _must_have_groups(workbench: Workbench, proxy: Proxy, names: set[str]) -> None:
@@ -328,7 +328,7 @@ async def _must_have_groups(workbench: Workbench, proxy: Proxy, names: set[str])
         await anyio.sleep(0.1)
 
 
-async def _keeps_nothing(workbench: Workbench, proxy: Proxy, before: int, what: str) -> None:
+async def _must_keep_nothing(workbench: Workbench, proxy: Proxy, before: int, what: str) -> None:
     with anyio.move_on_after(5.0):
         while _kept(proxy, before):  # noqa: ASYNC110 - no event announces another process's descriptors
             await anyio.sleep(0.1)

@@ -35,7 +35,7 @@ async def slow_upstreams_delay_neither_the_client_nor_each_other(workbench: Work
         workbench.stdio(f"slow{number}", Script(on=[Rule("initialize", [sleep(2.0)])])) for number in range(3)
     ]
 
-    async def becomes_ready(proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    async def must_become_ready(proxy: Proxy, upstream: StdioMockUpstream) -> None:
         await proxy.ready(upstream)
         seconds = time.monotonic() - min(started.t for one in slow for started in one.starts[:1])
         what = f"{upstream.name} is ready 5 s after the first start of a server"
@@ -53,7 +53,7 @@ async def slow_upstreams_delay_neither_the_client_nor_each_other(workbench: Work
             else:
                 await proxy.wake(upstream.name)
         with workbench.must("three upstreams that need 2 s each become ready"):
-            await workbench.run_cases(*(partial(becomes_ready, proxy, upstream) for upstream in slow))
+            await workbench.run_cases(*(partial(must_become_ready, proxy, upstream) for upstream in slow))
 
 
 @check("OPS-005", timeout=40, slow=True)
@@ -167,11 +167,11 @@ async def _must_be_tried_again(
             workbench.expect(right, f"{what}, -0.2 s to +3 s", f"pauses of {pauses} s")
         count = len(_attempts(upstream))
 
-        def no_more() -> None:
+        def must_not_retry() -> None:
             seen = f"{_pauses(upstream)} s"
             workbench.expect(len(_attempts(upstream)) == count, "no more than three retries", seen)
 
-        await workbench.holds_for(4.0, no_more)
+        await workbench.holds_for(4.0, must_not_retry)
 
 
 def _more_than(number: int, upstream: StdioMockUpstream | RemoteMockUpstream) -> list[float]:
@@ -187,18 +187,18 @@ async def failed_groups_are_retried_every_half_minute(workbench: Workbench) -> N
         await proxy.tools_of("late")  # wakes a lazy proxy
         began = (await upstream.started()).t
 
-        def keeps_trying() -> None:
+        def must_keep_trying() -> None:
             idle = time.monotonic() - upstream.starts[-1].t
             workbench.expect(idle <= 43.0, "an attempt at least every 40 s", f"none for {idle:.0f} s")
             pauses = _pauses(upstream)  # the first three are those of OPS-006
             what = "at least 20 s between the later attempts"
             workbench.expect(all(pause >= 20.0 for pause in pauses[3:]), what, f"pauses of {pauses} s")
 
-        await workbench.holds_for(began + 40.0 - time.monotonic(), keeps_trying)
+        await workbench.holds_for(began + 40.0 - time.monotonic(), must_keep_trying)
         before = len(upstream.starts)
         _comes_up(upstream)
         while len(upstream.starts) == before:
-            keeps_trying()
+            must_keep_trying()
             await anyio.sleep(0.1)
         with workbench.must("the group is usable once the upstream is up"):
             await proxy.ready(upstream)

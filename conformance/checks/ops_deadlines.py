@@ -26,22 +26,22 @@ async def one_timeout_bounds_everything_that_a_request_needs(workbench: Workbenc
         with workbench.case("a call whose list has thirty slow pages"):
             began = time.monotonic()
             await proxy.call("slow", "echo", within=20.0)
-            _in_time(workbench, began)
+            _must_be_in_time(workbench, began)
         with workbench.case("the tools of a group whose list has thirty slow pages"):
             began = time.monotonic()
             await proxy.tools_of("slow", within=20.0)
-            _in_time(workbench, began)
+            _must_be_in_time(workbench, began)
         with workbench.case("a list of thirty slow pages of resources"):
             began = time.monotonic()
             await proxy.request("resources/list", {}, within=20.0)
-            _in_time(workbench, began)
+            _must_be_in_time(workbench, began)
         with workbench.case("a read for which the proxy may list resources"):
             began = time.monotonic()
             await proxy.request("resources/read", {"uri": "unknown:1"}, within=20.0)
-            _in_time(workbench, began)
+            _must_be_in_time(workbench, began)
 
 
-def _in_time(workbench: Workbench, began: float) -> None:
+def _must_be_in_time(workbench: Workbench, began: float) -> None:
     took = time.monotonic() - began
     what = f"an answer within {MAX_WAIT:g} s under a timeout of 1 s"
     workbench.expect(took <= MAX_WAIT, what, f"after {took:.1f} s")

@@ -42,7 +42,7 @@ async def the_last_requests_before_the_end_of_input_get_their_answers(workbench:
             _must_be_echoed(workbench, proxy, id, {"x": id})
         calls = upstream.requests("tools/call")
         workbench.expect(len(calls) == 2, "both calls reach the upstream", calls)
-        await _ends(workbench, proxy, ANSWERED)
+        await _must_end(workbench, proxy, ANSWERED)
 
 
 @check("OPS-046", timeout=40, slow=True)
@@ -76,7 +76,7 @@ async def piped_requests_get_answers_even_if_a_server_hangs(workbench: Workbench
         await proxy.begin("tools/list", {}, id=4)
         await proxy.begin("prompts/list", {}, id=5)
         proxy.close_stdin()
-        await _ends(workbench, proxy, 10.0)
+        await _must_end(workbench, proxy, 10.0)
         for id in range(1, 6):
             workbench.expect(_answers(proxy, id), f"an answer to request {id}", "none")
         _must_be_echoed(workbench, proxy, 2, {"x": 2})
@@ -102,7 +102,7 @@ def _must_be_an_error(workbench: Workbench, proxy: Proxy, id: int | str) -> None
     workbench.expect(answer.is_error, f"the call {id!r}, which no server answers, is an error", answer.raw)
 
 
-async def _ends(workbench: Workbench, proxy: Proxy, within: float) -> None:
+async def _must_end(workbench: Workbench, proxy: Proxy, within: float) -> None:
     code = await proxy.wait_exit(within)
     workbench.expect(code is not None, f"the end within {within:g} s", proxy.how_it_ended())
     if workbench.promises("status-0-at-the-end"):

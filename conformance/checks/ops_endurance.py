@@ -49,7 +49,7 @@ async def a_connection_serves_hundreds_of_calls(workbench: Workbench) -> None:
 
     async def call_one_after_the_other() -> None:
         for group, number in todo:
-            await _returns_its_number(workbench, proxy, group, number)
+            await _must_return_its_number(workbench, proxy, group, number)
 
     held: list[str] = []
     at_once: list[MockUpstream] = []
@@ -61,7 +61,7 @@ async def a_connection_serves_hundreds_of_calls(workbench: Workbench) -> None:
             workbench.note(f"{upstream.name}: one call after the other (HTTP-018), so none waits meanwhile")
 
     async def wait_for_enough(group: str) -> None:
-        await _returns_its_number(workbench, proxy, group, 0, within=60.0)
+        await _must_return_its_number(workbench, proxy, group, 0, within=60.0)
         held.append(group)
 
     async with workbench.serving(*upstreams) as proxy, anyio.create_task_group() as waiting:
@@ -73,7 +73,7 @@ async def a_connection_serves_hundreds_of_calls(workbench: Workbench) -> None:
                 await workbench.eventually(partial(_numbers, upstream, 0), within=5.0, what=what)
         await workbench.run_cases(*[call_one_after_the_other] * _AT_ONCE)
         for upstream in upstreams:
-            await _returns_its_number(workbench, proxy, upstream.name, CALLS)
+            await _must_return_its_number(workbench, proxy, upstream.name, CALLS)
         names = [upstream.name for upstream in at_once]
         await workbench.eventually(
             lambda: len(held) == len(at_once),
@@ -91,7 +91,7 @@ async def _overtakes(workbench: Workbench, proxy: Proxy, upstream: MockUpstream)
     order: list[int] = []
 
     async def call(number: int) -> None:
-        await _returns_its_number(workbench, proxy, upstream.name, number)
+        await _must_return_its_number(workbench, proxy, upstream.name, number)
         order.append(number)
 
     async with anyio.create_task_group() as calls:
@@ -109,7 +109,7 @@ def _numbers(upstream: MockUpstream, *numbers: int) -> list[Any]:
     return [one for one in calls if one.message["params"]["arguments"].get("number") in numbers]
 
 
-async def _returns_its_number(
+async def _must_return_its_number(
     workbench: Workbench, proxy: Proxy, group: str, number: int, within: float = 30.0
 ) -> None:
     # Not `Proxy.call`: a look into the journal after each call takes time that grows with the square of their number.

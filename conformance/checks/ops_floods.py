@@ -45,15 +45,17 @@ CHILDREN = (
 async def a_flood_takes_no_time_from_the_others(workbench: Workbench) -> None:
     """The children flood in one proxy and the servers behind a URL in another, so that no other process competes."""
     with workbench.case("children"):
-        await _stays_prompt(workbench, *(workbench.stdio(name, HOSTILE[name].script()) for name in CHILDREN))
+        await _must_stay_prompt(
+            workbench, *(workbench.stdio(name, HOSTILE[name].script()) for name in CHILDREN)
+        )
     with workbench.case("servers behind a URL"):
         remote = [await workbench.http("stream", HOSTILE["streams-digits"].script())]
         if workbench.has("SSE"):
             remote.append(await workbench.sse("events", HOSTILE["streams-digits-to-all"].script()))
-        await _stays_prompt(workbench, *remote)
+        await _must_stay_prompt(workbench, *remote)
 
 
-async def _stays_prompt(workbench: Workbench, *attackers: MockUpstream) -> None:
+async def _must_stay_prompt(workbench: Workbench, *attackers: MockUpstream) -> None:
     healthy = workbench.stdio("healthy")
     async with workbench.serving(healthy, *attackers) as proxy:
         with workbench.precondition("the healthy upstream works before the flood"):
@@ -82,7 +84,7 @@ async def answers_that_a_child_does_not_read_have_a_bound(workbench: Workbench) 
             await _stops_growing(proxy)
             with workbench.case("the other group"):
                 await must_be_echoed(workbench, proxy, "healthy", {"x": 1})
-    await _honest_child_gets_every_answer(workbench)
+    await _must_answer_honest_child(workbench)
 
 
 async def _stops_growing(proxy: Proxy) -> None:
@@ -98,20 +100,20 @@ async def _stops_growing(proxy: Proxy) -> None:
             peak, since = now, time.monotonic()
 
 
-async def _honest_child_gets_every_answer(workbench: Workbench) -> None:
+async def _must_answer_honest_child(workbench: Workbench) -> None:
     question = '{"jsonrpc":"2.0","id":"$n' + "x" * 1024 + '","method":"ping"}\n'
     writes_first = on_call("echo", stop_reading(), flood(question, count=HONEST_PINGS), read_again(), reply())
     honest = workbench.stdio("honest", Script(on=[writes_first]))
     with workbench.case("a child that writes much before it reads"):
         async with workbench.serving(honest) as proxy:
             await must_be_echoed(workbench, proxy, "honest", {"x": 2})
-            await pings_are_answered(workbench, honest, HONEST_PINGS, within=10.0)
+            await must_answer_pings(workbench, honest, HONEST_PINGS, within=10.0)
 
 
-async def pings_are_answered(
+async def must_answer_pings(
     workbench: Workbench, upstream: MockUpstream, number: int, *, within: float
 ) -> None:
-    """The upstream gets the answers to its pings within so many seconds."""
+    """Raise `Violation` unless the upstream gets the answers to its pings within so many seconds."""
     await workbench.eventually(
         lambda: len(upstream.events("answer")) == number,
         within=within,

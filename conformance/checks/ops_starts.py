@@ -166,10 +166,12 @@ async def a_server_that_cannot_answer_the_era_probe_gets_initialize(workbench: W
     ]
     async with workbench.proxy(*servers) as proxy:
         await proxy.handshake()
-        await workbench.run_cases(*(partial(_becomes_usable, workbench, proxy, server) for server in servers))
+        await workbench.run_cases(
+            *(partial(_must_become_usable, workbench, proxy, server) for server in servers)
+        )
 
 
-async def _becomes_usable(workbench: Workbench, proxy: Proxy, server: RemoteMockUpstream) -> None:
+async def _must_become_usable(workbench: Workbench, proxy: Proxy, server: RemoteMockUpstream) -> None:
     with workbench.must(f"{server.name} becomes usable"):
         await proxy.ready(server)
     await must_be_echoed(workbench, proxy, server.name, {"x": 1})

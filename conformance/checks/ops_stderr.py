@@ -22,7 +22,7 @@ def _failing(workbench: Workbench, names: str, number: int) -> list[StdioMockUps
     return [workbench.stdio(f"{names}{n}").variant(command=missing) for n in range(number)]
 
 
-async def _goes_on(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def _must_go_on(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     with workbench.must("the proxy answers initialize"):
         await proxy.handshake()
     with workbench.must("the tools of the working server are listed"):
@@ -38,7 +38,7 @@ async def a_stderr_that_the_client_does_not_read_stops_nothing(workbench: Workbe
     failing = _failing(workbench, "fails", FAILING)
     async with workbench.proxy(*failing, upstream, env=workbench.sut.profile.log_switch) as proxy:
         proxy.ignore_stderr()
-        await _goes_on(workbench, proxy, upstream)
+        await _must_go_on(workbench, proxy, upstream)
         for broken in failing[:3]:
             await proxy.call(broken.name, "echo", {})
         answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 1})
@@ -50,17 +50,17 @@ async def a_stderr_that_the_client_does_not_read_stops_nothing(workbench: Workbe
 
 @check("OPS-042", timeout=40)
 async def a_closed_stderr_stops_nothing(workbench: Workbench) -> None:
-    async def works(what: str, upstream: StdioMockUpstream, *, has_stderr: bool) -> None:
+    async def must_work(what: str, upstream: StdioMockUpstream, *, has_stderr: bool) -> None:
         failing = _failing(workbench, f"fails-{upstream.name}", 3)
         switch = workbench.sut.profile.log_switch
         with workbench.case(what):
             async with workbench.proxy(*failing, upstream, env=switch, has_stderr=has_stderr) as proxy:
                 if has_stderr:
                     proxy.close_stderr()
-                await _goes_on(workbench, proxy, upstream)
+                await _must_go_on(workbench, proxy, upstream)
                 workbench.expect(not proxy.junk, "only messages on stdout", proxy.junk)
 
     await workbench.run_cases(
-        partial(works, "the client closes stderr", workbench.stdio("piped"), has_stderr=True),
-        partial(works, "there is no stderr", workbench.stdio("bare"), has_stderr=False),
+        partial(must_work, "the client closes stderr", workbench.stdio("piped"), has_stderr=True),
+        partial(must_work, "there is no stderr", workbench.stdio("bare"), has_stderr=False),
     )

@@ -48,16 +48,16 @@ async def a_server_that_is_added_to_the_file_becomes_usable(workbench: Workbench
 
 async def must_be_added(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     """Raise `Violation` unless the proxy lists an added server, and calls to it work, within the deadline."""
-    await _lists(workbench, proxy, upstream.name)
+    await _must_list(workbench, proxy, upstream.name)
     with workbench.must(f"the tools of {upstream.name} can be used"):
         await proxy.ready(upstream, within=STARTED)
     await must_serve(workbench, proxy, upstream)
 
 
-async def _lists(
+async def _must_list(
     workbench: Workbench, proxy: Proxy, *names: str, without: str = "", within: float = NOTICED + STARTED
 ) -> None:
-    """Wait until the proxy lists these groups, and does not list the one in `without`."""
+    """Wait until the proxy lists these groups, and does not list the one in `without`. Raises `Violation`."""
     deadline = time.monotonic() + within
     while True:
         groups = await proxy.groups(*names, without)
@@ -99,7 +99,7 @@ async def every_replacement_by_rename_is_noticed(workbench: Workbench) -> None:
 
 @check("RLD-003", timeout=60, slow=True)
 async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workbench: Workbench) -> None:
-    async def goes(
+    async def must_go(
         how: str, changed: StdioMockUpstream | None, gone: StdioMockUpstream, kept: StdioMockUpstream
     ) -> None:
         config = workbench.config(kept, gone)
@@ -109,7 +109,7 @@ async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workben
             workbench.save(config, *([kept] if changed is None else [kept, changed]))
             with workbench.case(how):
                 await gone.gone(within=10.0)
-                await _lists(workbench, proxy, kept.name, without=gone.name)
+                await _must_list(workbench, proxy, kept.name, without=gone.name)
                 answer = await proxy.call(gone.name, "add", {"a": 1, "b": 2})
                 workbench.expect(answer.is_error, f"a call of {gone.name} is an error", answer.raw)
                 await must_serve(workbench, proxy, kept)
@@ -117,8 +117,8 @@ async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workben
 
     removed, disabled = workbench.stdio("removed", STUBBORN), workbench.stdio("disabled", STUBBORN)
     await workbench.run_cases(
-        partial(goes, "removed from the file", None, removed, workbench.stdio("a")),
-        partial(goes, "enabled is false", disabled.variant(enabled=False), disabled, workbench.stdio("b")),
+        partial(must_go, "removed from the file", None, removed, workbench.stdio("a")),
+        partial(must_go, "enabled is false", disabled.variant(enabled=False), disabled, workbench.stdio("b")),
     )
 
 
@@ -171,7 +171,7 @@ async def _header_of_a_call(proxy: Proxy, remote: RemoteMockUpstream) -> str | N
 async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> None:
     no_schema = '{"mcpServers": {"a": {"description": "the command is missing"}}}'
 
-    async def holds(what: str, text: str, old: StdioMockUpstream, new: StdioMockUpstream) -> None:
+    async def must_hold(what: str, text: str, old: StdioMockUpstream, new: StdioMockUpstream) -> None:
         config = workbench.config(old)
         async with workbench.serving(old, config=config) as proxy:
             kept = await keeps_its_processes(workbench, proxy, old)
@@ -196,9 +196,9 @@ async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> Non
                 await must_serve(workbench, proxy, old)
 
     await workbench.run_cases(
-        partial(holds, "content that is no JSON", "{bad", workbench.stdio("a"), workbench.stdio("b")),
+        partial(must_hold, "content that is no JSON", "{bad", workbench.stdio("a"), workbench.stdio("b")),
         partial(
-            holds, "JSON that is no configuration", no_schema, workbench.stdio("c"), workbench.stdio("d")
+            must_hold, "JSON that is no configuration", no_schema, workbench.stdio("c"), workbench.stdio("d")
         ),
     )
 
@@ -257,13 +257,13 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
             methods = (str(message.get("method")) for message in proxy.received)
             return Counter(method.split("/")[1] for method in methods if method.endswith("/list_changed"))
 
-        async def announces(what: str, *upstreams: StdioMockUpstream) -> None:
+        async def must_announce(what: str, *upstreams: StdioMockUpstream) -> None:
             before = told()
             workbench.save(config, *upstreams)
             with workbench.precondition("the proxy applies the save"):
-                await _lists(workbench, proxy, *(upstream.name for upstream in upstreams))
+                await _must_list(workbench, proxy, *(upstream.name for upstream in upstreams))
                 if new not in upstreams:
-                    await _lists(workbench, proxy, without=new.name)
+                    await _must_list(workbench, proxy, without=new.name)
             for kind in sorted(declared):
                 with workbench.case(what):
                     await workbench.eventually(
@@ -278,14 +278,14 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
                 2.0, lambda: workbench.expect(told() == before, f"nothing for {what}", told() - before)
             )
 
-        await announces("a server was added", old, new)
+        await must_announce("a server was added", old, new)
         await proxy.ready(new)
         await anyio.sleep(0.5)  # an upstream may send notifications of its own after its start
         config.write_bytes(config.read_bytes().replace(b"\n", b"\n  ") + b"\n")
         await must_be_silent("white space")
         workbench.save(config, old.variant(timeout={"tools": "20s"}), new)
         await must_be_silent("a timeout")
-        await announces("a server was removed", old)
+        await must_announce("a server was removed", old)
         undeclared = set(told()) - declared
         workbench.expect(not undeclared, f"nothing but {sorted(declared)}, which were declared", told())
 

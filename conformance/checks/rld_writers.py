@@ -43,7 +43,7 @@ async def _slow_writer(workbench: Workbench) -> None:
         save_styles.in_place(config, complete)
         with workbench.case("a slow writer"):
             await must_be_added(workbench, proxy, new)
-            await _holds_exactly(workbench, proxy, numbers, old, new)
+            await _must_hold_exactly(workbench, proxy, numbers, old, new)
 
 
 async def _bursty_writer(workbench: Workbench) -> None:
@@ -58,7 +58,7 @@ async def _bursty_writer(workbench: Workbench) -> None:
             await save_styles.in_pieces(config, data, 2, pause=0.05)
         with workbench.case("twenty saves"):
             await must_be_added(workbench, proxy, last)
-            await _holds_exactly(workbench, proxy, numbers, old, last, gone=between)
+            await _must_hold_exactly(workbench, proxy, numbers, old, last, gone=between)
 
 
 async def _processes_of_each(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> range:
@@ -67,14 +67,14 @@ async def _processes_of_each(workbench: Workbench, proxy: Proxy, upstream: Stdio
     return range(least, max(1, len(upstream.alive)) + 1)
 
 
-async def _holds_exactly(
+async def _must_hold_exactly(
     workbench: Workbench,
     proxy: Proxy,
     numbers: range,
     *upstreams: StdioMockUpstream,
     gone: StdioMockUpstream | None = None,
 ) -> None:
-    """Each of these upstreams has one of these numbers of processes, and the one that is gone none, also for a second afterwards."""
+    """Raise `Violation` unless each upstream soon has one of these numbers of processes, also a second later, and `gone` has none."""
 
     def is_so() -> bool:
         return all(len(one.alive) in numbers for one in upstreams) and not (gone and gone.alive)

@@ -55,7 +55,7 @@ async def server_names_cannot_escape_the_token_store(workbench: Workbench) -> No
         for group in await _accepted(workbench, upstreams):
             async with workbench.proxy(*group) as proxy:
                 await proxy.handshake()
-                steps = (partial(_signs_in, workbench, proxy, one) for one in group)
+                steps = (partial(_try_to_sign_in, workbench, proxy, one) for one in group)
                 await workbench.run_cases(*steps)
         for upstream in upstreams:
             with workbench.case(repr(upstream.name[:30])):
@@ -112,8 +112,8 @@ async def _accepted(
     return found
 
 
-async def _signs_in(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
-    """An ordinary name has to work. The others get some time."""
+async def _try_to_sign_in(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
+    """Sign in. Raises `Untestable` if an upstream with an ordinary name does not work; the others get some time."""
     if upstream.name.startswith("plain"):
         with workbench.precondition("an ordinary name works"):
             await proxy.ready(upstream)
@@ -165,7 +165,7 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
         await sign_in(workbench, good)
         workbench.expect(len(browser.pages_of(good)) == 1, "one page", browser.openings)
 
-    def only_safe_pages() -> None:
+    def must_open_only_safe_pages() -> None:
         for page in browser.openings[1:]:
             is_web = page.url.startswith(("http://127.0.0.1:", "https://127.0.0.1:"))
             workbench.expect(is_web, "the proxy opens only web addresses", page.argv)
@@ -174,7 +174,7 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
             whole = re.search(r"x(\||%7C)y", page.url) and "state" in page.params
             workbench.expect(whole, "the address is one argument", page.argv)
 
-    async def fails(proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
+    async def must_fail(proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
         answer = await proxy.call(upstream.name, "echo", within=15.0)
         failed = answer.is_error or bool(upstream.authorizations)
         workbench.expect(failed, f"the sign-in to {upstream.name} fails", answer.raw)
@@ -189,9 +189,9 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
                 await workbench.eventually(
                     partial(_is_explored, upstream), within=30.0, what="a request for it"
                 )
-        await workbench.holds_for(2.5, only_safe_pages)
-        await workbench.run_cases(*(partial(fails, proxy, upstream) for upstream in bad))
-        only_safe_pages()
+        await workbench.holds_for(2.5, must_open_only_safe_pages)
+        await workbench.run_cases(*(partial(must_fail, proxy, upstream) for upstream in bad))
+        must_open_only_safe_pages()
     workbench.expect(not list(marker.parent.glob("M*")), "no shell runs a part of the address", marker)
 
 
@@ -210,7 +210,7 @@ async def the_callback_page_is_harmless(workbench: Workbench) -> None:
         ),
     }
 
-    async def repeats_no_tag(name: str, user: User) -> None:
+    async def must_repeat_no_tag(name: str, user: User) -> None:
         upstream = await workbench.oauth(name)
         async with attempt(workbench, upstream, user) as (_, browser):
             with workbench.precondition("the browser delivers the callback"):
@@ -221,13 +221,13 @@ async def the_callback_page_is_harmless(workbench: Workbench) -> None:
                 TAG.lower() not in body.lower(), f"{name}: no tag of the request in the page", body
             )
 
-    async def shows_no_token() -> None:
+    async def must_show_no_token() -> None:
         upstream, browser = await _shown_after_a_sign_in(workbench)
         secrets = {"access token": upstream.access_tokens[0], "refresh token": upstream.refresh_tokens[0]}
-        _shows_none_of(workbench, browser, secrets)
+        _must_show_none_of(workbench, browser, secrets)
 
-    steps = [partial(repeats_no_tag, name, user) for name, user in users.items()]
-    await workbench.run_cases(*steps, shows_no_token)
+    steps = [partial(must_repeat_no_tag, name, user) for name, user in users.items()]
+    await workbench.run_cases(*steps, must_show_no_token)
 
 
 @check("SEC-025", timeout=40, slow=True)
@@ -239,7 +239,7 @@ async def the_callback_page_keeps_the_code_to_itself(workbench: Workbench) -> No
         "its random part": code.rpartition(".")[2],
         "verifier": upstream.exchanges[0].params["code_verifier"],
     }
-    _shows_none_of(workbench, browser, secrets)
+    _must_show_none_of(workbench, browser, secrets)
     refused = User(callbacks=[{"code": None, "error": "access_denied"}])
     async with attempt(workbench, await workbench.oauth("refused"), refused) as (_, other):
         with workbench.precondition("the browser delivers the callback"):
@@ -261,7 +261,7 @@ async def _shown_after_a_sign_in(workbench: Workbench) -> tuple[ProtectedMockUps
     return upstream, browser
 
 
-def _shows_none_of(workbench: Workbench, browser: Browser, secrets: dict[str, str]) -> None:
+def _must_show_none_of(workbench: Workbench, browser: Browser, secrets: dict[str, str]) -> None:
     for entry in browser.callbacks:
         found = leaked(entry.data["body"], secrets)
         workbench.expect(not found, "no secret in the page", found)
@@ -293,12 +293,12 @@ async def plain_text_oauth_endpoints_are_refused_or_warned_about(workbench: Work
                     partial(_is_explored, upstream), within=10.0, what="a request for it"
                 )
             await workbench.holds_for(
-                2.5, partial(_gets_nothing_without_warning, workbench, upstream, listener, proxy)
+                2.5, partial(_must_get_nothing_without_warning, workbench, upstream, listener, proxy)
             )
     workbench.note(f"{len(browser.openings)} pages, {len(listener.http)} requests at {host}")
 
 
-def _gets_nothing_without_warning(
+def _must_get_nothing_without_warning(
     workbench: Workbench, upstream: ProtectedMockUpstream, listener: RemoteMockUpstream, proxy: Proxy
 ) -> None:
     sent = [request for request in listener.http if request.target.startswith(f"/{upstream.name}")]

@@ -135,13 +135,13 @@ async def redirects_do_not_carry_tokens_away(workbench: Workbench) -> None:
                 await proxy.call("bearer", "echo", {"x": "canary-body"})
             await until(workbench, protected[1].exchanges[-1].t + 2.2)
             await proxy.call("refresh", "echo")
-        await _meets_the_redirects(workbench, *exchanges, *protected)
+        await _must_meet_the_redirects(workbench, *exchanges, *protected)
         secrets = []
         for signed in (*exchanges, *protected):
             secrets += [*signed.access_tokens, *signed.refresh_tokens]
             for asked in signed.exchanges:
                 secrets += [asked.params["code"], asked.params["code_verifier"]]
-        await _get_nowhere(workbench, other, secrets)
+        await _must_get_nowhere(workbench, other, secrets)
 
 
 @check("SEC-020", timeout=40, slow=True)
@@ -170,13 +170,13 @@ async def redirects_take_no_header_and_no_body_away(workbench: Workbench) -> Non
                 result = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
                 workbench.expect(not result.is_error, "a call succeeds", result.raw)
             await proxy.call(upstream.name, "echo", {"x": "canary-body"})
-        await _meets_the_redirects(workbench, *upstreams, first)
+        await _must_meet_the_redirects(workbench, *upstreams, first)
         canaries = ["canary", *(session for upstream in upstreams for session in upstream.sessions)]
-        await _get_nowhere(workbench, other, canaries)
+        await _must_get_nowhere(workbench, other, canaries)
         workbench.expect(not any(request.body for request in other.http), "no body there", other.http)
 
 
-async def _meets_the_redirects(workbench: Workbench, *upstreams: RemoteMockUpstream) -> None:
+async def _must_meet_the_redirects(workbench: Workbench, *upstreams: RemoteMockUpstream) -> None:
     with workbench.precondition("the proxy meets the redirects"):
         await workbench.eventually(
             lambda: all(map(_has_redirected, upstreams)),
@@ -185,16 +185,16 @@ async def _meets_the_redirects(workbench: Workbench, *upstreams: RemoteMockUpstr
         )
 
 
-async def _get_nowhere(workbench: Workbench, other: RemoteMockUpstream, texts: list[str]) -> None:
-    """None of the texts reaches the other origin."""
+async def _must_get_nowhere(workbench: Workbench, other: RemoteMockUpstream, texts: list[str]) -> None:
+    """Raise `Violation` if one of the texts reaches the other origin."""
 
-    def nothing_gets_there() -> None:
+    def must_receive_nothing() -> None:
         for request in other.http:
             carried = f"{request.target} {request.headers} {request.body!r}"
             found = [text for text in texts if text in carried]
             workbench.expect(not found, f"none of {texts} at the other origin", request)
 
-    await workbench.holds_for(2.0, nothing_gets_there)
+    await workbench.holds_for(2.0, must_receive_nothing)
 
 
 def _has_redirected(upstream: RemoteMockUpstream) -> bool:
@@ -258,7 +258,7 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
 @check("SEC-010", timeout=30, slow=True)
 async def no_schema_is_fetched_because_another_refers_to_it(workbench: Workbench) -> None:
     other = await workbench.collector()
-    await _fetches_nothing(workbench, other, Script(tools=_tools_that_refer_to(other)))
+    await _must_fetch_nothing(workbench, other, Script(tools=_tools_that_refer_to(other)))
 
 
 @check("SEC-024", timeout=30, slow=True)
@@ -272,7 +272,7 @@ async def nothing_is_fetched_because_an_upstream_mentions_it(workbench: Workbenc
         instructions=f"Read {other.at('/instructions')}",
         on=[on_call("plain", reply({"content": [link]}))],
     )
-    await _fetches_nothing(workbench, other, script, link["uri"])
+    await _must_fetch_nothing(workbench, other, script, link["uri"])
 
 
 def _tools_that_refer_to(other: RemoteMockUpstream) -> list[dict[str, Any]]:
@@ -285,11 +285,12 @@ def _tools_that_refer_to(other: RemoteMockUpstream) -> list[dict[str, Any]]:
     ]
 
 
-async def _fetches_nothing(
+async def _must_fetch_nothing(
     workbench: Workbench, other: RemoteMockUpstream, script: Script, shown: str = ""
 ) -> None:
-    """The client lists and calls the tools of two upstreams, and the collector has no request. The proxy may refuse each tool whose
-    schema refers to the collector. The results of the other tool contain the text `shown`.
+    """List and call the tools of two upstreams. Raises `Violation` if the collector has a request.
+
+    The proxy may refuse each tool whose schema refers to the collector. The results of the other tool contain the text `shown`.
     """
     upstreams: list[MockUpstream] = [workbench.stdio("stdio", script)]
     if workbench.has("HTTP"):

@@ -69,7 +69,7 @@ async def an_id_in_another_spelling_belongs_to_its_request(workbench: Workbench)
             raise NotApplicable("its ids are texts, which have one spelling")
         for name in IDS:
             with workbench.case(f"the id as {name}"):
-                await _says_the_text(workbench, proxy, upstream, name)
+                await _must_say_the_text(workbench, proxy, upstream, name)
 
 
 async def _ids_are_numbers(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> bool:
@@ -78,7 +78,7 @@ async def _ids_are_numbers(workbench: Workbench, proxy: Proxy, upstream: MockUps
     return not any(isinstance(one.message["id"], str) for one in calls)
 
 
-async def _says_the_text(workbench: Workbench, proxy: Proxy, upstream: MockUpstream, name: str) -> None:
+async def _must_say_the_text(workbench: Workbench, proxy: Proxy, upstream: MockUpstream, name: str) -> None:
     result = await proxy.call(upstream.name, name, {"case": name}, within=SOON)
     workbench.expect(not result.is_error and result.text == TEXT, f"the text {TEXT!r}", result.raw)
 

@@ -191,16 +191,16 @@ async def an_idle_stream_stays_open(workbench: Workbench) -> None:
         # A proxy can look at a server before it connects, also with a GET of the stream.
         began = {upstream.name: len(upstream.streams) for upstream in upstreams}
 
-        def one_stream_each() -> None:
+        def must_have_one_stream_each() -> None:
             for upstream in upstreams:
                 gets = upstream.streams
                 alone = len(gets) == began[upstream.name] and gets[-1].ended is None
                 workbench.expect(alone, f"{upstream.name}: no further GET, and the last one open", gets)
 
-        await workbench.holds_for(35.0, one_stream_each)
+        await workbench.holds_for(35.0, must_have_one_stream_each)
         for upstream in upstreams:
             await must_be_callable(workbench, proxy, upstream)
-        one_stream_each()
+        must_have_one_stream_each()
 
 
 @check("SSE-007", timeout=100, slow=True)

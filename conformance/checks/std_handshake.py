@@ -83,12 +83,12 @@ async def a_stdio_upstream_is_asked_for_its_era_first(workbench: Workbench) -> N
     old = [workbench.stdio(name, Script(on=[Rule(PROBE, [act])])) for name, act in legacy.items()]
     async with workbench.proxy(modern, picky, quitter, *old) as proxy:
         await proxy.handshake()
-        cases = [partial(_stays_modern, workbench, proxy, upstream) for upstream in (modern, picky)]
-        cases += [partial(_falls_back, workbench, proxy, upstream) for upstream in old]
+        cases = [partial(_must_stay_modern, workbench, proxy, upstream) for upstream in (modern, picky)]
+        cases += [partial(_must_fall_back, workbench, proxy, upstream) for upstream in old]
         await workbench.run_cases(*cases, partial(_must_be_restarted, workbench, proxy, quitter))
 
 
-async def _becomes_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def _must_become_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     with workbench.must(f"{upstream.name} becomes usable"):
         await proxy.ready(upstream)
     await must_be_echoed(workbench, proxy, upstream.name, {"x": 1})
@@ -112,14 +112,14 @@ def _is_probe(message: Any) -> bool:
     return False
 
 
-async def _stays_modern(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
-    await _becomes_usable(workbench, proxy, upstream)
+async def _must_stay_modern(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    await _must_become_usable(workbench, proxy, upstream)
     greetings = upstream.requests("initialize")
     workbench.expect(not greetings, f"{upstream.name}: no initialize for a modern upstream", greetings)
 
 
-async def _falls_back(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
-    await _becomes_usable(workbench, proxy, upstream)
+async def _must_fall_back(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    await _must_become_usable(workbench, proxy, upstream)
     starts = len(upstream.starts)
     workbench.expect(starts == 1, f"{upstream.name}: initialize goes to the same process", f"{starts} starts")
     greetings = upstream.requests("initialize")
@@ -129,7 +129,7 @@ async def _falls_back(workbench: Workbench, proxy: Proxy, upstream: StdioMockUps
 
 
 async def _must_be_restarted(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
-    await _becomes_usable(workbench, proxy, upstream)
+    await _must_become_usable(workbench, proxy, upstream)
     again = upstream.starts[1]
     met_with = next(entry.message or {} for entry in upstream.events("line") if entry.pid == again.pid)
     what = f"{upstream.name}: the new process gets initialize first"
@@ -156,22 +156,24 @@ async def an_odd_answer_to_the_probe_leads_to_initialize(workbench: Workbench) -
     upstreams = [workbench.stdio(name, Script(on=[Rule(PROBE, [act])])) for name, act in odd.items()]
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
-        await workbench.run_cases(*(partial(_falls_back, workbench, proxy, one) for one in upstreams))
+        await workbench.run_cases(*(partial(_must_fall_back, workbench, proxy, one) for one in upstreams))
 
 
 @check("STD-038", slow=True, timeout=60)
 async def a_child_that_hangs_because_of_the_probe_is_started_without_it(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(on=[Rule(PROBE, [stop_reading(), silence()])]))
-    await _works_without_the_probe(workbench, upstream, 40.0)
+    await _must_work_without_the_probe(workbench, upstream, 40.0)
 
 
 @check("STD-039")
 async def a_child_that_answers_the_probe_and_exits_is_started_without_it(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(on=[Rule(PROBE, [error(-32601, "Method not found"), crash(1)])]))
-    await _works_without_the_probe(workbench, upstream, 15.0)
+    await _must_work_without_the_probe(workbench, upstream, 15.0)
 
 
-async def _works_without_the_probe(workbench: Workbench, upstream: StdioMockUpstream, within: float) -> None:
+async def _must_work_without_the_probe(
+    workbench: Workbench, upstream: StdioMockUpstream, within: float
+) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         with workbench.must("the server becomes usable without the probe"):

@@ -36,21 +36,24 @@ NOISE = [raw("plain text, as a debugging print leaves it\n"), raw("\n")]
 
 @check("STD-013")
 async def messages_in_pieces_and_notifications_in_between_are_read(workbench: Workbench) -> None:
-    await _answers_after(workbench, NOTIFICATION)
+    await _must_answer_after(workbench, NOTIFICATION)
 
 
 @check("STD-046")
 async def answers_to_no_request_are_ignored(workbench: Workbench) -> None:
-    await _answers_after(workbench, *ANSWERS_TO_NOTHING)
+    await _must_answer_after(workbench, *ANSWERS_TO_NOTHING)
 
 
 @check("STD-030")
 async def a_noisy_stdout_does_not_break_the_connection(workbench: Workbench) -> None:
-    await _answers_after(workbench, *NOISE)
+    await _must_answer_after(workbench, *NOISE)
 
 
-async def _answers_after(workbench: Workbench, *before: dict[str, Any]) -> None:
-    """Two calls succeed, although the upstream writes other things before each answer, and the answer in pieces."""
+async def _must_answer_after(workbench: Workbench, *before: dict[str, Any]) -> None:
+    """Raise `Violation` unless two calls succeed.
+
+    The upstream writes other things before each answer, and the answer in pieces.
+    """
     # The two cuts are one byte apart. Each character has three bytes, so at least one cut is inside a
     # character.
     text = "設定" * 200
@@ -78,14 +81,14 @@ async def nothing_but_junk_ends_the_connection(workbench: Workbench) -> None:
         upstreams.append(await workbench.sse("events", HOSTILE["streams-digits-to-all"].script()))
     async with workbench.serving(chatty, *upstreams) as proxy:
         await workbench.run_cases(
-            *(partial(_loses_its_connection, workbench, proxy, upstream) for upstream in upstreams)
+            *(partial(_must_lose_its_connection, workbench, proxy, upstream) for upstream in upstreams)
         )
         with workbench.case("a child that logs to stdout"):
             await must_be_echoed(workbench, proxy, "chatty", {"x": 1})
             workbench.expect(len(chatty.starts) == 1, "it runs on", f"{len(chatty.starts)} starts")
 
 
-async def _loses_its_connection(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
+async def _must_lose_its_connection(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     with workbench.case(upstream.name):
         answer = await proxy.call(upstream.name, "attack", within=20.0)
         workbench.expect(answer.is_error and answer.text, "an error with a reason", answer.raw[:1000])

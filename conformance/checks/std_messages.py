@@ -145,11 +145,13 @@ async def the_death_of_a_child_ends_its_calls_promptly(workbench: Workbench) -> 
     dying = [workbench.stdio(name, Script(on=[on_call("echo", end)])) for name, end in ends.items()]
     healthy = workbench.stdio("healthy")
     async with workbench.serving(*dying, healthy) as proxy:
-        await workbench.run_cases(*(partial(_ends_soon, workbench, proxy, upstream) for upstream in dying))
+        await workbench.run_cases(
+            *(partial(_must_end_soon, workbench, proxy, upstream) for upstream in dying)
+        )
         await must_be_echoed(workbench, proxy, "healthy", {"x": 1})
 
 
-async def _ends_soon(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def _must_end_soon(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     with workbench.case(f"a child that {upstream.name}"):
         answer = await proxy.call(upstream.name, "echo", within=5.0)
         workbench.expect(answer.is_error, "an error for a call that no server answers", answer.raw)

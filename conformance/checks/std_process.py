@@ -192,7 +192,7 @@ async def children_do_not_hold_each_others_descriptors(workbench: Workbench) -> 
     upstreams = [workbench.stdio(name) for name in ("first", "second", "third")]
     async with workbench.serving(*upstreams) as proxy:
         starts = [upstream.starts[-1] for upstream in upstreams]
-        _holds_only_its_own(workbench, starts, proxy)
+        _must_hold_only_its_own(workbench, starts, proxy)
         for upstream in upstreams:
             await must_be_callable(workbench, proxy, upstream)
         _must_be_alive(workbench, upstreams)
@@ -213,8 +213,11 @@ def _has_seen_the_end(upstream: StdioMockUpstream) -> bool:
     return bool(upstream.events("eof")) or not upstream.alive
 
 
-def _holds_only_its_own(workbench: Workbench, starts: list[Start], proxy: Proxy) -> None:
-    """The check ignores stderr: children may share it, and then no child misses an end of file."""
+def _must_hold_only_its_own(workbench: Workbench, starts: list[Start], proxy: Proxy) -> None:
+    """Raise `Violation` for a descriptor of another child.
+
+    The check ignores stderr: children may share it, and then no child misses an end of file.
+    """
     held = [
         {target for number, target in start.fds.items() if number != "2" and target.startswith("pipe:")}
         for start in starts

@@ -37,12 +37,12 @@ async def a_question_stops_the_clock_of_its_own_call_only(workbench: Workbench) 
         await proxy.handshake()
         await proxy.ready(honest, hostile)
         with workbench.case("a call during which the user takes two seconds"):
-            await _waits_for_the_user(workbench, proxy)
+            await _must_wait_for_the_user(workbench, proxy)
         with workbench.case("other calls of a server that asks for ever"):
-            await _other_calls_time_out(workbench, proxy)
+            await _must_time_out_other_calls(workbench, proxy)
 
 
-async def _waits_for_the_user(workbench: Workbench, proxy: Proxy) -> None:
+async def _must_wait_for_the_user(workbench: Workbench, proxy: Proxy) -> None:
     await proxy.begin("tools/call", proxy.call_params("honest", "echo", {"a": 1}), id=1)
     asked = await _question(workbench, proxy, 1)
     if asked is None:
@@ -59,7 +59,7 @@ async def _waits_for_the_user(workbench: Workbench, proxy: Proxy) -> None:
     workbench.expect(is_right, "the call succeeds, although the answer took longer than the timeout", answer)
 
 
-async def _other_calls_time_out(workbench: Workbench, proxy: Proxy) -> None:
+async def _must_time_out_other_calls(workbench: Workbench, proxy: Proxy) -> None:
     before = len(_questions(proxy))
     await proxy.begin("tools/call", proxy.call_params("hostile", "silent"), id=2)
     began = time.monotonic()

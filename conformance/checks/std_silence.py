@@ -40,7 +40,7 @@ SOON = 5.0
 must_work_again = partial(common.must_work_again, within=RECOVERY)
 
 
-def _runs_on(workbench: Workbench, upstream: StdioMockUpstream) -> None:
+def _must_run_on(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     starts = len(upstream.starts)
     workbench.expect(starts == 1, f"{upstream.name}: it runs on", f"{starts} starts")
 
@@ -61,7 +61,7 @@ async def a_server_that_answers_nothing_any_more_is_replaced(workbench: Workbenc
 
         async def case(upstream: MockUpstream) -> None:
             with workbench.case(upstream.name):
-                await _never_answered(workbench, proxy, upstream)
+                await _must_never_be_answered(workbench, proxy, upstream)
                 await must_work_again(workbench, proxy, upstream)
 
         await workbench.run_cases(*(partial(case, upstream) for upstream in upstreams))
@@ -69,7 +69,7 @@ async def a_server_that_answers_nothing_any_more_is_replaced(workbench: Workbenc
             _must_have_started_again(workbench, upstream)
 
 
-async def _never_answered(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
+async def _must_never_be_answered(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
     with workbench.precondition("the first call runs into its timeout"):
         workbench.expect(answer.is_error, "an error", answer.raw)
@@ -84,7 +84,7 @@ async def a_slow_call_alone_costs_no_connection(workbench: Workbench) -> None:
 
         async def must_be_busy() -> None:
             with workbench.case("a server that is busy with one call"):
-                await _never_answered(workbench, proxy, busy)
+                await _must_never_be_answered(workbench, proxy, busy)
                 for _ in range(4):
                     await proxy.begin_call("busy", "echo", {"n": 1})
                 await must_work_again(workbench, proxy, busy)
@@ -92,7 +92,7 @@ async def a_slow_call_alone_costs_no_connection(workbench: Workbench) -> None:
         async def hangs_partly() -> None:
             with workbench.case("a server of which one tool hangs"):
                 for _ in range(6):
-                    await _never_answered(workbench, proxy, partly)
+                    await _must_never_be_answered(workbench, proxy, partly)
                 await must_be_echoed(workbench, proxy, "partly", {"x": 1})
 
         await workbench.run_cases(must_be_busy, hangs_partly)
@@ -100,7 +100,7 @@ async def a_slow_call_alone_costs_no_connection(workbench: Workbench) -> None:
         await anyio.sleep(2.0)
         for upstream in (busy, partly):
             await must_be_echoed(workbench, proxy, upstream.name, {"x": 2})
-            _runs_on(workbench, upstream)
+            _must_run_on(workbench, upstream)
 
 
 @check("STD-032", timeout=90, slow=True)
@@ -143,7 +143,7 @@ async def a_launcher_may_exit_while_its_server_uses_the_pipes(workbench: Workben
         await anyio.sleep(1.0)
         for upstream in (early, late):
             await must_be_echoed(workbench, proxy, upstream.name, {"x": 1})
-            _runs_on(workbench, upstream)
+            _must_run_on(workbench, upstream)
 
 
 @check("STD-034", timeout=90, slow=True)
@@ -160,7 +160,7 @@ async def a_child_that_closes_its_stdin_is_replaced(workbench: Workbench) -> Non
 async def a_stream_that_went_silent_is_opened_anew(workbench: Workbench) -> None:
     upstream = await workbench.sse("a", Script(on=[on_call("add", fall_silent())]), timeout=SHORT)
     async with workbench.serving(upstream) as proxy:
-        await _never_answered(workbench, proxy, upstream)
+        await _must_never_be_answered(workbench, proxy, upstream)
         await must_work_again(workbench, proxy, upstream)
         workbench.expect(len(upstream.streams) >= 2, "a second stream", upstream.streams)
 
@@ -170,7 +170,7 @@ async def a_server_behind_a_url_that_answers_nothing_any_more_is_connected_anew(
     script = Script(on=[on_call("add", fall_silent())], http=Http(sessions=True))
     upstream = await workbench.http("a", script, timeout=SHORT)
     async with workbench.serving(upstream) as proxy:
-        await _never_answered(workbench, proxy, upstream)
+        await _must_never_be_answered(workbench, proxy, upstream)
         await must_work_again(workbench, proxy, upstream)
         begun = upstream.posts("initialize")
         workbench.expect(len(begun) >= 2, "a second handshake", begun)

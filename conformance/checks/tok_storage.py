@@ -280,7 +280,7 @@ async def tokens_are_bound_to_server_and_issuer(workbench: Workbench) -> None:
     with workbench.precondition("the first sign-in works"):
         await sign_in(workbench, first)
     async with workbench.proxy(other) as proxy:
-        await _gets_none(workbench, proxy, other, first.access_tokens + first.refresh_tokens)
+        await _must_get_none(workbench, proxy, other, first.access_tokens + first.refresh_tokens)
         await must_sign_in(workbench, proxy, other)
     apart = OAuth(own_origin=True)
     old = await workbench.oauth("b", apart)
@@ -291,10 +291,10 @@ async def tokens_are_bound_to_server_and_issuer(workbench: Workbench) -> None:
     # The access token goes to the URL that it was issued for. The proxy may find the new authorization server
     # by itself, or report that the old one is gone.
     async with workbench.proxy(new) as proxy:
-        await _gets_none(workbench, proxy, new, old.refresh_tokens)
+        await _must_get_none(workbench, proxy, new, old.refresh_tokens)
 
 
-async def _gets_none(
+async def _must_get_none(
     workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream, tokens: list[str]
 ) -> None:
     await proxy.handshake()

@@ -105,10 +105,10 @@ async def _must_have_exactly(
         answer = await proxy.call(upstream.name, name, {"x": 1})
         what = f"a call of {name} in {upstream.name} is {'a success' if name in left else 'an error'}"
         workbench.expect(answer.is_error == (name not in left), what, answer.raw)
-    _saw_only(workbench, upstream, left)
+    _must_have_seen_only(workbench, upstream, left)
 
 
-def _saw_only(workbench: Workbench, upstream: StdioMockUpstream, names: Sequence[str]) -> None:
+def _must_have_seen_only(workbench: Workbench, upstream: StdioMockUpstream, names: Sequence[str]) -> None:
     called = [(call.params or {}).get("name") for call in upstream.requests("tools/call")]
     what = f"{upstream.name} sees no call but those of {', '.join(names) or 'no tool'}"
     workbench.expect(set(called) <= set(names), what, called)
@@ -146,11 +146,11 @@ async def a_changed_filter_of_tools_applies_without_a_restart(workbench: Workben
     denying = upstream.variant(**workbench.sut.profile.configured(tools_deny=["a*"]))
     config = workbench.config(upstream)
     async with workbench.serving(upstream, config=config) as proxy:
-        await _offers_add(workbench, proxy, upstream, offered=True)
+        await _must_offer_add(workbench, proxy, upstream, offered=True)
         before = await proxy.request("tools/list", {})
         for changed, offered in ((denying, False), (upstream, True)):
             workbench.save(config, changed)
-            await _offers_add(workbench, proxy, upstream, offered=offered)
+            await _must_offer_add(workbench, proxy, upstream, offered=offered)
         starts = [start.pid for start in upstream.starts]
         workbench.expect(len(starts) == 1 and upstream.alive == starts, "the same process", starts)
         after = await proxy.request("tools/list", {})
@@ -159,10 +159,10 @@ async def a_changed_filter_of_tools_applies_without_a_restart(workbench: Workben
             workbench.expect(not told, f"no {TOOLS_CHANGED}, because tools/list is the same", told)
 
 
-async def _offers_add(
+async def _must_offer_add(
     workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, *, offered: bool
 ) -> None:
-    """The proxy soon lists `add` and calls it, or does neither; `echo` works all the time."""
+    """Raise `Violation` unless the proxy soon lists `add` and calls it, or does neither; `echo` works all the time."""
     deadline = time.monotonic() + APPLIED
     while bool(definitions(await proxy.tools_of("a"), "add")) != offered:
         what = f"within {APPLIED:g} s, add is {'' if offered else 'not '}listed"
@@ -215,7 +215,7 @@ async def a_call_of_a_tool_that_is_switched_off_never_reaches_the_server(workben
                 _must_be_refused_by_filter(workbench, await proxy.call(upstream.name, name))
             answer = await proxy.call(upstream.name, "read_file")
             workbench.expect(not answer.is_error, "the allowed tool works", answer.raw)
-            _saw_only(workbench, upstream, ["read_file"])
+            _must_have_seen_only(workbench, upstream, ["read_file"])
 
 
 def _must_be_refused_by_filter(workbench: Workbench, answer: Answer) -> None:
