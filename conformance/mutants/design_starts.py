@@ -19,7 +19,7 @@ from dynamic_mcp.groups.owner import UpstreamOwner
 def starts_servers_on_first_use() -> None:
     """The first request about a group starts its server, also a request for a list of all groups."""
     used: WeakKeyDictionary[Group, anyio.Event] = WeakKeyDictionary()
-    run, live, settled, inherit = Group.run, Group.live, Group.settled, Group.inherit
+    run, live, wait_first_attempt, inherit = Group.run, Group.live, Group.wait_first_attempt, Group.inherit
 
     def use_of(group: Group) -> anyio.Event:
         return used.setdefault(group, anyio.Event())
@@ -32,9 +32,9 @@ def starts_servers_on_first_use() -> None:
         use_of(self).set()
         return await live(self)
 
-    async def settled_if_used(self: Group) -> None:
+    async def wait_if_used(self: Group) -> None:
         if use_of(self).is_set():
-            await settled(self)
+            await wait_first_attempt(self)
 
     def inherit_as_use(self: Group, subscriptions: Any, policy: Any) -> None:
         inherit(self, subscriptions, policy)
@@ -43,7 +43,7 @@ def starts_servers_on_first_use() -> None:
 
     replace(run, run_once_used)
     replace(live, use)
-    replace(settled, settled_if_used)
+    replace(wait_first_attempt, wait_if_used)
     replace(inherit, inherit_as_use)
 
 
@@ -56,7 +56,7 @@ def restarts_servers_on_next_use() -> None:
     async def use(self: Group) -> Any:
         if self._state.failure is not None and self._state.ended is None:
             self._state.failure = None
-            self._state.settled = anyio.Event()
+            self._state.may_proceed = anyio.Event()
             self._owner.retry()
         return await live(self)
 

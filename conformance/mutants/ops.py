@@ -149,7 +149,7 @@ def lets_the_client_wait_for_the_upstreams() -> None:
             while not known:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
         for one in known:
-            await one.settled()
+            await one.wait_first_attempt()
         right(self, line, reply)
 
     def wrong(self: Router, line: bytes, reply: Send | None = None) -> None:
@@ -170,7 +170,7 @@ def waits_for_a_silent_server_for_ever() -> None:
 
     async def wrong(self: Group) -> tuple[Group, Upstream]:
         if not isinstance(self.server.transport, StdioTransport):
-            await self.settled()
+            await self.wait_first_attempt()
         return await right(self)
 
     replace(right, wrong)

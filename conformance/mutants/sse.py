@@ -205,7 +205,7 @@ def no_group_works_before_all_have_settled() -> None:
 
     async def wrong(self: Group) -> tuple[Group, Upstream]:
         for one in known:
-            await one.settled()
+            await one.wait_first_attempt()
         return await right(self)
 
     replace(right, wrong)

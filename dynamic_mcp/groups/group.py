@@ -274,9 +274,9 @@ class Group:
         self._listings.set_tools(server.tools)
         self.policy = self._hooks.policy(server, self.policy)
 
-    async def settled(self) -> None:
+    async def wait_first_attempt(self) -> None:
         """Wait until the first attempt to connect has succeeded or failed, or the group has ended."""
-        await self._state.decided.wait()
+        await self._state.first_attempt_over.wait()
 
     def retry_now(self) -> None:
         """Start the next attempt now, if the last one failed."""

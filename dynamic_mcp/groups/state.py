@@ -50,10 +50,10 @@ class GroupState:
         self.ended: UpstreamFailed | None = None
         #: whether a successor takes the calls
         self.is_replaced = False
-        #: set unless calls have to wait: the group is ready, has failed, has ended or was replaced
-        self.settled = anyio.Event()
+        #: set while no call has to wait: the group is ready, has failed, has ended or was replaced
+        self.may_proceed = anyio.Event()
         #: set once the first attempt has succeeded or failed, or no attempt follows
-        self.decided = anyio.Event()
+        self.first_attempt_over = anyio.Event()
         #: whether the client asks its user to sign in, for which calls wait
         self.asks_the_user = False
         #: calls that wait
@@ -84,7 +84,7 @@ class GroupState:
             self._waiting += 1
             try:
                 with anyio.move_on_after(START_WAIT) as scope:
-                    await self.settled.wait()
+                    await self.may_proceed.wait()
             finally:
                 self._waiting -= 1
             if scope.cancelled_caught and not self.asks_the_user:
@@ -98,7 +98,7 @@ class GroupState:
         if self._hurries_at_once or self._clock() >= max(self._failed_at + MIN_AGE, self._paused_until):
             self._hurry()
             self._hurry = self.failure = None
-            self.settled = anyio.Event()
+            self.may_proceed = anyio.Event()
 
     def _with_pause(self, reason: UpstreamFailed) -> UpstreamFailed:
         """A copy of the reason, with the time that is left of a pause."""
@@ -132,7 +132,7 @@ class GroupState:
             timer.cancel()
             self._began, self._is_slow = None, False
             # A sign-in may follow a slow start.
-            self._unsettle()
+            self._hold_calls()
 
     def _slow(self) -> None:
         log.warning(
@@ -141,7 +141,7 @@ class GroupState:
             START_WAIT,
         )
         self.failure, self._is_slow = None, True
-        self.settled.set()
+        self.may_proceed.set()
 
     def _still_starting(self) -> StillStarting:
         if self._began is None:
@@ -155,12 +155,12 @@ class GroupState:
         """Let calls use this connected upstream."""
         self.upstream = upstream
         self.failure = self._warned = None
-        self._settle()
+        self._release_calls()
 
     def lost(self) -> None:
         """Let calls wait, unless there is a failure, because the connection is gone."""
         self.upstream = None
-        self._unsettle()
+        self._hold_calls()
 
     def left(self, upstream: Upstream) -> None:
         """Let calls wait, because this connection is about to end."""
@@ -198,12 +198,12 @@ class GroupState:
         self._failed_at = self._clock()
         self._paused_until = self._failed_at + pause
         self._warned = reason
-        self._settle()
+        self._release_calls()
 
     def replaced(self) -> None:
         """Let a successor take the calls."""
         self.is_replaced = True
-        self._settle()
+        self._release_calls()
 
     def end(self, reason: str) -> None:
         """End the group: from now on each failure has this reason."""
@@ -213,13 +213,13 @@ class GroupState:
         """End the group at once, with all its calls."""
         self.end(reason)
         self.upstream = None
-        self._settle()
+        self._release_calls()
 
-    def _unsettle(self) -> None:
+    def _hold_calls(self) -> None:
         """Let calls wait again, if nothing says what they get. Without this, they would look again and again."""
-        if self.settled.is_set() and self.upstream is None and self.failure is None:
-            self.settled = anyio.Event()
+        if self.may_proceed.is_set() and self.upstream is None and self.failure is None:
+            self.may_proceed = anyio.Event()
 
-    def _settle(self) -> None:
-        self.settled.set()
-        self.decided.set()
+    def _release_calls(self) -> None:
+        self.may_proceed.set()
+        self.first_attempt_over.set()

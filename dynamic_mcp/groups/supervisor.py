@@ -134,7 +134,7 @@ class Supervisor:
         running = self._running[old]
         if old.upstream is not None:
             new.begin()
-            await new.settled()
+            await new.wait_first_attempt()
         if self._replacements.get(new.name) is not new:
             return
         del self._replacements[new.name]

@@ -84,7 +84,7 @@ async def test_group_waits_until_a_client_names_it(case: Case) -> None:
     case.state.try_again()
     assert await asyncio.wait_for(waiting, 5) is True
     assert case.state.failure is None
-    assert not case.state.settled.is_set()
+    assert not case.state.may_proceed.is_set()
 
 
 @pytest.mark.parametrize("way", ["named before", "at the start"])

@@ -28,7 +28,7 @@ async def test_a_slow_start_answers_with_the_words_of_the_server_and_then_serves
             with pytest.raises(StillStarting, match="still starting, since 10 s") as caught:
                 await call
             assert caught.value.stderr_tail == "Downloading"
-        assert not group.decided.is_set()
+        assert not group.first_attempt_over.is_set()
         group.ready(upstream)
     assert await group.connected() is upstream
 
@@ -59,19 +59,19 @@ async def test_the_failure_of_a_slow_start_is_the_reason_from_then_on() -> None:
         group.failed("it ended")
     with pytest.raises(Exception, match="it ended"):
         await group.connected()
-    assert group.decided.is_set()
+    assert group.first_attempt_over.is_set()
 
 
 async def test_calls_wait_after_a_slow_start_that_leads_to_a_sign_in() -> None:
     group, upstream = GroupState("a"), FakeUpstream()
     with pytest.raises(SignInNeeded), group.attempt(str):
         await skip(START_WAIT)
-        assert group.settled.is_set()
+        assert group.may_proceed.is_set()
         raise SignInNeeded("sign in")
     call = asyncio.ensure_future(group.connected())
     await asyncio.sleep(0)
     # Else the call would look again and again.
-    assert not group.settled.is_set()
+    assert not group.may_proceed.is_set()
     group.ready(upstream)
     assert await call is upstream
 
@@ -82,7 +82,7 @@ async def test_calls_wait_after_the_loss_of_a_connection_until_its_reason_is_kno
     group.lost()
     call = asyncio.ensure_future(group.connected())
     await asyncio.sleep(0)
-    assert not group.settled.is_set()
+    assert not group.may_proceed.is_set()
     group.failed("it crashed")
     with pytest.raises(UpstreamFailed, match="it crashed"):
         await call
