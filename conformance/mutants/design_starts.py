@@ -54,10 +54,8 @@ def restarts_servers_on_next_use() -> None:
     live, after_failure, sign_in = Group.live, Backoff.after_failure, UpstreamOwner.sign_in
 
     async def use(self: Group) -> Any:
-        if self._state.failure is not None and self._state.ended is None:
-            self._state.failure = None
-            self._state.may_proceed = anyio.Event()
-            self._owner.retry()
+        with self._state.backoff(self._owner.retry, at_once=True):
+            self._state.try_again()
         return await live(self)
 
     def wait_for_use(self: Backoff) -> None:

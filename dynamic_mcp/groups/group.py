@@ -203,7 +203,7 @@ class Group:
                     with self.in_flight:
                         result = await upstream.request(method, params, options)
                 except EraChanged:
-                    self._state.left(upstream)
+                    self._state.leave(upstream)
                     result = await (await self.connected()).request(method, params, options)
         except UpstreamFailed as error:
             raise self._as_shown(error) from None
@@ -285,7 +285,7 @@ class Group:
 
     def remove(self) -> None:
         """Fail all calls, because the configuration no longer has this server."""
-        self._state.remove("it is not part of the configuration any more")
+        self._state.end("it is not part of the configuration any more")
 
     def hand_over(self, successor: Group) -> None:
         """Let another group replace this one: it gets the subscriptions, and every call that waits."""
@@ -293,7 +293,7 @@ class Group:
         if self._may_start.is_set():
             successor.begin()
         successor._listings.inherit(self._listings)
-        self._state.replaced()
+        self._state.set_replaced()
         successor.inherit(self._subscriptions, self.policy)
         if self._signing_in.is_named:
             successor.try_again()

@@ -92,7 +92,7 @@ class UpstreamOwner:
                 tasks.cancel_scope.cancel()
             return need
         finally:
-            self._state.lost()
+            self._state.drop_upstream()
             self._listings.clear()
             self._subscriptions.end()
             connection, self._connection = self._connection, None
@@ -136,7 +136,7 @@ class UpstreamOwner:
             record.failed(str(end), outcome="lost")
             if (isinstance(end, StreamEnded) and backoff.after_end()) or backoff.after_crash():
                 self._listings.clear()
-                self._state.restarting(str(end))
+                self._state.set_restarting(str(end))
             else:
                 self._fail(f"it was connected, but {end}", end.stderr_tail)
         return None
@@ -164,7 +164,7 @@ class UpstreamOwner:
 
     def _set_ready(self, upstream: Upstream, tasks: TaskGroup) -> None:
         self._signing_in.is_named = self._signing_in.has_signed_in = False
-        self._state.ready(upstream)
+        self._state.set_ready(upstream)
         upstream.set_paused(self._paused)
         self._subscriptions.begin(upstream, tasks)
         self._on_ready()
@@ -172,7 +172,7 @@ class UpstreamOwner:
 
     def _fail(self, reason: str, stderr_tail: str = "", remedy: str = "", *, pause: float = 0.0) -> None:
         self._listings.clear()
-        self._state.failed(reason, self.last_output(stderr_tail), remedy, pause=pause)
+        self._state.set_failed(reason, self.last_output(stderr_tail), remedy, pause=pause)
 
     def last_output(self, text: str) -> str:
         """What may be shown of the last output, or of the text of a refusal."""

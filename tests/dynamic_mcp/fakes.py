@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, cast
@@ -12,7 +13,7 @@ from anyio.abc import TaskGroup
 from msgspec import Raw
 
 from dynamic_mcp.config.model import Features, Server, StdioTransport, Timeouts
-from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import SignInNeeded, UpstreamGone
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
@@ -136,9 +137,11 @@ class FakeGroup(Group):
         hooks: Hooks | None = None,
     ) -> None:
         super().__init__(server, NoConnector(), Relay(ClientSession(lambda line: None), {}), hooks or Hooks())
-        self._state.upstream = upstream
         if upstream is None:
-            self._state.failure = UpstreamFailed("it is broken")
+            # Without a warning, because tests read the log.
+            self._state.set_failed("it is broken", level=logging.DEBUG)
+        else:
+            self._state.set_ready(upstream)
         self._has_begun = False
         self._tools = {"echo": b'{"name":"echo"}'} if tools is None else tools
 

@@ -165,7 +165,7 @@ async def test_a_listener_waits_for_all_hung_groups_at_once() -> None:
     bad = [Lister(f"bad{number}", uris=[f"bad://{number}"]) for number in range(5)]
     all_asked = asyncio.Barrier(len(bad))
     for group in bad:
-        group._state.upstream = Mute(all_asked)
+        group._state.set_ready(Mute(all_asked))
     uris = [*(f"bad://{number}" for number in range(len(bad))), "x://1"]
     request = call("subscriptions/listen", notifications={"resourceSubscriptions": uris})
     sent: asyncio.Queue[bytes] = asyncio.Queue()

@@ -132,7 +132,7 @@ async def test_filter_knows_a_name_with_its_group(
 )
 async def test_bad_answer_of_a_connected_server_concerns_the_call(failure: Exception, says: str) -> None:
     client = Client()
-    client.groups[0]._state.upstream = client.upstream
+    client.groups[0]._state.set_ready(client.upstream)
     client.upstream.answer = failure
     answer = await client.tool(CALL, {"group": "files", "name": "echo"})
     assert text_of(answer).startswith(says)

@@ -29,7 +29,7 @@ class Subscribed:
         self.session.initialized()
         self.first, self.second = Lister("first", uris=[URI]), Lister("second")
         for group in (self.first, self.second):
-            group._state.upstream = FakeUpstream()
+            group._state.set_ready(FakeUpstream())
         self.subscriptions = Subscriptions(self.session, catalog_of(self.first, self.second), [])
 
     async def subscribe(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from dynamic_mcp.errors import SignInNeeded, StillStarting, UpstreamFailed
 from dynamic_mcp.groups import backoff
 from dynamic_mcp.groups.backoff import Backoff
-from dynamic_mcp.groups.state import MIN_AGE, START_WAIT, GroupState
+from dynamic_mcp.groups.state import MIN_AGE, START_WAIT, GroupState, State
 from tests.dynamic_mcp.clocks import ManualClock, skip
 from tests.dynamic_mcp.fakes import FakeUpstream
 
@@ -29,7 +29,7 @@ async def test_a_slow_start_answers_with_the_words_of_the_server_and_then_serves
                 await call
             assert caught.value.stderr_tail == "Downloading"
         assert not group.first_attempt_over.is_set()
-        group.ready(upstream)
+        group.set_ready(upstream)
     assert await group.connected() is upstream
 
 
@@ -56,7 +56,7 @@ async def test_the_failure_of_a_slow_start_is_the_reason_from_then_on() -> None:
     group = GroupState("a")
     with group.attempt(str):
         await skip(START_WAIT)
-        group.failed("it ended")
+        group.set_failed("it ended")
     with pytest.raises(Exception, match="it ended"):
         await group.connected()
     assert group.first_attempt_over.is_set()
@@ -66,29 +66,52 @@ async def test_calls_wait_after_a_slow_start_that_leads_to_a_sign_in() -> None:
     group, upstream = GroupState("a"), FakeUpstream()
     with pytest.raises(SignInNeeded), group.attempt(str):
         await skip(START_WAIT)
-        assert group.may_proceed.is_set()
+        assert group.current is State.SLOW
         raise SignInNeeded("sign in")
     call = asyncio.ensure_future(group.connected())
     await asyncio.sleep(0)
     # Else the call would look again and again.
-    assert not group.may_proceed.is_set()
-    group.ready(upstream)
+    assert group.current is State.STARTING
+    group.set_ready(upstream)
     assert await call is upstream
 
 
 async def test_calls_wait_after_the_loss_of_a_connection_until_its_reason_is_known() -> None:
     group = GroupState("a")
-    group.ready(FakeUpstream())
-    group.lost()
+    group.set_ready(FakeUpstream())
+    group.drop_upstream()
     call = asyncio.ensure_future(group.connected())
     await asyncio.sleep(0)
-    assert not group.may_proceed.is_set()
-    group.failed("it crashed")
+    assert group.current is State.STARTING
+    group.set_failed("it crashed")
     with pytest.raises(UpstreamFailed, match="it crashed"):
         await call
 
 
-@pytest.mark.parametrize("end", [GroupState.replaced, lambda group: group.remove("it is gone")])
+async def test_replaced_group_keeps_its_connection_and_then_leads_to_its_successor() -> None:
+    group, upstream = GroupState("a"), FakeUpstream()
+    group.set_ready(upstream)
+    group.set_replaced()
+    assert await group.connected() is upstream
+    group.set_failed("it crashed")
+    assert await group.connected() is None
+    group.set_ready(upstream)
+    assert await group.connected() is upstream
+    group.end("its definition was changed")
+    assert await group.connected() is None
+
+
+async def test_group_that_has_ended_stays_so() -> None:
+    group = GroupState("a")
+    group.set_ready(FakeUpstream())
+    group.end("it is gone")
+    group.drop_upstream()
+    group.set_failed("it crashed")
+    with pytest.raises(UpstreamFailed, match="it is gone"):
+        await group.connected()
+
+
+@pytest.mark.parametrize("end", [GroupState.set_replaced, lambda group: group.end("it is gone")])
 async def test_the_end_of_a_slow_start_does_not_hide_the_end_of_the_group(
     end: Callable[[GroupState], None],
 ) -> None:
@@ -108,7 +131,7 @@ async def test_an_old_failure_is_tried_again_at_once() -> None:
         nonlocal attempts
         attempts += 1
 
-    group.failed("it ended")
+    group.set_failed("it ended")
     with group.backoff(attempt):
         group.try_again()
         assert group.failure is not None
@@ -119,7 +142,7 @@ async def test_an_old_failure_is_tried_again_at_once() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(group.connected)
         await anyio.sleep(0.01)
-        group.ready(upstream)
+        group.set_ready(upstream)
     assert await group.connected() is upstream
 
 
@@ -131,7 +154,7 @@ async def test_no_call_starts_an_attempt_within_a_pause_of_the_server() -> None:
         nonlocal attempts
         attempts += 1
 
-    group.failed("it answered with HTTP 429", "slow down", "pay", pause=20.0)
+    group.set_failed("it answered with HTTP 429", "slow down", "pay", pause=20.0)
     with group.backoff(attempt):
         for passed, left in [(0.0, 20), (10.5, 10), (9.0, 1)]:
             clock.advance(passed)
@@ -151,8 +174,8 @@ async def test_no_call_starts_an_attempt_within_a_pause_of_the_server() -> None:
 async def test_later_failure_has_no_pause() -> None:
     clock = ManualClock()
     group = GroupState("a", clock)
-    group.failed("it answered with HTTP 429", pause=20.0)
-    group.failed("it ended")
+    group.set_failed("it answered with HTTP 429", pause=20.0)
+    group.set_failed("it ended")
     with pytest.raises(UpstreamFailed, match=r"it ended$"):
         await group.connected()
 
@@ -160,7 +183,7 @@ async def test_later_failure_has_no_pause() -> None:
 def test_a_failure_outside_of_the_backoff_stays() -> None:
     clock = ManualClock()
     group = GroupState("a", clock)
-    group.failed("it waits for a sign-in")
+    group.set_failed("it waits for a sign-in")
     clock.advance(MIN_AGE)
     group.try_again()
     assert group.failure is not None
