@@ -31,7 +31,7 @@ from dynamic_mcp.groups.owner import UpstreamOwner
 from dynamic_mcp.groups.renewals import INTERVAL, Renewals
 from dynamic_mcp.groups.signing_in import WAITS, SigningIn
 from dynamic_mcp.groups.state import GroupState
-from dynamic_mcp.groups.subscriptions import ResourceSubscriptions
+from dynamic_mcp.groups.subscriptions import UpstreamSubscriptions
 from dynamic_mcp.hooks import CallPolicy, Hooks
 from dynamic_mcp.log import log
 from dynamic_mcp.pacing import Paced
@@ -64,7 +64,7 @@ class Group:
         #: the setting that switches a tool off, whether the upstream has the tool or not; "" for an allowed tool
         self.switched_off_by = self._listings.switched_off_by
         self.on_oddity = Oddities(server.name).report
-        self._subscriptions = ResourceSubscriptions(
+        self._subscriptions = UpstreamSubscriptions(
             server.name,
             self.connected,
             lambda: self.server.timeouts.resources,
@@ -149,7 +149,7 @@ class Group:
         group, upstream = await self.live()
         if group is not self:
             return await group.listing(kind, timeout, doubt)
-        if doubt is Doubt.ASKED and not self._hears_of_changes(upstream, kind):
+        if doubt is Doubt.ASKED and not self._would_notice_change(upstream, kind):
             doubt = Doubt.MISSING
         try:
             return await self._listings.obtain(
@@ -161,10 +161,11 @@ class Group:
         except UpstreamTimeout as error:
             raise self._explained(error, kind) from None
 
-    def _hears_of_changes(self, upstream: Upstream, kind: Kind) -> bool:
+    def _would_notice_change(self, upstream: Upstream, kind: Kind) -> bool:
         """Whether a change of this list since the last listing would be known."""
-        hears = self._subscriptions.hear_of(kind) if upstream.modern else upstream.hears
-        return hears and announces_changes(upstream, kind)
+        if not announces_changes(upstream, kind):
+            return False
+        return self._subscriptions.announces(kind) if upstream.modern else upstream.delivers_notifications
 
     async def _list(self, upstream: Upstream, kind: Kind) -> Listing:
         """List one kind. Only the tools are worth a sign-in, because a client lists the others of every group."""
@@ -225,7 +226,7 @@ class Group:
         return error.by(self.name, kind.feature)
 
     @property
-    def subscriptions(self) -> ResourceSubscriptions:
+    def subscriptions(self) -> UpstreamSubscriptions:
         """The subscriptions of the clients; those of the successor, if there is one."""
         return self._subscriptions if self._successor is None else self._successor.subscriptions
 
@@ -298,7 +299,7 @@ class Group:
         if self._signing_in.is_named:
             successor.try_again()
 
-    def inherit(self, subscriptions: ResourceSubscriptions, policy: CallPolicy | None) -> None:
+    def inherit(self, subscriptions: UpstreamSubscriptions, policy: CallPolicy | None) -> None:
         """Take over the subscriptions of a predecessor, and the limits of its policy."""
         if self.policy is not None and policy is not None:
             self.policy.inherit(policy)
@@ -345,9 +346,9 @@ class Group:
             self._subscriptions.restore()
             self._listener.on_ready(self)
 
-    def on_hearing(self) -> None:
+    def on_stream_open(self) -> None:
         self._doubt_lists()
-        self._subscriptions.on_hearing()
+        self._subscriptions.on_stream_open()
 
     async def on_request(self, message: Message, callers: Sequence[object]) -> bytes:
         try:

@@ -16,7 +16,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.upstream.base import Options, Upstream
 
 #: Seconds that the announcement of lost updates waits for the stream of a new session, so that nothing is lost after it.
-HEARING_WAIT = 2.0
+STREAM_WAIT = 2.0
 
 
 class LegacySubscriptions:
@@ -40,7 +40,7 @@ class LegacySubscriptions:
         #: the unsubscriptions that the upstream has not answered yet
         self._unanswered: dict[str, asyncio.Event] = {}
         #: set when the stream of the upstream opens; None while no restoration waits for it
-        self._heard: asyncio.Event | None = None
+        self._opened: asyncio.Event | None = None
 
     async def subscribe(self, uri: str) -> None:
         """Subscribe to a resource. Raises UpstreamError."""
@@ -64,28 +64,28 @@ class LegacySubscriptions:
     def restore(self) -> None:
         """Subscribe to all resources in the background, and announce those whose updates may be lost."""
         if self._holders:
-            self._heard = heard = asyncio.Event()
-            self.background.start(lambda: self._restore(heard))
+            self._opened = opened = asyncio.Event()
+            self.background.start(lambda: self._restore(opened))
 
-    def on_hearing(self) -> None:
+    def on_stream_open(self) -> None:
         """Note that the stream of the upstream is open, and that updates before that may be lost."""
-        if self._heard is not None:
-            self._heard.set()
+        if self._opened is not None:
+            self._opened.set()
         else:
             self._missed.note(self._holders)
             self._missed.over(self._holders)
 
-    async def _restore(self, heard: asyncio.Event) -> None:
+    async def _restore(self, opened: asyncio.Event) -> None:
         try:
             await self._subscribe_all()
-            if not self._upstream.hears:
-                with anyio.move_on_after(HEARING_WAIT):
-                    await heard.wait()
+            if not self._upstream.delivers_notifications:
+                with anyio.move_on_after(STREAM_WAIT):
+                    await opened.wait()
         finally:
             # A newer session makes the subscriptions again, and announces.
-            is_last = self._heard is heard
+            is_last = self._opened is opened
             if is_last:
-                self._heard = None
+                self._opened = None
         if is_last:
             self._missed.over(self._holders)
 

@@ -56,9 +56,9 @@ class ModernSubscriptions:
             self._lists = NotificationStream(self._group, self._upstream, wanted, on_open)
             self.background.start(self._lists.run)
 
-    def hears_of(self, kind: Kind) -> bool:
+    def announces(self, kind: Kind) -> bool:
         """Whether the upstream announces a change of this list now."""
-        return self._lists is not None and self._lists.hears_of(kind.feature)
+        return self._lists is not None and self._lists.announces(kind.feature)
 
     def take_acknowledgement(self, params: Raw) -> None:
         """Note that the upstream has acknowledged one of the streams."""

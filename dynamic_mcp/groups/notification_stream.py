@@ -76,7 +76,7 @@ class NotificationStream:
         """Whether the upstream has acknowledged the request, which has not ended since."""
         return self._honored is not None
 
-    def hears_of(self, feature: str) -> bool:
+    def announces(self, feature: str) -> bool:
         """Whether the upstream announces a change of this list on the stream now."""
         return self._honored is not None and getattr(self._honored, feature) is True
 

@@ -18,7 +18,7 @@ from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.signing_in import SigningIn
 from dynamic_mcp.groups.start import Starter
 from dynamic_mcp.groups.state import GroupState
-from dynamic_mcp.groups.subscriptions import ResourceSubscriptions
+from dynamic_mcp.groups.subscriptions import UpstreamSubscriptions
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.upstream.base import Connector, Events, Upstream
@@ -35,7 +35,7 @@ class UpstreamOwner:
         state: GroupState,
         listings: ListingCache,
         signing_in: SigningIn,
-        subscriptions: ResourceSubscriptions,
+        subscriptions: UpstreamSubscriptions,
         on_ready: Callable[[], None],
     ) -> None:
         """``server`` is the current definition. ``on_ready`` is called after each successful start."""

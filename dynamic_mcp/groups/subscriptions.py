@@ -23,10 +23,10 @@ from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.upstream.base import Upstream
 
 
-class ResourceSubscriptions:
+class UpstreamSubscriptions:
     """The subscriptions of one group. ``connected`` waits for its upstream; ``timeout`` gives the seconds for one request.
 
-    ``on_lists_heard`` is called when a modern upstream begins to announce changes of its lists. Before that, changes
+    ``on_list_stream_open`` is called when a modern upstream begins to announce changes of its lists. Before that, changes
     went unnoticed. ``announce`` gets an update of each resource whose updates may be lost, once they arrive again.
     """
 
@@ -35,19 +35,19 @@ class ResourceSubscriptions:
         group: str,
         connected: Callable[[], Awaitable[Upstream]],
         timeout: Callable[[], float],
-        on_lists_heard: Callable[[], None],
+        on_list_stream_open: Callable[[], None],
         announce: Callable[[Message], None],
     ) -> None:
         self.holders = Holders()
         self._group = group
         self._connected = connected
         self._timeout = timeout
-        self._on_lists_heard = on_lists_heard
+        self._on_list_stream_open = on_list_stream_open
         self._missed = MissedUpdates(announce, self.holders.__contains__)
         #: what the upstream got on the connection of now; None without one
         self._connection: LegacySubscriptions | ModernSubscriptions | None = None
         #: has taken over the holders, because its group replaced this one
-        self._successor: ResourceSubscriptions | None = None
+        self._successor: UpstreamSubscriptions | None = None
 
     # For clients
 
@@ -74,7 +74,7 @@ class ResourceSubscriptions:
             await current.subscribe(uri, holder)
 
     async def unsubscribe(self, uri: str, holder: object) -> None:
-        """End ``subscribe``. The upstream hears of it after the last holder. Raises UpstreamRefused."""
+        """End ``subscribe``. The upstream gets a request after the last holder. Raises UpstreamRefused."""
         self._drop(uri, holder)
         if uri not in self.holders:
             await self._end(uri)
@@ -91,7 +91,7 @@ class ResourceSubscriptions:
             self.unsubscribe_later(uri, holder)
 
     @property
-    def _current(self) -> ResourceSubscriptions:
+    def _current(self) -> UpstreamSubscriptions:
         return self if self._successor is None else self._successor._current
 
     def _drop(self, uri: str, holder: object) -> None:
@@ -119,7 +119,7 @@ class ResourceSubscriptions:
 
     # For the group
 
-    def inherit(self, other: ResourceSubscriptions) -> None:
+    def inherit(self, other: UpstreamSubscriptions) -> None:
         """Take over all holders of a predecessor, and the requests that it has not answered yet."""
         other._successor = self
         for uri, holders in other.holders.items():
@@ -131,7 +131,7 @@ class ResourceSubscriptions:
         shared = self._group, upstream, background, self.holders, self._missed
         if upstream.modern:
             self._connection = modern = ModernSubscriptions(*shared, lambda: self._successor is None)
-            modern.listen_to_lists(self._on_lists_heard)
+            modern.listen_to_lists(self._on_list_stream_open)
         else:
             self._connection = LegacySubscriptions(*shared, self._timeout)
         self.restore()
@@ -147,14 +147,14 @@ class ResourceSubscriptions:
         self._connection = None
         self._missed.stop()
 
-    def on_hearing(self) -> None:
+    def on_stream_open(self) -> None:
         """Note that the stream of a legacy upstream is open, and that updates before that may be lost."""
         if isinstance(self._connection, LegacySubscriptions):
-            self._connection.on_hearing()
+            self._connection.on_stream_open()
 
-    def hear_of(self, kind: Kind) -> bool:
+    def announces(self, kind: Kind) -> bool:
         """Whether a modern upstream announces a change of this list now."""
-        return isinstance(self._connection, ModernSubscriptions) and self._connection.hears_of(kind)
+        return isinstance(self._connection, ModernSubscriptions) and self._connection.announces(kind)
 
     def take_acknowledgement(self, params: Raw) -> None:
         """Note that a modern upstream has acknowledged one of the streams."""

@@ -53,7 +53,7 @@ class Upstream(Protocol):
         ...
 
     @property
-    def hears(self) -> bool:
+    def delivers_notifications(self) -> bool:
         """Whether a notification of a legacy server arrives now, also outside of requests. Valid after ``open``."""
         ...
 
@@ -156,8 +156,8 @@ class Events(Protocol):
         """Note that the server has begun again on this connection: it has no subscription, no log level, and perhaps other lists."""
         ...
 
-    def on_hearing(self) -> None:
-        """Note that ``Upstream.hears`` became true, and that what the server announced before may be lost."""
+    def on_stream_open(self) -> None:
+        """Note that ``Upstream.delivers_notifications`` became true, and that what the server announced before may be lost."""
         ...
 
     def on_oddity(self, what: str) -> None:
@@ -186,7 +186,7 @@ class NullEvents:
     def on_new_session(self) -> None:
         """Drop it."""
 
-    def on_hearing(self) -> None:
+    def on_stream_open(self) -> None:
         """Drop it."""
 
     def on_oddity(self, what: str) -> None:

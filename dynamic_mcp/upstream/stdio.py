@@ -51,7 +51,7 @@ class StdioUpstream:
         launch: Callable[[StdioTransport], Launch] = plain_launch,
     ) -> None:
         self.modern = False
-        self.hears = True
+        self.delivers_notifications = True
         self.agreed = Handshake()
         self._transport = transport
         self._events = events

@@ -40,7 +40,7 @@ class FakeUpstream:
 
     def __init__(self, *, modern: bool = False) -> None:
         self.modern = modern
-        self.hears = True
+        self.delivers_notifications = True
         self.agreed = Handshake({"tools": Raw(b"{}")})
         self.requests: list[tuple[str, bytes]] = []
         self.answer: bytes | Exception | None = b'{"content":[]}'

@@ -73,7 +73,7 @@ class HttpUpstream(ABC):
         self._end: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
 
     @property
-    def hears(self) -> bool:
+    def delivers_notifications(self) -> bool:
         return True
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:

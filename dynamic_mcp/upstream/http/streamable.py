@@ -73,12 +73,12 @@ class StreamableHttpUpstream(HttpUpstream):
             self._session,
             lambda last_id: self._stream(None, last_id),
             self._in_background,
-            events.on_hearing,
+            events.on_stream_open,
             self._renew,
         )
 
     @property
-    def hears(self) -> bool:
+    def delivers_notifications(self) -> bool:
         return self._own_stream.is_open
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:

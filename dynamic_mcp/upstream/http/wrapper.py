@@ -23,8 +23,8 @@ class UpstreamWrapper:
         return self._inner.agreed
 
     @property
-    def hears(self) -> bool:
-        return self._inner.hears
+    def delivers_notifications(self) -> bool:
+        return self._inner.delivers_notifications
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         await self._inner.open(timeout, skip_probe=skip_probe)

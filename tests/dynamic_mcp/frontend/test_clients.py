@@ -37,7 +37,7 @@ class FakeServer:
         assert isinstance(server.transport, StdioTransport)
         self.name, self.folder = server.name, server.transport.cwd
         self.told = json.loads(events.capabilities())
-        self.modern, self.hears, self.paused, self.closed = False, True, False, False
+        self.modern, self.delivers_notifications, self.paused, self.closed = False, True, False, False
         self.agreed = Handshake(
             {name: Raw(b"{}") for name in ("tools", "resources", "logging")}, version="2025-11-25"
         )

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused
-from dynamic_mcp.groups.legacy_subscriptions import HEARING_WAIT
+from dynamic_mcp.groups.legacy_subscriptions import STREAM_WAIT
 from dynamic_mcp.groups.missed_updates import INTERVAL
 from dynamic_mcp.upstream.base import Options
 from tests.dynamic_mcp.clocks import skip
@@ -118,7 +118,7 @@ async def test_second_new_session_is_announced_once_its_subscriptions_are_made()
     async with running(modern=False) as proxy:
         client = Client(proxy)
         await client.subscribe()
-        proxy.server.hears = False
+        proxy.server.delivers_notifications = False
         proxy.group.on_new_session()
         await eventually(lambda: proxy.server.subscribed() == URIS * 2, "the first subscriptions")
         right, answered = proxy.server.request, asyncio.Event()
@@ -129,11 +129,11 @@ async def test_second_new_session_is_announced_once_its_subscriptions_are_made()
 
         proxy.server.request = request  # type: ignore[method-assign]
         proxy.group.on_new_session()
-        await skip(HEARING_WAIT)
+        await skip(STREAM_WAIT)
         assert await all_heard(client) == []
         answered.set()
         await eventually(lambda: proxy.server.subscribed() == URIS * 3, "the second subscriptions")
-        await skip(HEARING_WAIT)
+        await skip(STREAM_WAIT)
         assert await all_heard(client) == URIS
 
 
@@ -148,9 +148,9 @@ async def test_stream_that_opens_at_once_announces_nothing_before_the_subscripti
             return await right(method, params, options)
 
         proxy.server.request = request  # type: ignore[method-assign]
-        proxy.server.hears = False
+        proxy.server.delivers_notifications = False
         proxy.group.on_new_session()
-        proxy.group.on_hearing()
+        proxy.group.on_stream_open()
         assert await all_heard(client) == []
         answered.set()
         assert await all_heard(client) == URIS

@@ -74,7 +74,7 @@ async def in_a_new_session(proxy: Running) -> Client:
     """A client whose subscriptions were made again in a new session, the stream of which is not open yet."""
     client = Client(proxy)
     await client.subscribe()
-    proxy.server.hears = False
+    proxy.server.delivers_notifications = False
     proxy.group.on_new_session()
     await eventually(lambda: proxy.server.subscribed() == URIS * 2, "the subscriptions")
     return client
@@ -84,15 +84,15 @@ async def test_new_session_is_announced_once_its_stream_is_open() -> None:
     async with running(modern=False) as proxy:
         client = await in_a_new_session(proxy)
         await client.hears()
-        proxy.server.hears = True
-        proxy.group.on_hearing()
+        proxy.server.delivers_notifications = True
+        proxy.group.on_stream_open()
         await client.hears(*URIS)
 
 
 async def test_new_session_without_a_stream_is_announced() -> None:
     async with running(modern=False) as proxy:
         client = await in_a_new_session(proxy)
-        await skip(legacy_subscriptions.HEARING_WAIT)
+        await skip(legacy_subscriptions.STREAM_WAIT)
         await client.hears(*URIS)
 
 
@@ -100,7 +100,7 @@ async def test_stream_of_a_legacy_server_that_is_open_again_is_announced() -> No
     async with running(modern=False) as proxy:
         client = Client(proxy)
         await client.subscribe()
-        proxy.group.on_hearing()
+        proxy.group.on_stream_open()
         await client.hears(*URIS)
 
 
@@ -108,16 +108,16 @@ async def test_streams_that_end_again_and_again_are_announced_at_a_bounded_rate(
     async with running(modern=False) as proxy:
         client = Client(proxy)
         await client.subscribe()
-        proxy.group.on_hearing()
+        proxy.group.on_stream_open()
         await client.hears(*URIS)
         for _ in range(5):
-            proxy.group.on_hearing()
+            proxy.group.on_stream_open()
             await client.hears()
         await proxy.group.subscriptions.unsubscribe(URIS[0], proxy.session)
         await skip(INTERVAL)
         await client.hears(URIS[1])
         await skip(INTERVAL)
-        proxy.group.on_hearing()
+        proxy.group.on_stream_open()
         await client.hears(URIS[1])
 
 
@@ -141,7 +141,7 @@ async def test_stream_that_opens_during_a_start_announces_nothing() -> None:
         def connect(self, events: Events) -> Upstream:
             upstream = super().connect(events)
             if len(self.servers) == 2:
-                events.on_hearing()
+                events.on_stream_open()
             return upstream
 
     proxy = Early(modern=False)

@@ -182,7 +182,7 @@ async def test_change_without_an_open_stream_is_seen() -> None:
         proxy.server.acknowledge()
         assert await proxy.tools() == ["v1"]
         first.end.set_result(b"{}")
-        await eventually(lambda: not proxy.group.subscriptions.hear_of(TOOLS), "the end of the stream")
+        await eventually(lambda: not proxy.group.subscriptions.announces(TOOLS), "the end of the stream")
         proxy.server.version = 2
         assert await proxy.tools() == ["v2"]
 

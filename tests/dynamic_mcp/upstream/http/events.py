@@ -15,7 +15,7 @@ class RecordedEvents:
     def __init__(self) -> None:
         self.methods: list[str | None] = []
         self.new_sessions = 0
-        self.hearings = 0
+        self.streams_opened = 0
 
     def capabilities(self) -> bytes:
         return b"{}"
@@ -35,8 +35,8 @@ class RecordedEvents:
     def on_new_session(self) -> None:
         self.new_sessions += 1
 
-    def on_hearing(self) -> None:
-        self.hearings += 1
+    def on_stream_open(self) -> None:
+        self.streams_opened += 1
 
     def on_oddity(self, what: str) -> None:
         return None

@@ -176,7 +176,7 @@ class NullEvents:
     def on_new_session(self) -> None:
         return None
 
-    def on_hearing(self) -> None:
+    def on_stream_open(self) -> None:
         return None
 
     def on_oddity(self, what: str) -> None:

@@ -198,7 +198,7 @@ async def test_own_stream_begins_one_session_with_the_old_id(
 
     server.on |= {"initialize": begin, "GET": listen}
     async with connected(tmp_path, server) as upstream:
-        await eventually(lambda: upstream.upstream.hears, "the stream")
+        await eventually(lambda: upstream.upstream.delivers_notifications, "the stream")
         server.sessions.append("forgotten")
         forget.set()
         await eventually(lambda: upstream.events.new_sessions, "the new session")

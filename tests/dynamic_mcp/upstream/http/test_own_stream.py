@@ -30,8 +30,8 @@ async def test_start_waits_for_the_stream_so_that_the_first_list_follows_it(tmp_
 
     server.on["GET"] = listen
     async with connected(tmp_path, server) as upstream:
-        assert upstream.upstream.hears
-        assert upstream.events.hearings == 1
+        assert upstream.upstream.delivers_notifications
+        assert upstream.events.streams_opened == 1
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])
@@ -46,7 +46,7 @@ async def test_start_does_not_wait_after_a_refusal(
 
     server.on["GET"] = refuse
     async with connected(tmp_path, server) as upstream:
-        assert not upstream.upstream.hears
+        assert not upstream.upstream.delivers_notifications
 
 
 async def test_start_waits_a_short_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ async def test_start_waits_a_short_time_only(tmp_path: Path, monkeypatch: pytest
 
     server.on["GET"] = never
     async with connected(tmp_path, server) as upstream:
-        assert not upstream.upstream.hears
+        assert not upstream.upstream.delivers_notifications
         assert await upstream.call() == "a"
 
 
@@ -80,5 +80,5 @@ async def test_only_a_stream_that_does_not_continue_the_last_one_may_have_lost_n
     server.on["GET"] = listen
     async with connected(tmp_path, server) as upstream:
         await eventually(lambda: "notifications/2" in upstream.events.methods, "the second stream")
-        assert upstream.upstream.hears
-        assert upstream.events.hearings == (1 if id else 2)
+        assert upstream.upstream.delivers_notifications
+        assert upstream.events.streams_opened == (1 if id else 2)

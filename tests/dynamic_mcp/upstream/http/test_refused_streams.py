@@ -81,7 +81,7 @@ async def test_stream_opens_anew_if_the_server_does_not_know_the_last_event(
     async with connected(tmp_path, server) as upstream:
         await eventually(lambda: "notifications/3" in upstream.events.methods, "the stream")
         # The server may have sent something between the two streams.
-        assert upstream.events.hearings == 2
+        assert upstream.events.streams_opened == 2
     assert server.last_ids == [None, "e1", None]
 
 
@@ -91,7 +91,7 @@ async def test_refusal_that_has_another_reason_keeps_the_last_event(tmp_path: Pa
     async with connected(tmp_path, server) as upstream:
         await eventually(lambda: "notifications/3" in upstream.events.methods, "the stream")
         # Nothing is lost, because the stream goes on after the last event.
-        assert upstream.events.hearings == 1
+        assert upstream.events.streams_opened == 1
     assert server.last_ids == [None, "e1", "e1"]
 
 
@@ -109,11 +109,11 @@ async def test_refusal_400_that_names_the_session_begins_a_new_one(tmp_path: Pat
 
     server.on["GET"] = listen
     async with connected(tmp_path, server) as upstream:
-        await eventually(lambda: upstream.upstream.hears, "the stream")
+        await eventually(lambda: upstream.upstream.delivers_notifications, "the stream")
         server.sessions.append("forgotten")
         forget.set()
         await eventually(lambda: upstream.events.new_sessions == 1, "the new session")
-        await eventually(lambda: upstream.events.hearings == 2, "its stream")
+        await eventually(lambda: upstream.events.streams_opened == 2, "its stream")
 
 
 async def test_refusal_in_a_new_session_does_not_end_a_stream_that_was_open_before(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ async def test_refusal_in_a_new_session_does_not_end_a_stream_that_was_open_befo
 
     server.on["GET"] = listen
     async with connected(tmp_path, server) as upstream:
-        await eventually(lambda: upstream.upstream.hears, "the stream")
+        await eventually(lambda: upstream.upstream.delivers_notifications, "the stream")
         server.sessions.append("forgotten")
         assert await upstream.call() == "a"
         await eventually(lambda: streams == ["s0", "s2", "s2"], "the stream of the new session")
@@ -177,7 +177,7 @@ async def test_calls_in_flight_survive_a_server_that_begins_no_new_session_for_a
     # Without a status, the connection ends.
     server = Forgetful(lambda request: request.answer(status) if status else None, times=2)
     async with connected(tmp_path, server) as upstream:
-        await eventually(lambda: upstream.upstream.hears, "the stream")
+        await eventually(lambda: upstream.upstream.delivers_notifications, "the stream")
         call = upstream.begin("long")
         await upstream.site.arrived(CALL)
         server.sessions.append("forgotten")
@@ -196,7 +196,7 @@ async def test_upstream_is_lost_if_no_new_session_begins_for_its_own_stream(
     monkeypatch.setattr(own_stream, "RENEWAL_PAUSES", (0.01, 0.01))
     server = Forgetful(lambda request: request.answer(status), times=9)
     async with connected(tmp_path, server) as upstream:
-        await eventually(lambda: upstream.upstream.hears, "the stream")
+        await eventually(lambda: upstream.upstream.delivers_notifications, "the stream")
         server.sessions.append("forgotten")
         server.forget.set()
         async with asyncio.timeout(WITHIN):
@@ -211,7 +211,7 @@ async def test_call_between_two_attempts_begins_the_session_itself(
     monkeypatch.setattr(own_stream, "RENEWAL_PAUSES", (3600.0,))
     server = Forgetful(lambda request: request.answer(503), times=1)
     async with connected(tmp_path, server) as upstream:
-        await eventually(lambda: upstream.upstream.hears, "the stream")
+        await eventually(lambda: upstream.upstream.delivers_notifications, "the stream")
         server.sessions.append("forgotten")
         server.forget.set()
         await eventually(lambda: server.refusals == 1, "the refusal")

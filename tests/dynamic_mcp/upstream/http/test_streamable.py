@@ -284,7 +284,7 @@ async def test_new_session_opens_its_own_stream(tmp_path: Path) -> None:
     assert sorted(ended) == ["s0", "s2"]
 
 
-async def test_server_is_heard_only_while_its_own_stream_is_open(tmp_path: Path) -> None:
+async def test_server_delivers_notifications_only_while_its_own_stream_is_open(tmp_path: Path) -> None:
     server = Server()
     end = asyncio.Event()
 
@@ -294,16 +294,16 @@ async def test_server_is_heard_only_while_its_own_stream_is_open(tmp_path: Path)
 
     server.on["GET"] = listen
     async with connected(tmp_path, server) as upstream:
-        await eventually(lambda: upstream.upstream.hears, "the stream")
-        assert upstream.events.hearings == 1
+        await eventually(lambda: upstream.upstream.delivers_notifications, "the stream")
+        assert upstream.events.streams_opened == 1
         del server.on["GET"]
         end.set()
-        await eventually(lambda: not upstream.upstream.hears, "the end of the stream")
+        await eventually(lambda: not upstream.upstream.delivers_notifications, "the end of the stream")
         await eventually(
             lambda: [one.method for one in upstream.site.requests].count("GET") == 2, "the refusal"
         )
-        assert not upstream.upstream.hears
-        assert upstream.events.hearings == 1
+        assert not upstream.upstream.delivers_notifications
+        assert upstream.events.streams_opened == 1
 
 
 async def test_404_to_the_own_stream_begins_a_new_session(tmp_path: Path) -> None:
@@ -319,11 +319,11 @@ async def test_404_to_the_own_stream_begins_a_new_session(tmp_path: Path) -> Non
 
     server.on["GET"] = listen
     async with connected(tmp_path, server) as upstream:
-        await eventually(lambda: upstream.upstream.hears, "the stream")
+        await eventually(lambda: upstream.upstream.delivers_notifications, "the stream")
         server.sessions.append("forgotten")
         forget.set()
         await eventually(lambda: upstream.events.new_sessions == 1, "the new session")
-        await eventually(lambda: upstream.events.hearings == 2, "its stream")
+        await eventually(lambda: upstream.events.streams_opened == 2, "its stream")
         assert server.sessions == ["s0", "forgotten", "s2"]
         assert not upstream.site.of(CALL)
 

@@ -25,7 +25,7 @@ async def test_list_is_made_anew_while_the_server_cannot_announce_its_changes() 
         assert await proxy.tools() == ["v1"]
         assert proxy.server.listings == before
 
-        proxy.server.hears, proxy.server.version = False, 2
+        proxy.server.delivers_notifications, proxy.server.version = False, 2
         assert await proxy.tools() == ["v2"]
 
 
@@ -33,7 +33,7 @@ async def test_no_list_of_before_is_used_once_the_server_can_announce_its_change
     async with running(modern=False) as proxy:
         assert await proxy.tools() == ["v1"]
         proxy.server.version = 2
-        proxy.group.on_hearing()
+        proxy.group.on_stream_open()
         assert await proxy.tools() == ["v2"]
         before = proxy.server.listings
         assert await proxy.tools() == ["v2"]
@@ -43,7 +43,7 @@ async def test_no_list_of_before_is_used_once_the_server_can_announce_its_change
 async def test_call_uses_a_doubted_list_at_once() -> None:
     async with running(modern=False) as proxy:
         before = proxy.server.listings
-        proxy.group.on_hearing()
+        proxy.group.on_stream_open()
         assert list(await proxy.group.listing(TOOLS)) == ["v1"]
         assert proxy.server.listings == before
 
@@ -57,7 +57,7 @@ async def test_client_hears_of_a_change_that_the_server_could_not_announce(annou
         compared = partial(patience.listing, proxy.group, TOOLS, Doubt.COMPARED)
         proxy.server.version = 2
         assert list(await compared() or ()) == ["v1"]
-        proxy.group.on_hearing()
+        proxy.group.on_stream_open()
         assert list(await compared() or ()) == (["v2"] if announces else ["v1"])
 
 
@@ -69,7 +69,7 @@ async def test_streams_that_end_again_and_again_cause_few_comparisons(
     async with running(modern=False) as proxy:
         suspected.clear()
         for _ in range(20):
-            proxy.group.on_hearing()
+            proxy.group.on_stream_open()
         assert len(suspected) == BURST
         await skip(INTERVAL)
         assert len(suspected) == BURST + 1
@@ -85,7 +85,7 @@ async def test_list_of_the_start_is_made_anew_if_the_server_could_not_announce_i
                 answer = await right(method, params, options)
                 if self.server.version == 1:
                     self.server.version = 2
-                    events.on_hearing()
+                    events.on_stream_open()
                 return answer
 
             self.server.request = request  # type: ignore[method-assign]
