@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace, wire
 from dynamic_mcp.frontend import attribution, owners
-from dynamic_mcp.frontend.owners import Owners
+from dynamic_mcp.frontend.owners import NameOwners
 from dynamic_mcp.groups.group import Group
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def a_qualified_name_is_a_name_like_any_other() -> None:
 @mutant("FRONT-036")
 def another_group_takes_over_the_names_of_a_group_that_is_down() -> None:
     replace(Group.last_names, lambda self, kind: ())
-    replace(Owners.claimants, lambda self, kind, name, groups: groups)
+    replace(NameOwners.claimants, lambda self, kind, name, groups: groups)
 
 
 @mutant("FRONT-037")

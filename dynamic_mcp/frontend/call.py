@@ -7,8 +7,8 @@ and the progress token (MCP 2026-07-28, basic, ``_meta``; basic/patterns/progres
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -18,7 +18,8 @@ from dynamic_mcp.frontend.storms import CallProgress
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.hooks import RequestSpan
 from dynamic_mcp.protocol import era
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal, decode_members
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Message, Refusal, decode_members
+from dynamic_mcp.protocol.pending import Caller
 from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.wording import explain
 
@@ -64,10 +65,18 @@ class Incoming(msgspec.Struct):
             self.batch.settle()
 
 
+class ClientRelay(Protocol):
+    """The relay of the client that made a call (``frontend.relay.Relay``)."""
+
+    async def on_request(self, group: Group, message: Message, callers: Sequence[Caller]) -> bytes:
+        """Let the client answer a request of the group's upstream. Raises ``jsonrpc.Refusal``."""
+        ...
+
+
 class Call:
     """A request of the client that the router does not answer itself."""
 
-    def __init__(self, incoming: Incoming) -> None:
+    def __init__(self, incoming: Incoming, relay: ClientRelay) -> None:
         """Raises Refusal if ``params`` or its ``_meta`` is not an object."""
         self.incoming = incoming
         #: monotonic time: ``get_running_loop`` takes a system call each time
@@ -78,7 +87,7 @@ class Call:
         #: whether the call gets an error, because the proxy ends
         self.is_given_up = False
         #: the relay of its client
-        self.owner: object = None
+        self.relay = relay
         #: the group of the upstream, once known
         self.group: Group | None = None
         #: the group whose definitions the client wants, which are no result of its upstream

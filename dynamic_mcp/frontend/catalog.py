@@ -20,10 +20,11 @@ from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.changes import NOTIFICATION, ListChanges, View
 from dynamic_mcp.frontend.finder import Finder
 from dynamic_mcp.frontend.links import Links
-from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, qualified_name
+from dynamic_mcp.frontend.owners import NameOwners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.frontend.patience import Patience
 from dynamic_mcp.frontend.searches import linked, listed, matched
 from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.holders import Holder
 from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing, usable
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.log import log
@@ -52,7 +53,7 @@ class Catalog:
         self._hooks = hooks
         self._changes = changes
         self._patience = Patience(lambda kind: changes.suspect(NOTIFICATION[kind]))
-        self._owners = Owners()
+        self._owners = NameOwners()
         #: the groups that were reported as left out of a union
         self._reported: set[str] = set()
 
@@ -148,7 +149,7 @@ class Catalog:
         uri = call.read("uri", str)
         return uri, await self._owner_of(uri, call)
 
-    def subscribed(self, uri: str, holder: object) -> list[Group]:
+    def subscribed(self, uri: str, holder: Holder) -> list[Group]:
         """The groups where this holder has a subscription to a resource, even if they do not list it any more."""
         return [group for group in self._groups.values() if group.subscriptions.holders.has(uri, holder)]
 

@@ -23,7 +23,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
 from dynamic_mcp.frontend import bridge
 from dynamic_mcp.frontend.attribution import attributed_refusal, attributed_result
-from dynamic_mcp.frontend.call import Call
+from dynamic_mcp.frontend.call import Call, ClientRelay
 from dynamic_mcp.frontend.questions import Question, ask_client, questions_of
 from dynamic_mcp.frontend.session import (
     REQUIRED_CAPABILITIES,
@@ -35,7 +35,7 @@ from dynamic_mcp.frontend.session import (
 )
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, Refusal
-from dynamic_mcp.protocol.pending import ASKS_THE_USER, MAX_ASKING
+from dynamic_mcp.protocol.pending import ASKS_THE_USER, MAX_ASKING, Caller
 
 #: Rounds of questions in one call.
 MAX_ROUNDS = 20
@@ -72,16 +72,16 @@ class Exchange:
         #: whether the client has to send a further request first
         self.is_waiting = False
 
-    def can_ask(self, group: Group, method: str, owner: object) -> bool:
-        """Whether ``owner``, the client of this call, can answer this question of the upstream."""
+    def can_ask(self, group: Group, method: str, relay: ClientRelay) -> bool:
+        """Whether the client of this relay made the call, and can answer this question of the upstream."""
         return (
             self._call.group is group
-            and self._call.owner is owner
+            and self._call.relay is relay
             and REQUIRED_CAPABILITIES.get(method) in self._capabilities
             and not self._work.done()
         )
 
-    def is_one_of(self, calls: Sequence[object]) -> bool:
+    def is_one_of(self, calls: Sequence[Caller]) -> bool:
         """Whether the upstream works on one of these calls for this exchange."""
         return self._call in calls
 
@@ -207,9 +207,9 @@ class Exchanges:
         return await self.run(exchange)
 
     def find_for(
-        self, group: Group, method: str, callers: Sequence[object], owner: object
+        self, group: Group, method: str, callers: Sequence[Caller], relay: ClientRelay
     ) -> Exchange | None:
-        """The call of the client ``owner``, of ``callers`` if there are any, that gets a question of the upstream. None without one.
+        """The call of one client, of ``callers`` if there are any, that gets a question of the upstream. None without one.
 
         Of several, it is one whose result the client waits for, then one that has asked before, then the newest one. A server asks soon
         after it was called.
@@ -217,7 +217,7 @@ class Exchanges:
         candidates = [
             exchange
             for exchange in self._running
-            if exchange.can_ask(group, method, owner) and (not callers or exchange.is_one_of(callers))
+            if exchange.can_ask(group, method, relay) and (not callers or exchange.is_one_of(callers))
         ]
         # The last of equal ones is the newest.
         candidates.reverse()

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 
 from dynamic_mcp.frontend.call import Call
-from dynamic_mcp.frontend.owners import Owners
+from dynamic_mcp.frontend.owners import NameOwners
 from dynamic_mcp.frontend.patience import Patience, listing_within
 from dynamic_mcp.frontend.searches import Search
 from dynamic_mcp.groups.group import Group
@@ -21,7 +21,9 @@ from dynamic_mcp.groups.listing import Doubt, Kind
 class Finder:
     """The searches of one call among the groups, which share the timeout of the call."""
 
-    def __init__(self, groups: Mapping[str, Group], owners: Owners, patience: Patience, call: Call) -> None:
+    def __init__(
+        self, groups: Mapping[str, Group], owners: NameOwners, patience: Patience, call: Call
+    ) -> None:
         self._groups = groups
         self._owners = owners
         self._patience = patience

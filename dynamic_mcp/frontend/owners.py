@@ -27,7 +27,7 @@ class _Owner(msgspec.Struct, frozen=True):
     others: frozenset[str]
 
 
-class Owners:
+class NameOwners:
     """Remembers the groups of the names that were used last."""
 
     def __init__(self) -> None:

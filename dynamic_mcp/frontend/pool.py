@@ -20,13 +20,14 @@ import anyio
 
 from dynamic_mcp.config.diff import diff
 from dynamic_mcp.config.model import Config, Server, StdioTransport
-from dynamic_mcp.frontend.call import Call
+from dynamic_mcp.frontend.call import Call, ClientRelay
 from dynamic_mcp.frontend.relay import Relay, send_level
 from dynamic_mcp.frontend.session import LOG_LEVELS, ClientSession
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
+from dynamic_mcp.protocol.pending import Caller
 from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.tasks import TaskSet
 
@@ -173,13 +174,12 @@ class Pool:
         for relay in self._relays():
             relay.on_notification(group, message)
 
-    async def on_request(self, group: Group, message: Message, callers: Sequence[object]) -> bytes:
+    async def on_request(self, group: Group, message: Message, callers: Sequence[Caller]) -> bytes:
         calls = [caller for caller in callers if isinstance(caller, Call)]
-        relays = {call.owner for call in calls} or set(self._relays())
+        relays: set[ClientRelay] = {call.relay for call in calls} or set(self._relays())
         if len(relays) != 1:
             raise Refusal(INTERNAL_ERROR, _no_client(calls, len(self.members)))
         (relay,) = relays
-        assert isinstance(relay, Relay)
         return await relay.on_request(group, message, calls)
 
     def can_show_pages(self, group: Group) -> bool:
@@ -203,7 +203,7 @@ class Pool:
 def _no_client(calls: Sequence[Call], clients: int) -> str:
     """Why no client gets a request that can belong to these calls."""
     if calls:
-        several = len({call.owner for call in calls if not call.is_over}) > 1
+        several = len({call.relay for call in calls if not call.is_over}) > 1
         reason = "several have calls in flight here" if several else _LATE
         return f"the proxy cannot know which client the request is for, because {reason}"
     if not clients:

@@ -29,7 +29,7 @@ from dynamic_mcp.frontend.session import (
     severity_of,
 )
 from dynamic_mcp.frontend.storms import MERGED_WITHIN, QUESTION_RATE, Rates
-from dynamic_mcp.frontend.subscriptions import UPDATED, Listener
+from dynamic_mcp.frontend.subscriptions import UPDATED, OpenListenRequest
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind, announces_changes
 from dynamic_mcp.log import log
@@ -37,6 +37,7 @@ from dynamic_mcp.pacing import Merger
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
 from dynamic_mcp.protocol.nulls import without_nulls
+from dynamic_mcp.protocol.pending import Caller
 from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream.base import Options
@@ -62,7 +63,7 @@ class Relay:
         """``exchanges`` are those of several clients, whose owner closes them."""
         self._owns_exchanges = exchanges is None
         self.exchanges = exchanges or Exchanges()
-        self.listeners: list[Listener] = []
+        self.listen_requests: list[OpenListenRequest] = []
         #: the lists that the client got
         self.changes = ListChanges(self.announce)
         self._session = session
@@ -116,8 +117,8 @@ class Relay:
             self.exchanges.close()
         self._pages.close()
         self.changes.close()
-        for listener in self.listeners:
-            listener.closed.set()
+        for request in self.listen_requests:
+            request.closed.set()
         self._tasks.cancel()
         self._merger.close()
         self._rates.close()
@@ -154,7 +155,7 @@ class Relay:
             else:
                 self.changes.suspect(method)
 
-    async def on_request(self, group: Group, message: Message, callers: Sequence[object]) -> bytes:
+    async def on_request(self, group: Group, message: Message, callers: Sequence[Caller]) -> bytes:
         method = message.method or ""
         if not self._rates.allows_question(group.name):
             raise Refusal(
@@ -206,9 +207,9 @@ class Relay:
         """Notify a client that got such a list, if the proxy declared that notification, and one that listens to it."""
         if method.split("/")[1] in self._session.announced and self.changes.was_answered(method):
             self._session.notify(method)
-        for listener in self.listeners:
-            if listener.wants(method):
-                listener.notify(method)
+        for request in self.listen_requests:
+            if request.wants(method):
+                request.notify(method)
 
     def _updated(self, group: Group, message: Message) -> None:
         """Pass on the update of a resource, if this group has the subscription to it, or to one that contains it."""
@@ -231,9 +232,9 @@ class Relay:
         holders = group.subscriptions.holders.of(uri)
         if self._session in holders:
             self._session.notify(UPDATED, encoded)
-        for listener in self.listeners:
-            if listener.holder in holders:
-                listener.notify(UPDATED, encoded)
+        for request in self.listen_requests:
+            if request.call in holders:
+                request.notify(UPDATED, encoded)
 
     def _log(self, group: Group, message: Message) -> None:
         if bytes(memoryview(message.params)[:1]) != b"{":
@@ -272,7 +273,7 @@ async def send_level(group: Group, level: str) -> None:
         log.debug("group %s refuses the log level: %s", group.name, error)
 
 
-def _reply_of(callers: Sequence[object]) -> Callable[[bytes], None] | None:
+def _reply_of(callers: Sequence[Caller]) -> Callable[[bytes], None] | None:
     """What writes beside the answer to the newest of these calls of one client.
 
     None if no answer is due, because then the stream of the answer may be over.

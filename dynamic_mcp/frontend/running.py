@@ -51,8 +51,7 @@ class RunningCalls:
         key = id_key(incoming.id)
         if key in self._running:
             raise Refusal(INVALID_REQUEST, "a request with this id is still being answered")
-        call = Call(incoming)
-        call.owner = self._relay
+        call = Call(incoming, self._relay)
         context = None if incoming.span is None else incoming.span.context
         # This table owns the task. A set of tasks (``tasks``) or a task group would cost each call more.
         task = self._loop.create_task(self._run(call, handler, key), context=context)

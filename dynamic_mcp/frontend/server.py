@@ -43,7 +43,7 @@ class Frontend:
         self._session = session
         self._relay = relay
         self._calls = RunningCalls(relay, hooks)
-        legacy, modern = self._handlers(Subscriptions(session, self._catalog, relay.listeners))
+        legacy, modern = self._handlers(Subscriptions(session, self._catalog, relay.listen_requests))
         self._router = Router(
             send,
             session,
@@ -113,8 +113,8 @@ class Frontend:
         Ends after ``running.LAST_ANSWERS`` seconds (``LAST_PIPED_ANSWERS`` for piped requests), or once ``gone`` returns.
         """
         self._session.input_ended()
-        for listener in self._relay.listeners:
-            listener.closed.set()
+        for request in self._relay.listen_requests:
+            request.closed.set()
         await self._calls.finish(gone)
 
     async def close(self) -> None:

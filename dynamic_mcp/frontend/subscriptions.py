@@ -8,7 +8,6 @@ of the request. The request ends when the client cancels it, or with a result wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import msgspec
 from msgspec import Raw
@@ -40,37 +39,28 @@ class ListenFilter(msgspec.Struct):
     uris: list[str] = msgspec.field(name="resourceSubscriptions", default_factory=list)
 
 
-class Listener:
-    """One open listen request."""
+class OpenListenRequest:
+    """A ``subscriptions/listen`` of a modern client that is open."""
 
-    def __init__(
-        self,
-        id: bytes,
-        methods: frozenset[str],
-        uris: frozenset[str],
-        reply: Callable[[bytes], None],
-        holder: object = None,
-    ) -> None:
-        self.uris = uris
+    def __init__(self, call: Call, methods: frozenset[str], uris: frozenset[str]) -> None:
         #: holds the subscriptions to the resources
-        self.holder = holder
+        self.call = call
+        self.uris = uris
         #: set at the end of the proxy
         self.closed = asyncio.Event()
-        self._id = id
         self._methods = methods
-        self._reply = reply
 
     def wants(self, method: str) -> bool:
-        """Whether this listener subscribed to this notification of a list."""
+        """Whether it subscribed to this notification of a list."""
         return method in self._methods
 
     def notify(self, method: str, params: bytes = b"") -> None:
         """Send a notification that carries the id of the request."""
         members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
         meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
-        meta[era.SUBSCRIPTION_ID] = Raw(self._id)
+        meta[era.SUBSCRIPTION_ID] = Raw(self.call.incoming.id)
         members["_meta"] = Raw(msgspec.json.encode(meta))
-        self._reply(jsonrpc.notification(method, msgspec.json.encode(members)))
+        self.call.incoming.send(jsonrpc.notification(method, msgspec.json.encode(members)))
 
     def acknowledge(self) -> None:
         """Confirm the accepted subscriptions."""
@@ -89,10 +79,10 @@ class Listener:
 class Subscriptions:
     """Handles the subscriptions of the client, and subscribes to the upstreams."""
 
-    def __init__(self, session: ClientSession, catalog: Catalog, listeners: list[Listener]) -> None:
+    def __init__(self, session: ClientSession, catalog: Catalog, requests: list[OpenListenRequest]) -> None:
         self._session = session
         self._catalog = catalog
-        self._listeners = listeners
+        self._requests = requests
 
     async def subscribe(self, call: Call) -> bytes:
         """Handle ``resources/subscribe``. Raises Refusal and UpstreamError."""
@@ -123,15 +113,13 @@ class Subscriptions:
                 for name, (kind, method) in _LIST_CHANGES.items()
                 if getattr(listen_filter, name) and (kind is TOOLS or self._catalog.has(kind))
             }
-            listener = Listener(
-                call.incoming.id, frozenset(methods), frozenset(subscribed), call.incoming.send, call
-            )
-            listener.acknowledge()
-            self._listeners.append(listener)
+            request = OpenListenRequest(call, frozenset(methods), frozenset(subscribed))
+            request.acknowledge()
+            self._requests.append(request)
             try:
-                await listener.closed.wait()
+                await request.closed.wait()
             finally:
-                self._listeners.remove(listener)
+                self._requests.remove(request)
         finally:
             for uri, group in subscribed.items():
                 group.subscriptions.unsubscribe_later(uri, call)

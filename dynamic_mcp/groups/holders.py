@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import TypeAlias
 
-class Holders(dict[str, set[object]]):
+#: The session of a legacy client, or the ``subscriptions/listen`` of a modern one.
+Holder: TypeAlias = Hashable
+
+
+class Holders(dict[str, set[Holder]]):
     """The holders by the URI of their resource. No set is empty."""
 
-    def has(self, uri: str, holder: object) -> bool:
+    def has(self, uri: str, holder: Holder) -> bool:
         """Whether this holder has the subscription to a resource."""
         return holder in self.get(uri, ())
 
@@ -14,19 +20,19 @@ class Holders(dict[str, set[object]]):
         """Whether there is a subscription to a resource, or to one that contains it."""
         return uri in self or any(_contains(parent, uri) for parent in self)
 
-    def of(self, uri: str) -> set[object]:
+    def of(self, uri: str) -> set[Holder]:
         """The holders of these subscriptions."""
         return {holder for parent, holders in self.items() if _contains(parent, uri) for holder in holders}
 
-    def uris_of(self, holder: object) -> list[str]:
+    def uris_of(self, holder: Holder) -> list[str]:
         """The resources to which this holder has a subscription."""
         return [uri for uri, holders in self.items() if holder in holders]
 
-    def add(self, uri: str, *holders: object) -> None:
+    def add(self, uri: str, *holders: Holder) -> None:
         """Note that these hold the subscription to a resource."""
         self.setdefault(uri, set()).update(holders)
 
-    def drop(self, uri: str, holder: object) -> bool:
+    def drop(self, uri: str, holder: Holder) -> bool:
         """Note that this one does not hold it any more; whether no holder is left."""
         holders = self.get(uri, set())
         holders.discard(holder)

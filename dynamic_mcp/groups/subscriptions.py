@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError, UpstreamRefused
 from dynamic_mcp.groups.background import Background
-from dynamic_mcp.groups.holders import Holders
+from dynamic_mcp.groups.holders import Holder, Holders
 from dynamic_mcp.groups.legacy_subscriptions import LegacySubscriptions
 from dynamic_mcp.groups.listing import Kind
 from dynamic_mcp.groups.missed_updates import MissedUpdates
@@ -51,7 +51,7 @@ class UpstreamSubscriptions:
 
     # For clients
 
-    async def subscribe(self, uri: str, holder: object) -> None:
+    async def subscribe(self, uri: str, holder: Holder) -> None:
         """Subscribe a holder to updates of a resource. Raises UpstreamError."""
         await self._connected()
         if self._successor is not None:
@@ -73,19 +73,19 @@ class UpstreamSubscriptions:
             # This upstream ends soon, so its refusal means nothing.
             await current.subscribe(uri, holder)
 
-    async def unsubscribe(self, uri: str, holder: object) -> None:
+    async def unsubscribe(self, uri: str, holder: Holder) -> None:
         """End ``subscribe``. The upstream gets a request after the last holder. Raises UpstreamRefused."""
         self._drop(uri, holder)
         if uri not in self.holders:
             await self._end(uri)
 
-    def unsubscribe_later(self, uri: str, holder: object) -> None:
+    def unsubscribe_later(self, uri: str, holder: Holder) -> None:
         """``unsubscribe`` in the background."""
         self._drop(uri, holder)
         if uri not in self.holders and self._connection is not None:
             self._connection.background.start(lambda: self._end(uri))
 
-    def release(self, holder: object) -> None:
+    def release(self, holder: Holder) -> None:
         """End every subscription of a holder in the background."""
         for uri in self.holders.uris_of(holder):
             self.unsubscribe_later(uri, holder)
@@ -94,7 +94,7 @@ class UpstreamSubscriptions:
     def _current(self) -> UpstreamSubscriptions:
         return self if self._successor is None else self._successor._current
 
-    def _drop(self, uri: str, holder: object) -> None:
+    def _drop(self, uri: str, holder: Holder) -> None:
         if self.holders.drop(uri, holder):
             self._missed.forget(uri)
 

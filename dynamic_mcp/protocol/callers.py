@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from dynamic_mcp.protocol.pending import CALLS, Pending
+from dynamic_mcp.protocol.pending import CALLS, Caller, Pending
 
 #: Seconds in which a call without an answer may still lead to a request of the other side.
 AFTERMATH = 30.0
@@ -24,10 +24,10 @@ class Callers:
         self._pending = pending
         self._loop = asyncio.get_running_loop()
         #: by id: the end of the aftermath, and the caller; later only the id, because an answer may still come
-        self._abandoned: dict[int, tuple[float, object]] = {}
+        self._abandoned: dict[int, tuple[float, Caller | None]] = {}
         self._timer: asyncio.Handle | None = None
 
-    def of(self, within: int | None) -> tuple[object, ...]:
+    def of(self, within: int | None) -> tuple[Caller, ...]:
         """The caller of the request ``within`` which the other side asks; without it, all that are possible, the oldest first."""
         now = self._loop.time()
         if within is not None:
@@ -37,9 +37,9 @@ class Callers:
                 end, late = self._abandoned.get(within, (now, None))
                 caller = late if end > now else None
             return () if caller is None else (caller,)
-        late = [caller for end, caller in self._abandoned.values() if end > now]
-        calls = (pending for pending in self._pending.values() if pending.method in CALLS)
-        return (*late, *(call.caller for call in calls if call.caller is not None))
+        callers = [caller for end, caller in self._abandoned.values() if end > now]
+        callers += [pending.caller for pending in self._pending.values() if pending.method in CALLS]
+        return tuple(caller for caller in callers if caller is not None)
 
     def abandoned(self, id: int, pending: Pending) -> None:
         """Note that a request ended without an answer."""

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamGone
 from dynamic_mcp.protocol.jsonrpc import METHOD_NOT_FOUND, Message, Refusal
+from dynamic_mcp.protocol.pending import Caller
 from dynamic_mcp.sign_in_page import SignInPage
 
 OnProgress = Callable[[dict[str, Raw]], None]
@@ -30,8 +31,8 @@ class Options(msgspec.Struct, frozen=True):
     client_info: bytes = b""
     #: takes the id of the request on this connection
     on_id: Callable[[int], None] | None = None
-    #: the call that needs the request; a request of the server during it comes with this object
-    caller: object | None = None
+    #: the call that needs the request; a request of the server during it comes with it
+    caller: Caller | None = None
 
 
 def not_started_within(seconds: float) -> str:
@@ -144,7 +145,7 @@ class Events(Protocol):
         """Take a notification."""
         ...
 
-    async def on_request(self, message: Message, callers: Sequence[object]) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[Caller]) -> bytes:
         """Answer a request with a result. ``callers`` are the calls that it can belong to. Raises ``jsonrpc.Refusal``."""
         ...
 
@@ -177,7 +178,7 @@ class NullEvents:
     def on_notification(self, message: Message) -> None:
         """Drop it."""
 
-    async def on_request(self, message: Message, callers: Sequence[object]) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[Caller]) -> bytes:
         raise Refusal(METHOD_NOT_FOUND, f"this client does not answer {message.method}")
 
     def on_sign_in(self, page: SignInPage) -> bool:

@@ -115,6 +115,15 @@ class NoConnector:
         return None
 
 
+class NamedCall:
+    """A call that needs a request."""
+
+    is_over = False
+
+    def __init__(self, name: object) -> None:
+        self.name = name
+
+
 class LooseTasks:
     """A task group that ends with the loop."""
 
@@ -124,6 +133,11 @@ class LooseTasks:
     def start_soon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start work."""
         self._tasks.add(asyncio.get_running_loop().create_task(work()))
+
+
+def silent_relay() -> Relay:
+    """The relay of a client that drops what it gets."""
+    return Relay(ClientSession(lambda line: None), {})
 
 
 class FakeGroup(Group):
@@ -136,7 +150,7 @@ class FakeGroup(Group):
         tools: dict[str, bytes] | None = None,
         hooks: Hooks | None = None,
     ) -> None:
-        super().__init__(server, NoConnector(), Relay(ClientSession(lambda line: None), {}), hooks or Hooks())
+        super().__init__(server, NoConnector(), silent_relay(), hooks or Hooks())
         if upstream is None:
             # Without a warning, because tests read the log.
             self._state.set_failed("it is broken", level=logging.DEBUG)

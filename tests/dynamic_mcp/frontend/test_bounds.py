@@ -21,7 +21,7 @@ from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import RESOURCES, Doubt, Kind, Listing
 from dynamic_mcp.upstream.base import Handshake
-from tests.dynamic_mcp.fakes import Client, FakeGroup, FakeUpstream, server
+from tests.dynamic_mcp.fakes import Client, FakeGroup, FakeUpstream, server, silent_relay
 
 LONG = "x" * 1_000_000
 
@@ -34,7 +34,7 @@ def client_with(tools: dict[str, bytes]) -> Client:
 
 def call_of(method: str = "tools/call") -> Call:
     incoming = Incoming(b"1", method, Raw(b"{}"), lambda line: None)
-    call = Call(incoming)
+    call = Call(incoming, silent_relay())
     call.group = FakeGroup(server("files"), FakeUpstream(modern=True))
     return call
 

@@ -18,13 +18,13 @@ from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
-from tests.dynamic_mcp.fakes import FakeGroup, NoConnector, server
+from tests.dynamic_mcp.fakes import FakeGroup, NoConnector, server, silent_relay
 
 ELICIT = "elicitation/create"
 CAPABILITIES = b'{"elicitation":{}}'
 
 
-def tool_call(group: Group | None = None, inputs: bytes = b"{}") -> Call:
+def tool_call(group: Group | None = None, inputs: bytes = b"{}", relay: Relay | None = None) -> Call:
     """A modern request, with answers to earlier questions."""
     call = Call(
         Incoming(
@@ -33,7 +33,8 @@ def tool_call(group: Group | None = None, inputs: bytes = b"{}") -> Call:
             Raw(b'{"inputResponses":%b}' % inputs),
             lambda line: None,
             capabilities=CAPABILITIES,
-        )
+        ),
+        silent_relay() if relay is None else relay,
     )
     call.group = group
     return call
@@ -107,11 +108,10 @@ class Calls:
         self.relay = Relay(self.session, {"a": self.group})
         self.exchanges = self.relay.exchanges
 
-    def begin(self, owner: object = None) -> tuple[Call, asyncio.Future[bytes], asyncio.Task[bytes]]:
+    def begin(self, relay: Relay | None = None) -> tuple[Call, asyncio.Future[bytes], asyncio.Task[bytes]]:
         """A call in flight, the result of its upstream, and its answer."""
-        call = tool_call(self.group)
+        call = tool_call(self.group, relay=relay or self.relay)
         finish: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        call.owner = self.relay if owner is None else owner
 
         async def work() -> bytes:
             return await finish
@@ -261,7 +261,7 @@ async def test_a_question_that_the_client_cannot_answer_says_so() -> None:
 
 async def test_a_question_never_goes_to_the_call_of_another_client() -> None:
     calls = Calls()
-    calls.begin(owner=object())
+    calls.begin(silent_relay())
     assert "no call" in await refused(calls.ask())
 
 

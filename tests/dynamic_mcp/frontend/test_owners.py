@@ -15,13 +15,13 @@ from dynamic_mcp.frontend import owners as module
 from dynamic_mcp.frontend.call import Call, Incoming
 from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.changes import ListChanges
-from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, qualified_name
+from dynamic_mcp.frontend.owners import NameOwners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Doubt, Kind, Listing
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol.jsonrpc import Refusal
 from dynamic_mcp.upstream.base import Options, Upstream
-from tests.dynamic_mcp.fakes import FakeGroup, FakeUpstream, named, server
+from tests.dynamic_mcp.fakes import FakeGroup, FakeUpstream, named, server, silent_relay
 
 
 class Lister(FakeGroup):
@@ -70,7 +70,7 @@ def catalog_of(*groups: Group) -> Catalog:
 
 def call(method: str, **params: Any) -> Call:
     incoming = Incoming(b"1", method, Raw(json.dumps(params).encode()), lambda line: None)
-    return Call(incoming)
+    return Call(incoming, silent_relay())
 
 
 async def get(catalog: Catalog, name: str) -> str:
@@ -289,7 +289,7 @@ async def test_a_template_for_completions_leads_to_the_group_that_lists_it() -> 
 
 def test_the_memory_of_owners_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_OWNERS", 3)
-    owners = Owners()
+    owners = NameOwners()
     for name in ("a", "b", "c", "a", "d", "x" * (module.MAX_NAME + 1)):
         owners.remember(RESOURCES, name, "g", ["g"], ())
     assert {key[1] for key in owners._owners} == {"c", "a", "d"}

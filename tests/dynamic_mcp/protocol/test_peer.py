@@ -23,6 +23,7 @@ from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.protocol.pieces import LARGE, Large
 from dynamic_mcp.protocol.serving import MAX_SERVING, MAX_SERVING_BYTES
 from tests.dynamic_mcp.clocks import skip
+from tests.dynamic_mcp.fakes import NamedCall
 
 LONG = 60.0
 
@@ -454,7 +455,8 @@ async def test_few_large_lines_of_junk_are_reported() -> None:
 async def test_late_answers_to_calls_are_no_junk() -> None:
     one = Asked()
     calls = [
-        asyncio.create_task(one.peer.request("tools/call", b"{}", 10.0, caller=object())) for _ in range(17)
+        asyncio.create_task(one.peer.request("tools/call", b"{}", 10.0, caller=NamedCall(number)))
+        for number in range(17)
     ]
     await asyncio.sleep(0)
     for call in calls:
