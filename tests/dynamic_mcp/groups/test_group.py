@@ -8,16 +8,17 @@ import anyio
 import pytest
 from msgspec import Raw
 
-from dynamic_mcp.errors import EraChanged, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import EraChanged, UpstreamFailed, UpstreamGone, UpstreamRefused
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups import backoff
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import TOOLS
 from dynamic_mcp.hooks import Hooks
+from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.upstream.base import Events, Options, Upstream
-from tests.dynamic_mcp.fakes import FakeUpstream, NoConnector, server
+from tests.dynamic_mcp.fakes import FakeUpstream, NoConnector, server, silent_relay
 
 
 class ChangesOnce(FakeUpstream):
@@ -112,3 +113,42 @@ async def test_call_that_met_another_era_is_repeated_once(monkeypatch: pytest.Mo
                 await call
         tasks.cancel_scope.cancel()
     assert (connector.connections, connector.calls) == (2, 2)
+
+
+class OtherHeaders(FakeUpstream):
+    """Refuses the first call, because a header does not match the arguments. The next listing may have other headers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = self.listings = 0
+
+    async def request(self, method: str, params: bytes, options: Options) -> bytes:
+        if method == "tools/list":
+            self.listings += 1
+            return b'{"tools":[]}'
+        self.calls += 1
+        if self.calls == 1:
+            raise UpstreamRefused(b'{"code":%d,"message":"header mismatch"}' % era.HEADER_MISMATCH)
+        return b'{"content":[]}'
+
+
+class OneConnection(NoConnector):
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    def connect(self, events: Events) -> Upstream:
+        return self._upstream
+
+
+async def test_call_whose_headers_do_not_match_is_repeated_after_a_listing_and_counts_twice() -> None:
+    upstream = OtherHeaders()
+    group = Group(server("a"), OneConnection(upstream), silent_relay(), Hooks())
+    async with asyncio.timeout(5), anyio.create_task_group() as tasks:
+        tasks.start_soon(group.run)
+        assert await group.request("tools/call", b"{}", Options(5.0)) == b'{"content":[]}'
+        async with asyncio.timeout(1):
+            await group.in_flight.none_left()
+        tasks.cancel_scope.cancel()
+    assert (upstream.calls, upstream.listings) == (2, 2)
+    # The calls, and the second listing: that of the start is no request of a client.
+    assert group.in_flight.total == 3
