@@ -17,7 +17,7 @@ from msgspec import Raw
 
 from dynamic_mcp.frontend.bridge import meta_of_list, not_found_code
 from dynamic_mcp.frontend.call import Call, refuse_cursor
-from dynamic_mcp.frontend.changes import NOTIFICATION, ListChanges, View
+from dynamic_mcp.frontend.changes import ListChanges, View
 from dynamic_mcp.frontend.finder import Finder
 from dynamic_mcp.frontend.links import Links
 from dynamic_mcp.frontend.owners import NameOwners, own_name, owner_by_prefix, qualified_name
@@ -52,7 +52,7 @@ class Catalog:
         self.links = Links(groups)
         self._hooks = hooks
         self._changes = changes
-        self._patience = Patience(lambda kind: changes.suspect(NOTIFICATION[kind]))
+        self._patience = Patience(lambda kind: changes.suspect(kind.list_changed))
         self._owners = NameOwners()
         #: the groups that were reported as left out of a union
         self._reported: set[str] = set()
@@ -69,9 +69,9 @@ class Catalog:
         """The result of a list request, in one page. Raises Refusal."""
         refuse_cursor(call.incoming.params)
         name = call.group_name()
-        began = self._changes.events(NOTIFICATION[kind])
+        began = self._changes.events(kind.list_changed)
         view, found = await self._view(kind, name, await self._listings(kind, name))
-        self._changes.answered(NOTIFICATION[kind], (kind, name), view, partial(self._now, kind, name), began)
+        self._changes.answered(kind.list_changed, (kind, name), view, partial(self._now, kind, name), began)
         meta = meta_of_list(view.missing, modern=call.incoming.modern)
         return b'{%b"%b":[%b]}' % (meta, kind.member.encode(), b",".join(found))
 

@@ -13,15 +13,11 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping
 
 import msgspec
 
-from dynamic_mcp.groups.listing import CHANGED, Kind
 from dynamic_mcp.protocol.jsonrpc import Refusal
 from dynamic_mcp.tasks import TaskSet
 
 #: Seconds without a further event before the comparison, and the most seconds after the first event.
 QUIET, MAX_DELAY = 0.25, 1.0
-
-#: The notification of a change, by the kind of list.
-NOTIFICATION: Mapping[Kind, str] = {kind: method for method, kinds in CHANGED.items() for kind in kinds}
 
 
 class View(msgspec.Struct, frozen=True):

@@ -42,10 +42,7 @@ from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream.base import Options
 
-_RELAYED_CHANGES = {
-    "notifications/resources/list_changed": RESOURCES,
-    "notifications/prompts/list_changed": PROMPTS,
-}
+_RELAYED_CHANGES = {kind.list_changed: kind for kind in (RESOURCES, PROMPTS)}
 #: The largest params of ``resources/updated`` in bytes. Their members become objects, which take thirty times as much.
 _MAX_UPDATE = 1 << 20
 

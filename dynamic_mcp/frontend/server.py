@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.catalog import Catalog
-from dynamic_mcp.frontend.changes import NOTIFICATION, View
+from dynamic_mcp.frontend.changes import View
 from dynamic_mcp.frontend.exchange import Handler, elicit_by_request, elicit_by_result
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.router import Handlers, Router
@@ -99,7 +99,7 @@ class Frontend:
 
     def _list_tools(self, params: Raw) -> bytes:
         """The result of ``tools/list``. Raises Refusal for a cursor."""
-        changes, method = self._relay.changes, NOTIFICATION[TOOLS]
+        changes, method = self._relay.changes, TOOLS.list_changed
         result = self._toolbox.list_tools(params)
         changes.answered(method, TOOLS, View({"": result}), self._tools_now, changes.events(method))
         return result

@@ -17,16 +17,10 @@ from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TOOLS
+from dynamic_mcp.groups.listing import ANNOUNCED, TOOLS
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 
-#: The kind and the notification of each member of a listen request.
-_LIST_CHANGES = {
-    "tools": (TOOLS, "notifications/tools/list_changed"),
-    "resources": (RESOURCES, "notifications/resources/list_changed"),
-    "prompts": (PROMPTS, "notifications/prompts/list_changed"),
-}
 UPDATED = "notifications/resources/updated"
 
 
@@ -65,9 +59,7 @@ class OpenListenRequest:
     def acknowledge(self) -> None:
         """Confirm the accepted subscriptions."""
         accepted: dict[str, object] = {
-            f"{name}ListChanged": True
-            for name, (_, method) in _LIST_CHANGES.items()
-            if method in self._methods
+            f"{kind.feature}ListChanged": True for kind in ANNOUNCED if kind.list_changed in self._methods
         }
         if self.uris:
             accepted["resourceSubscriptions"] = sorted(self.uris)
@@ -109,9 +101,9 @@ class Subscriptions:
         try:
             await self._subscribe_all(listen_filter.uris, call, subscribed)
             methods = {
-                method
-                for name, (kind, method) in _LIST_CHANGES.items()
-                if getattr(listen_filter, name) and (kind is TOOLS or self._catalog.has(kind))
+                kind.list_changed
+                for kind in ANNOUNCED
+                if getattr(listen_filter, kind.feature) and (kind is TOOLS or self._catalog.has(kind))
             }
             request = OpenListenRequest(call, frozenset(methods), frozenset(subscribed))
             request.acknowledge()

@@ -71,17 +71,24 @@ class Kind(msgspec.Struct, frozen=True):
     key: str
     max_entries: int = MAX_ENTRIES
 
+    @property
+    def list_changed(self) -> str:
+        """The notification of a change of its list."""
+        return f"notifications/{self.feature}/list_changed"
+
 
 TOOLS = Kind("tools", "tools/list", "tools", "name")
 RESOURCES = Kind("resources", "resources/list", "resources", "uri")
 TEMPLATES = Kind("resources", "resources/templates/list", "resourceTemplates", "uriTemplate", MAX_TEMPLATES)
 PROMPTS = Kind("prompts", "prompts/list", "prompts", "name")
 
+#: The kinds that have a notification of their own.
+ANNOUNCED = (TOOLS, RESOURCES, PROMPTS)
 #: The lists that changed, by the notification of the change.
 CHANGED = {
-    "notifications/tools/list_changed": (TOOLS,),
-    "notifications/resources/list_changed": (RESOURCES, TEMPLATES),
-    "notifications/prompts/list_changed": (PROMPTS,),
+    TOOLS.list_changed: (TOOLS,),
+    RESOURCES.list_changed: (RESOURCES, TEMPLATES),
+    PROMPTS.list_changed: (PROMPTS,),
 }
 
 

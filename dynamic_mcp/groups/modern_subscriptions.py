@@ -12,13 +12,11 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamRefused
 from dynamic_mcp.groups.background import Background
 from dynamic_mcp.groups.holders import Holders
-from dynamic_mcp.groups.listing import Kind
+from dynamic_mcp.groups.listing import ANNOUNCED, Kind
 from dynamic_mcp.groups.missed_updates import MissedUpdates
 from dynamic_mcp.groups.notification_stream import NO_SUCH_RESOURCE, NotificationStream
 from dynamic_mcp.log import log
 from dynamic_mcp.upstream.base import Upstream
-
-_FEATURES = ("tools", "resources", "prompts")
 
 
 class ModernSubscriptions:
@@ -50,9 +48,8 @@ class ModernSubscriptions:
 
     def listen_to_lists(self, on_open: Callable[[], None]) -> None:
         """Open the stream for the lists that the upstream has. ``on_open`` is called each time it opens."""
-        features = [name for name in _FEATURES if name in self._upstream.agreed.capabilities]
-        if features:
-            wanted = {f"{name}ListChanged": True for name in features}
+        has = self._upstream.agreed.capabilities
+        if wanted := {f"{kind.feature}ListChanged": True for kind in ANNOUNCED if kind.feature in has}:
             self._lists = NotificationStream(self._group, self._upstream, wanted, on_open)
             self.background.start(self._lists.run)
 
