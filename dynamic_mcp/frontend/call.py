@@ -20,11 +20,8 @@ from dynamic_mcp.hooks import RequestSpan
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Message, Refusal, decode_members
 from dynamic_mcp.protocol.pending import Caller
-from dynamic_mcp.upstream.base import Options
+from dynamic_mcp.upstream.base import MIN_SPENT, Options
 from dynamic_mcp.wording import explain
-
-#: Seconds: if less has passed before a request, its timeout stays the same.
-_MIN_SPENT = 0.05
 
 _T = TypeVar("_T")
 
@@ -154,7 +151,7 @@ class Call:
     def options(self, timeout: float, at_least: float = 0.0) -> Options:
         """The options of the request to the upstream, in what is left of ``timeout`` seconds, but ``at_least`` this long."""
         left = max(self.seconds_left(timeout), at_least)
-        self.spent = timeout - left if timeout - left >= _MIN_SPENT else 0.0
+        self.spent = timeout - left if timeout - left >= MIN_SPENT else 0.0
         return Options(
             round(left, 2) if self.spent else timeout,
             on_progress=None if self.progress is None else self.progress.pass_on,

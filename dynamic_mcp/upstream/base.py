@@ -15,6 +15,8 @@ from dynamic_mcp.protocol.pending import Caller
 from dynamic_mcp.sign_in_page import SignInPage
 
 OnProgress = Callable[[dict[str, Raw]], None]
+#: Seconds: if a call waited for less before its request, the request keeps the timeout of the configuration.
+MIN_SPENT = 0.05
 
 
 class Options(msgspec.Struct, frozen=True):

@@ -13,10 +13,7 @@ from dynamic_mcp.extras.policy.arguments import ArgumentCheck
 from dynamic_mcp.extras.policy.limits import Limits
 from dynamic_mcp.hooks import CallPolicy
 from dynamic_mcp.process.guard import Guard
-from dynamic_mcp.upstream.base import Options
-
-#: After a shorter wait for a slot, in seconds, the timeout of the call stays the same.
-_MIN_WAIT = 0.05
+from dynamic_mcp.upstream.base import MIN_SPENT, Options
 
 
 class PolicyEnforcer:
@@ -52,7 +49,7 @@ class PolicyEnforcer:
         if timeout is None or (self._rules.rate_limit is None and self._rules.max_concurrent_calls is None):
             return await send(options)
         async with self._limits.slot(timeout) as waited:
-            if waited < _MIN_WAIT:
+            if waited < MIN_SPENT:
                 return await send(options)
             left = max(round(timeout - waited, 2), 0.0)
             try:
