@@ -19,7 +19,7 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.hooks import RequestSpan
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Message, Refusal, decode_members
-from dynamic_mcp.protocol.pending import Caller
+from dynamic_mcp.protocol.pending import ClientCall
 from dynamic_mcp.upstream.base import MIN_SPENT, Options
 from dynamic_mcp.wording import explain
 
@@ -65,7 +65,7 @@ class Incoming(msgspec.Struct):
 class ClientRelay(Protocol):
     """The relay of the client that made a call (``frontend.relay.Relay``)."""
 
-    async def on_request(self, group: Group, message: Message, callers: Sequence[Caller]) -> bytes:
+    async def on_request(self, group: Group, message: Message, callers: Sequence[ClientCall]) -> bytes:
         """Let the client answer a request of the group's upstream. Raises ``jsonrpc.Refusal``."""
         ...
 

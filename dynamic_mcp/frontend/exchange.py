@@ -35,7 +35,7 @@ from dynamic_mcp.frontend.session import (
 )
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, Refusal
-from dynamic_mcp.protocol.pending import ASKS_THE_USER, MAX_ASKING, Caller
+from dynamic_mcp.protocol.pending import ASKS_THE_USER, MAX_ASKING, ClientCall
 
 #: Rounds of questions in one call.
 MAX_ROUNDS = 20
@@ -81,7 +81,7 @@ class Exchange:
             and not self._work.done()
         )
 
-    def is_one_of(self, calls: Sequence[Caller]) -> bool:
+    def is_one_of(self, calls: Sequence[ClientCall]) -> bool:
         """Whether the upstream works on one of these calls for this exchange."""
         return self._call in calls
 
@@ -207,7 +207,7 @@ class Exchanges:
         return await self.run(exchange)
 
     def find_for(
-        self, group: Group, method: str, callers: Sequence[Caller], relay: ClientRelay
+        self, group: Group, method: str, callers: Sequence[ClientCall], relay: ClientRelay
     ) -> Exchange | None:
         """The call of one client, of ``callers`` if there are any, that gets a question of the upstream. None without one.
 

@@ -27,7 +27,7 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
-from dynamic_mcp.protocol.pending import Caller
+from dynamic_mcp.protocol.pending import ClientCall
 from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.tasks import TaskSet
 
@@ -174,7 +174,7 @@ class Pool:
         for relay in self._relays():
             relay.on_notification(group, message)
 
-    async def on_request(self, group: Group, message: Message, callers: Sequence[Caller]) -> bytes:
+    async def on_request(self, group: Group, message: Message, callers: Sequence[ClientCall]) -> bytes:
         calls = [caller for caller in callers if isinstance(caller, Call)]
         relays: set[ClientRelay] = {call.relay for call in calls} or set(self._relays())
         if len(relays) != 1:

@@ -37,7 +37,7 @@ from dynamic_mcp.pacing import Merger
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
 from dynamic_mcp.protocol.nulls import without_nulls
-from dynamic_mcp.protocol.pending import Caller
+from dynamic_mcp.protocol.pending import ClientCall
 from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream.base import Options
@@ -152,7 +152,7 @@ class Relay:
             else:
                 self.changes.suspect(method)
 
-    async def on_request(self, group: Group, message: Message, callers: Sequence[Caller]) -> bytes:
+    async def on_request(self, group: Group, message: Message, callers: Sequence[ClientCall]) -> bytes:
         method = message.method or ""
         if not self._rates.allows_question(group.name):
             raise Refusal(
@@ -270,7 +270,7 @@ async def send_level(group: Group, level: str) -> None:
         log.debug("group %s refuses the log level: %s", group.name, error)
 
 
-def _reply_of(callers: Sequence[Caller]) -> Callable[[bytes], None] | None:
+def _reply_of(callers: Sequence[ClientCall]) -> Callable[[bytes], None] | None:
     """What writes beside the answer to the newest of these calls of one client.
 
     None if no answer is due, because then the stream of the answer may be over.

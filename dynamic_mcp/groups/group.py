@@ -38,7 +38,7 @@ from dynamic_mcp.pacing import Paced
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Message, Refusal
 from dynamic_mcp.protocol.nulls import valid_result
-from dynamic_mcp.protocol.pending import MAX_TIMES, Caller
+from dynamic_mcp.protocol.pending import MAX_TIMES, ClientCall
 from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.upstream.base import Connector, Options, Upstream
 from dynamic_mcp.wording import cut
@@ -361,7 +361,7 @@ class Group:
         self._doubt_lists()
         self._subscriptions.on_stream_open()
 
-    async def on_request(self, message: Message, callers: Sequence[Caller]) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[ClientCall]) -> bytes:
         try:
             return await self._listener.on_request(self, message, callers)
         except Refusal as refusal:

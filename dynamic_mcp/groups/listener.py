@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from dynamic_mcp.protocol.jsonrpc import Message
-from dynamic_mcp.protocol.pending import Caller
+from dynamic_mcp.protocol.pending import ClientCall
 from dynamic_mcp.sign_in_page import SignInPage
 
 G = TypeVar("G", contravariant=True)
@@ -35,7 +35,7 @@ class GroupListener(Protocol[G]):
         """Take a notification of the group's upstream. The group itself has handled it already."""
         ...
 
-    async def on_request(self, group: G, message: Message, callers: Sequence[Caller]) -> bytes:
+    async def on_request(self, group: G, message: Message, callers: Sequence[ClientCall]) -> bytes:
         """Answer a request of the group's upstream with a result. Raises ``jsonrpc.Refusal``.
 
         ``callers`` are the calls that the request can belong to (``Options.caller``).

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from dynamic_mcp.protocol.pending import CALLS, Caller, Pending
+from dynamic_mcp.protocol.pending import CALLS, ClientCall, Pending
 
 #: Seconds in which a call without an answer may still lead to a request of the other side.
 AFTERMATH = 30.0
@@ -24,10 +24,10 @@ class Callers:
         self._pending = pending
         self._loop = asyncio.get_running_loop()
         #: by id: the end of the aftermath, and the caller; later only the id, because an answer may still come
-        self._abandoned: dict[int, tuple[float, Caller | None]] = {}
+        self._abandoned: dict[int, tuple[float, ClientCall | None]] = {}
         self._timer: asyncio.Handle | None = None
 
-    def of(self, within: int | None) -> tuple[Caller, ...]:
+    def of(self, within: int | None) -> tuple[ClientCall, ...]:
         """The caller of the request ``within`` which the other side asks; without it, all that are possible, the oldest first."""
         now = self._loop.time()
         if within is not None:

@@ -26,7 +26,7 @@ from dynamic_mcp.protocol.jsonrpc import Malformed, Message, MoreFollows, Outgoi
 from dynamic_mcp.protocol.junk import JunkCount
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.protocol.oversized import OversizedMessages
-from dynamic_mcp.protocol.pending import NEVER, Caller, OnProgress, OnRequest, Pending, QuestionClocks
+from dynamic_mcp.protocol.pending import NEVER, ClientCall, OnProgress, OnRequest, Pending, QuestionClocks
 from dynamic_mcp.protocol.pieces import Line, is_batch
 from dynamic_mcp.protocol.serving import Serving
 from dynamic_mcp.protocol.silence import LONG_WAIT, Silence
@@ -95,7 +95,7 @@ class Peer:
         timeout: float | None,
         on_progress: OnProgress | None = None,
         on_id: Callable[[int], None] | None = None,
-        caller: Caller | None = None,
+        caller: ClientCall | None = None,
         *,
         send: Callable[[Outgoing], None] | None = None,
     ) -> bytes:

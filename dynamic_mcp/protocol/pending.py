@@ -32,7 +32,7 @@ CALLS = frozenset({"tools/call", "prompts/get", "resources/read"})
 OnProgress = Callable[[dict[str, Raw]], None]
 
 
-class Caller(Protocol):
+class ClientCall(Protocol):
     """The call of a client that needs a request (``frontend.call.Call``). It comes back with each question that may belong to it."""
 
     #: whether the client waits no longer
@@ -42,7 +42,7 @@ class Caller(Protocol):
 class OnRequest(Protocol):
     """Answers a request of the other side, which can belong to any of the ``callers``."""
 
-    def __call__(self, message: Message, callers: Sequence[Caller]) -> Awaitable[bytes]: ...
+    def __call__(self, message: Message, callers: Sequence[ClientCall]) -> Awaitable[bytes]: ...
 
 
 class Pending(msgspec.Struct):
@@ -53,7 +53,7 @@ class Pending(msgspec.Struct):
     timeout: float
     on_progress: OnProgress | None
     #: the call that needs it, if any
-    caller: Caller | None = None
+    caller: ClientCall | None = None
     #: loop times at which the request began, and at which it times out
     began: float = 0.0
     deadline: float = NEVER

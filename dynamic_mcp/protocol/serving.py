@@ -10,7 +10,7 @@ from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.callers import Callers
 from dynamic_mcp.protocol.ids import id_key
 from dynamic_mcp.protocol.jsonrpc import Message, Refusal
-from dynamic_mcp.protocol.pending import ASKS_THE_USER, Caller, OnRequest, QuestionClocks
+from dynamic_mcp.protocol.pending import ASKS_THE_USER, ClientCall, OnRequest, QuestionClocks
 from dynamic_mcp.wording import cut
 
 #: Requests at once, and their bytes. A single larger one is allowed.
@@ -77,7 +77,7 @@ class Serving:
             self._questions.end(key)
 
     async def _answer(
-        self, id: bytes, message: Message, answer: OnRequest, callers: Sequence[Caller]
+        self, id: bytes, message: Message, answer: OnRequest, callers: Sequence[ClientCall]
     ) -> None:
         try:
             line = jsonrpc.result(id, await answer(message, callers))

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamGone
 from dynamic_mcp.protocol.jsonrpc import METHOD_NOT_FOUND, Message, Refusal
-from dynamic_mcp.protocol.pending import Caller
+from dynamic_mcp.protocol.pending import ClientCall
 from dynamic_mcp.sign_in_page import SignInPage
 
 OnProgress = Callable[[dict[str, Raw]], None]
@@ -34,7 +34,7 @@ class Options(msgspec.Struct, frozen=True):
     #: takes the id of the request on this connection
     on_id: Callable[[int], None] | None = None
     #: the call that needs the request; a request of the server during it comes with it
-    caller: Caller | None = None
+    caller: ClientCall | None = None
 
 
 def not_started_within(seconds: float) -> str:
@@ -147,7 +147,7 @@ class Events(Protocol):
         """Take a notification."""
         ...
 
-    async def on_request(self, message: Message, callers: Sequence[Caller]) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[ClientCall]) -> bytes:
         """Answer a request with a result. ``callers`` are the calls that it can belong to. Raises ``jsonrpc.Refusal``."""
         ...
 
@@ -180,7 +180,7 @@ class NullEvents:
     def on_notification(self, message: Message) -> None:
         """Drop it."""
 
-    async def on_request(self, message: Message, callers: Sequence[Caller]) -> bytes:
+    async def on_request(self, message: Message, callers: Sequence[ClientCall]) -> bytes:
         raise Refusal(METHOD_NOT_FOUND, f"this client does not answer {message.method}")
 
     def on_sign_in(self, page: SignInPage) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from dynamic_mcp.protocol import callers
 from dynamic_mcp.protocol.callers import AFTERMATH, Callers
-from dynamic_mcp.protocol.pending import NEVER, Caller, Pending
+from dynamic_mcp.protocol.pending import NEVER, ClientCall, Pending
 from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.fakes import NamedCall
 
@@ -20,7 +20,7 @@ def pending(call: NamedCall | None, method: str = "tools/call") -> Pending:
     return Pending(asyncio.get_running_loop().create_future(), method, NEVER, None, call)
 
 
-def names(callers: Sequence[Caller]) -> list[object]:
+def names(callers: Sequence[ClientCall]) -> list[object]:
     return [caller.name for caller in callers if isinstance(caller, NamedCall)]
 
 
