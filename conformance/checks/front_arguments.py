@@ -166,7 +166,7 @@ async def annotations_tell_which_of_the_two_tools_only_reads(workbench: Workbenc
 
 async def _definitions(workbench: Workbench, proxy: Proxy) -> list[Any]:
     """The definitions of the tool that lists and of the tool that calls."""
-    answer = await proxy.request("tools/list", {})
+    answer = await proxy.pages("tools/list", "tools")
     tools = {str(part(one, "name")): one for one in answer.member("tools") or []}
     wanted = [workbench.sut.profile.tools[name] for name in ("list", "call")]
     if missing := [name for name in wanted if name not in tools]:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
+from conformance.checks.common import must_work_again
 from conformance.errors import NotApplicable
 from conformance.workbench.exposed import declared_methods, declares, exposed_prompt, exposed_uri
 from mock_servers.script import (
@@ -24,7 +25,7 @@ from mock_servers.script import (
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
-    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -93,16 +94,21 @@ async def only_a_changed_list_is_announced(workbench: Workbench) -> None:
                 await _list(workbench, proxy, "p1" if method == "prompts/list" else "x://", method)
         told = _told(proxy)
         for upstream in upstreams:
-            starts = len(upstream.starts)
-            await proxy.begin_call(upstream.name, "echo", {"crash": True})
-            with workbench.precondition(f"{upstream.name} restarts"):
-                await workbench.eventually(
-                    lambda upstream=upstream, starts=starts: len(upstream.starts) > starts,  # type: ignore[misc]
-                    within=15.0,
-                    what="a further start",
-                )
-                await proxy.ready(upstream)
+            await _must_restart(workbench, proxy, upstream)
         await _must_have_told(workbench, proxy, told, "after a restart with the same lists")
+
+
+async def _must_restart(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    """The server dies in a call, and is started again: by itself, or by the next request about its group."""
+    starts, exits = len(upstream.starts), len(upstream.events("exit"))
+    await proxy.begin_call(upstream.name, "echo", {"crash": True})
+    with workbench.precondition(f"{upstream.name} restarts"):
+        await workbench.eventually(
+            lambda: len(upstream.events("exit")) > exits, within=5.0, what="the end of the process"
+        )
+        await must_work_again(workbench, proxy, upstream)
+        workbench.expect(len(upstream.starts) > starts, "a further start", upstream.starts)
+        await proxy.ready(upstream)
 
 
 @check("FRONT-121", timeout=60, slow=True)

@@ -14,7 +14,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.common import must_work_again
-from conformance.errors import Untestable
+from conformance.errors import NotApplicable, Untestable
 from conformance.workbench.memory import NOT_JUDGED, memory_of
 from mock_servers.hostile import HOSTILE
 from mock_servers.oauth_script import CLIENT
@@ -92,6 +92,8 @@ async def _must_recover(workbench: Workbench, proxy: Proxy, upstream: MockUpstre
 
 @check("SEC-013", timeout=60, serial=True, slow=True)
 async def compressed_metadata_do_not_fill_the_memory(workbench: Workbench) -> None:
+    if not workbench.has("OAUTH"):
+        raise NotApplicable("it signs in nowhere, so it requests no metadata")
     healthy = workbench.stdio("healthy")
     upstreams = [await _asking_for_a_sign_in(workbench, name, name) for name in METADATA]
     workbench.browser()

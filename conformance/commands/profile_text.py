@@ -110,7 +110,8 @@ def _kinds(kinds: Sequence[KindFound], draft: Draft) -> Iterator[str]:
         return
     yield ""
     if missing:
-        yield "# If it takes such servers in another form, describe it in [config] or [entries]."
+        kinds_named = ", ".join(one.families[0] for one in missing)
+        yield f"# {kinds_named}: if it takes such servers in another form, describe it in [config] or [entries]."
     yield "[absent]"
     yield from (_member(name, reason) for name, reason in given.items())
     for one in missing:

@@ -76,11 +76,11 @@ class DynamicFace:
         return offered_groups({"description": listing_text(answer)}, among)
 
     async def listing_tool(self, ask: Ask, within: float) -> Json:
-        answer = await ask("tools/list", {}, within)
-        for tool in _tools_on(answer):
+        _, found, raw = await _all_pages(ask, within)
+        for tool in found:
             if tool.get("name") == self._list_tool:
                 return tool
-        raise Untestable(f"tools/list shows no tool {self._list_tool}: {shorten(answer.raw)}")
+        raise Untestable(f"tools/list shows no tool {self._list_tool}: {shorten(raw)}")
 
     def waking(self, group: str) -> tuple[str, Json]:
         return "tools/call", {"name": self._list_tool, "arguments": {"group": group}}
@@ -157,20 +157,10 @@ class FlatFace:
 
     async def _list(self, ask: Ask, within: float) -> tuple[Answer, str]:
         """The last answer to `tools/list`, and all its pages as the program sent them."""
-        found: list[Json] = []
-        pages: list[str] = []
-        params: Json = {}
-        for _ in range(MAX_PAGES):
-            answer = await ask("tools/list", params, within)
-            pages.append(answer.raw)
-            found += _tools_on(answer)
-            cursor = answer.member("nextCursor")
-            if answer.is_error or cursor is None:
-                break
-            params = {"cursor": cursor}
+        answer, found, raw = await _all_pages(ask, within)
         named = [tool for tool in found if isinstance(tool.get("name"), str)]
         self._listed = ListedTools(named, self._upstreams())
-        return answer, "\n".join(pages)
+        return answer, raw
 
     def _own(self, group: str) -> Iterator[Json]:
         """The definitions in the list that are of the group, under their own names."""
@@ -216,6 +206,22 @@ class FlatFace:
         """What the pattern of the profile puts before and after; nothing without a pattern."""
         before, _, after = formatted(self._pattern or "{tool}", server=group, tool="\0").partition("\0")
         return before, after
+
+
+async def _all_pages(ask: Ask, within: float) -> tuple[Answer, list[Json], str]:
+    """The last answer to `tools/list`, the definitions on all its pages, and these as the program sent them."""
+    found: list[Json] = []
+    pages: list[str] = []
+    params: Json = {}
+    for _ in range(MAX_PAGES):
+        answer = await ask("tools/list", params, within)
+        pages.append(answer.raw)
+        found += _tools_on(answer)
+        cursor = answer.member("nextCursor")
+        if answer.is_error or cursor is None:
+            break
+        params = {"cursor": cursor}
+    return answer, found, "\n".join(pages)
 
 
 def _tools_on(page: Answer) -> list[Json]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from conformance.errors import UsageError, Violation
+from conformance.errors import ImplementationCrashed, UsageError, Violation
 from conformance.workbench.census import managed_pids
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ MAX_STDOUT = 64 * 1024 * 1024
 MAX_STDERR = 8 * 1024 * 1024
 _CHUNK = 64 * 1024
 _POLL = 0.01
+#: seconds for the exit of a program whose stdin is closed
+_LAST_MOMENT = 1.0
 _SMALL_PIPE = 4096
 
 
@@ -173,7 +175,9 @@ class Launched:
                 f"the implementation reads {len(data)} bytes from stdin", seen, timed=True
             ) from None
         except (BrokenPipeError, ConnectionResetError):
-            raise Violation("stdin is open", "the implementation has closed its stdin or has gone") from None
+            if await self.wait(_LAST_MOMENT) is not None:
+                raise ImplementationCrashed("stdin is open", describe_end(self.code)) from None
+            raise Violation("stdin is open", "the implementation has closed its stdin") from None
 
     async def _write_some(self, data: memoryview) -> int:
         if self._stdin is None:
