@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.common import must_be_echoed
 from conformance.checks.front_capabilities import PROMISED
 from conformance.checks.front_session import must_serve
 from conformance.workbench.exposed import declared_methods, declares
@@ -77,8 +78,7 @@ MALFORMED: dict[str, tuple[int, str | None]] = {
 
 @check("FRONT-006", timeout=40)
 async def malformed_input_does_not_end_the_service(workbench: Workbench) -> None:
-    async with workbench.proxy(workbench.stdio("a")) as proxy:
-        await proxy.handshake()
+    async with workbench.serving(workbench.stdio("a")) as proxy:
         with workbench.precondition("the proxy answers requests"):
             await must_serve(workbench, proxy)
         judged = 0
@@ -94,6 +94,7 @@ async def malformed_input_does_not_end_the_service(workbench: Workbench) -> None
                 workbench.expect(answer.code == -32601, "-32601 for an unknown method", answer.raw)
                 await must_serve(workbench, proxy)
                 judged = _gets_no_result(workbench, proxy, judged)
+        await must_be_echoed(workbench, proxy, "a", {"x": 1})
         # What comes later belongs to no single line.
         _gets_no_result(workbench, proxy, judged)
         answers = [message for message in proxy.received if "method" not in message]

@@ -21,6 +21,7 @@ RELAYS = {
         "CFG-010 STD-001 STD-002 STD-003 SEC-026",
     ),
     **_because("the relay speaks one revision and answers with it", "FRONT-001 FRONT-002 FRONT-173"),
+    **_because("the relay refuses malformed lines, and ignores the version of JSON-RPC", "FRONT-006"),
     **_because(
         "the relay declares little, does that, offers a server nothing, and refuses all other methods",
         "FRONT-003 FRONT-026 FRONT-171",
