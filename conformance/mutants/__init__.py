@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from conformance.errors import HarnessError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
 
 _T = TypeVar("_T")
+
+#: values that can be one object under unrelated names: Python makes equal constants of a module one object, and short texts of all modules
+_SHAREABLE = (int, float, str, bytes, tuple, frozenset, type(None))
 
 #: the profile of the reference behind the gateway
 LISTENING = "reference-http"
@@ -137,23 +141,40 @@ def instances(kind: type[_T]) -> list[_T]:
 
 
 def replace(original: object, mistake: object) -> None:
-    """Put ``mistake`` in the place of ``original`` wherever the loaded reference refers to it.
+    """Put ``mistake`` in the place of a function, class or other object, wherever the loaded reference refers to it.
 
     Functions are often imported by name, so patching one module would leave the others right. Nothing found is an error: a
-    mutant that changes nothing would survive for the wrong reason.
+    mutant that changes nothing would survive for the wrong reason. A constant is an error too: it is for `set_constant`.
     """
+    if isinstance(original, _SHAREABLE):
+        raise HarnessError(f"{original!r} can be the value of other names too: use set_constant")
     places = 0
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] != "dynamic_mcp":
-            continue
-        owners: list[object] = [module]
-        owners += [
-            value for value in vars(module).values() if isinstance(value, type) and value.__module__ == name
-        ]
-        for owner in owners:
+    for module in _loaded_modules():
+        own = (
+            value
+            for value in list(vars(module).values())
+            if isinstance(value, type) and value.__module__ == module.__name__
+        )
+        for owner in (module, *own):
             for attribute, value in list(vars(owner).items()):
                 if value is original:
                     setattr(owner, attribute, mistake)
                     places += 1
     if not places:
         raise HarnessError(f"{original!r} is not part of the reference any more")
+
+
+def set_constant(module: ModuleType, name: str, value: object) -> None:
+    """Give a constant of the reference another value, also in the loaded modules that imported it by its name."""
+    if name not in vars(module):
+        raise HarnessError(f"{module.__name__}.{name} is not part of the reference any more")
+    original = vars(module)[name]
+    for one in (module, *_loaded_modules()):
+        if vars(one).get(name) is original:
+            setattr(one, name, value)
+
+
+def _loaded_modules() -> Iterator[ModuleType]:
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "dynamic_mcp":
+            yield module

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from conformance.mutants import legitimate, replace, wire
+from conformance.mutants import legitimate, replace, set_constant, wire
 from dynamic_mcp import log
 from dynamic_mcp.frontend import tool_surface
 from dynamic_mcp.oauth import store
@@ -115,7 +115,7 @@ def has_another_switch_for_its_log() -> None:
 def speaks_the_last_two_legacy_revisions_only() -> None:
     """To its client and to its servers. Other versions of a server end the connection."""
     two = versions.LEGACY_VERSIONS[-2:]
-    replace(versions.LEGACY_VERSIONS, two)
+    set_constant(versions, "LEGACY_VERSIONS", two)
 
     async def no_probe(peer: Peer) -> None:
         return None

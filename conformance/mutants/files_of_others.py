@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, set_constant
 from dynamic_mcp import files
 from dynamic_mcp.config.load import load, parse
 from dynamic_mcp.oauth.store import FileStore
@@ -43,7 +43,7 @@ def waits_for_a_pipe_in_place_of_the_configuration() -> None:
 
 @mutant("CFG-018")
 def reads_a_configuration_of_any_size() -> None:
-    replace(files.MAX_CONFIG, 1 << 40)
+    set_constant(files, "MAX_CONFIG", 1 << 40)
 
 
 @mutant("HARD-014")

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, replace, wire
+from conformance.mutants import mutant, replace, set_constant, wire
 from conformance.mutants.wire import answer, params_of, results_of
 from dynamic_mcp.frontend import bridge, running
 from dynamic_mcp.frontend.changes import ListChanges
@@ -135,7 +135,7 @@ def answers_the_last_calls_with_an_empty_success() -> None:
 
 @mutant("OPS-046")
 def waits_for_the_last_calls_longer_than_its_client() -> None:
-    replace(running.LAST_ANSWERS, 4.0)
+    set_constant(running, "LAST_ANSWERS", 4.0)
 
 
 @mutant("OPS-047", also={"OPS-046": "a call in flight has no answer either"})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, set_constant
 from dynamic_mcp.errors import CallRefused, UpstreamError
 from dynamic_mcp.extras.policy import arguments
 from dynamic_mcp.extras.policy.enforcer import PolicyEnforcer
@@ -139,7 +139,7 @@ def change_the_checker(*statements: str) -> None:
     program = "; ".join(
         ["import dynamic_mcp.extras.policy.checker as c, jsonschema_rs as j", *statements, "c.main()"]
     )
-    replace(arguments.COMMAND, (sys.executable, "-c", program))
+    set_constant(arguments, "COMMAND", (sys.executable, "-c", program))
 
 
 @mutant("HARD-006")

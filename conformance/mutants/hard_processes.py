@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, set_constant
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.extras import hardening
 from dynamic_mcp.extras.hardening import environment, limits
@@ -27,7 +27,7 @@ def ignores_the_list_of_variables() -> None:
 
 @mutant("HARD-007")
 def leaves_the_child_without_a_path() -> None:
-    replace(environment.NEEDED, ())
+    set_constant(environment, "NEEDED", ())
 
 
 @mutant("HARD-007")

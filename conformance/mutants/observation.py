@@ -22,7 +22,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import HarnessError
-from conformance.mutants import ON_THE_WIRE, recording, replace
+from conformance.mutants import ON_THE_WIRE, recording, replace, set_constant
 from conformance.mutants.loading import load_designs, load_mutants
 
 if TYPE_CHECKING:
@@ -99,10 +99,12 @@ def _altered(apply: Callable[[], None], files: dict[str, list[recording.Passed] 
 
 
 def _apply_changes_on_the_wire_only() -> None:
-    """Let further calls of `apply` in this process replace no function, because the first call has."""
+    """Let further calls of `apply` in this process replace no function and no constant, because the first call has."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("conformance.mutants") and vars(module).get("replace") is replace:
-            vars(module)["replace"] = lambda original, mistake: None
+        if name.startswith("conformance.mutants"):
+            for change in (replace, set_constant):
+                if vars(module).get(change.__name__) is change:
+                    vars(module)[change.__name__] = lambda *arguments: None
 
 
 def in_child(work: Callable[[], list[str] | None]) -> list[str] | None:

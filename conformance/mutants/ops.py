@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from conformance.mutants import mutant, replace, wire
+from conformance.mutants import mutant, replace, set_constant, wire
 from conformance.mutants.guard import remove_the_guard
 from dynamic_mcp import log, server
 from dynamic_mcp.config.load import load
@@ -161,7 +161,7 @@ def lets_the_client_wait_for_the_upstreams() -> None:
 
 @mutant("OPS-005")
 def waits_for_a_silent_upstream_for_ever() -> None:
-    replace(state.START_WAIT, 3600.0)
+    set_constant(state, "START_WAIT", 3600.0)
 
 
 @mutant("OPS-005")
@@ -178,18 +178,18 @@ def waits_for_a_silent_server_for_ever() -> None:
 
 @mutant("OPS-005")
 def loses_patience_after_a_second() -> None:
-    replace(state.START_WAIT, 1.0)
+    set_constant(state, "START_WAIT", 1.0)
 
 
 @mutant("OPS-006")
 def does_not_retry_before_half_a_minute() -> None:
     """dmcp 1.5.0 does not retry at all (observed for 50 s): its retry succeeds at once, because the group is recorded as failed."""
-    replace(backoff.RETRY_DELAYS, ())
+    set_constant(backoff, "RETRY_DELAYS", ())
 
 
 @mutant("OPS-006")
 def retries_in_a_tight_loop() -> None:
-    replace(backoff.RETRY_DELAYS, (0.05, 0.05, 0.05))
+    set_constant(backoff, "RETRY_DELAYS", (0.05, 0.05, 0.05))
 
 
 @mutant("OPS-006")
@@ -208,12 +208,12 @@ def connects_to_a_server_only_once() -> None:
 
 @mutant("OPS-007")
 def gives_up_after_the_initial_retries() -> None:
-    replace(backoff.RETRY_FOREVER, 3600.0)
+    set_constant(backoff, "RETRY_FOREVER", 3600.0)
 
 
 @mutant("OPS-007")
 def retries_every_five_seconds() -> None:
-    replace(backoff.RETRY_FOREVER, 5.0)
+    set_constant(backoff, "RETRY_FOREVER", 5.0)
 
 
 @mutant("OPS-008")

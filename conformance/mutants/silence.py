@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, replace, wire
+from conformance.mutants import mutant, replace, set_constant, wire
 from conformance.mutants.wire import INTERNAL_ERROR, refusal
 from dynamic_mcp.errors import UpstreamTimeout
 from dynamic_mcp.frontend import running
@@ -93,7 +93,7 @@ def _trust(kind: type[HttpUpstream]) -> None:
 
 @mutant("FRONT-050")
 def stops_the_clock_of_a_call_for_the_roots() -> None:
-    replace(pending.ASKS_THE_USER, pending.ASKS_THE_USER | {"roots/list"})
+    set_constant(pending, "ASKS_THE_USER", pending.ASKS_THE_USER | {"roots/list"})
 
 
 @mutant("FRONT-050")

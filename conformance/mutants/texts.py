@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, set_constant
 from dynamic_mcp.config.model import HttpTransport, StdioTransport
 from dynamic_mcp.extras import audit
 from dynamic_mcp.hiding import HiddenValues
@@ -67,7 +67,7 @@ def takes_the_text_of_a_remote_refusal_as_harmless() -> None:
 
 @mutant("HARD-013")
 def writes_made_up_names_in_full() -> None:
-    replace(audit.MAX_FIELD, 1 << 30)
+    set_constant(audit, "MAX_FIELD", 1 << 30)
 
 
 @mutant("HARD-013")
