@@ -14,13 +14,13 @@ from conformance.workbench.timeline import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from conformance.model.sut import Sut
     from conformance.workbench.census import Census, ProcessRef
     from conformance.workbench.launched import Launched, StdoutListener
     from conformance.workbench.outcome import OnStart
     from conformance.workbench.sandbox import Sandbox
+    from conformance.workbench.start_options import StartOptions
     from conformance.workbench.timeline import Timeline
 
 #: seconds for the children of the implementation to end by themselves after it has gone
@@ -47,25 +47,23 @@ class Programs:
         self,
         actor: str,
         command: Sequence[str],
+        options: StartOptions,
         browser: Mapping[str, str],
-        env: Mapping[str, str],
-        cwd: Path | None,
-        umask: int,
         listener: StdoutListener,
         port: int | None,
     ) -> tuple[Launched, Census]:
         """Start the implementation; the program, and the census of its processes. The caller also calls `finish`.
 
-        `env` is what the check adds to the environment; `browser` are the variables of the fake browser.
+        `command` is the whole command line; `browser` are the variables of the fake browser.
         """
         token = f"{self._sandbox.token}.{len(self.launched) + 1}"
         variables = self._sut.profile.client.env
         own = dict(zip(variables, with_port(list(variables.values()), port), strict=True))
         environment = self._sandbox.environment(
-            token, {**self._sut.environment, **own}, dict(browser), dict(env)
+            token, {**self._sut.environment, **own}, dict(browser), dict(options.env)
         )
-        self._environment[actor] = dict(env)
-        directory = cwd or self._sandbox.cwd
+        self._environment[actor] = dict(options.env)
+        directory = options.cwd or self._sandbox.cwd
         launched = launch(
             command,
             environment,
@@ -73,7 +71,7 @@ class Programs:
             actor=actor,
             timeline=self._timeline,
             listener=listener,
-            umask=umask,
+            umask=options.umask,
         )
         self.launched.append(launched)
         processes = self._starts.census(token, launched.pid)

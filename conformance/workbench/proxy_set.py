@@ -33,17 +33,15 @@ _SHARED = ("era", "capabilities", "info")
 
 @asynccontextmanager
 async def one_each(
-    start: Callable[..., AbstractAsyncContextManager[Proxy]],
-    upstreams: Sequence[MockUpstream],
-    **options: Any,
+    start: Callable[[MockUpstream], AbstractAsyncContextManager[Proxy]], upstreams: Sequence[MockUpstream]
 ) -> AsyncIterator[Proxy]:
-    """Start a process for each upstream. Raises `NotApplicable` for two upstreams of one name."""
+    """Start a process for each upstream with `start`. Raises `NotApplicable` for two upstreams of one name."""
     if len({upstream.name for upstream in upstreams}) < len(upstreams):
         raise NotApplicable("the check has two upstreams of one name, and each has its own process")
     async with AsyncExitStack() as stack:
         members = {}
         for upstream in upstreams:
-            members[upstream.name] = await stack.enter_async_context(start(upstream, **options))
+            members[upstream.name] = await stack.enter_async_context(start(upstream))
         yield ProxySet(members)
 
 

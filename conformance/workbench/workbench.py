@@ -13,7 +13,8 @@ complete. The sandbox is gone unless the caller keeps it. The teardown is bounde
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -38,6 +39,7 @@ from conformance.workbench.proxy import Proxy, RunningProgram
 from conformance.workbench.proxy_set import one_each
 from conformance.workbench.remotes import RemoteMockUpstream
 from conformance.workbench.sandbox import Sandbox
+from conformance.workbench.start_options import StartOptions
 from conformance.workbench.timeline import Timeline
 from conformance.workbench.transports.choice import client_transport
 from conformance.workbench.transports.ports import free_port, give_back
@@ -46,11 +48,12 @@ from conformance.workbench.upstream_factory import UpstreamFactory
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
+    from typing import Unpack
 
     from conformance.model.sut import Sut
     from conformance.workbench.launched import Launched
     from conformance.workbench.mocks import MockUpstream
-    from conformance.workbench.terminal import Terminal
+    from conformance.workbench.start_options import StartArguments
     from conformance.workbench.transports.base import ClientTransport
     from mock_servers.browser import User
     from mock_servers.script import Era
@@ -122,52 +125,44 @@ class Workbench(Judgement, UpstreamFactory):
 
     @asynccontextmanager
     async def proxy(
-        self,
-        *upstreams: MockUpstream,
-        config: Path | None = None,
-        args: Sequence[str] | None = None,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        umask: int = -1,
-        exit_within: float = 5.0,
-        wire_types: bool = True,
-        one_answer_each: bool = True,
-        terminal: Terminal | None = None,
-        open_files: int | None = None,
-        has_stderr: bool = True,
+        self, *upstreams: MockUpstream, **arguments: Unpack[StartArguments]
     ) -> AsyncIterator[Proxy]:
         """Start the implementation with these upstreams, with a configuration file, or with `args` instead of the file's path.
 
-        At the end of the block the workbench closes its stdin and, after `exit_within` seconds, ends it. Raises
-        `ImplementationCrashed` when it was gone before although the check did not end it. Raises `Violation` for a message that
-        the protocol does not allow; `wire_types=False` is for upstreams whose script makes the proxy pass on such messages. Raises
-        `Violation` also for a second answer to a request, and for an answer to none. `one_answer_each=False` is for a client that
-        makes the proxy send such answers.
-        `terminal` controls the session of the implementation. `open_files` is its soft limit of open files.
-        Without `has_stderr`, the descriptor of its stderr is closed from the start.
+        `StartOptions` describes the other arguments. At the end of the block the workbench closes its stdin and, after `exit_within`
+        seconds, ends it. Raises `ImplementationCrashed` when it was gone before although the check did not end it. Raises `Violation`
+        for a message that the protocol does not allow, for a second answer to a request, and for an answer to none.
         """
-        if config is None and args is None:
-            config = self.config(*upstreams)
-        served = upstreams or self.configured_in(config)
+        options = self._with_config(StartOptions(**arguments), *upstreams)
+        served = upstreams or self.configured_in(options.config)
         if self.sut.profile.upstreams == "one" and len(served) > 1:
-            self.must_have_no_settings(config)
-            start: dict[str, Any] = {"args": args, "env": env, "cwd": cwd, "umask": umask}
-            start |= {"wire_types": wire_types, "one_answer_each": one_answer_each, "terminal": terminal}
-            start |= {"exit_within": exit_within, "open_files": open_files, "has_stderr": has_stderr}
-            async with one_each(self.proxy, served, **start) as several:
-                yield several
-            return
-        if wire_types and wiretypes.official_types() is None:
+            self.must_have_no_settings(options.config)
+            own = replace(options, config=None)
+            started = one_each(lambda one: self._one_program((one,), self._with_config(own, one)), served)
+        else:
+            started = self._one_program(served, options)
+        async with started as proxy:
+            yield proxy
+
+    def _with_config(self, options: StartOptions, *upstreams: MockUpstream) -> StartOptions:
+        """The options with a configuration of these upstreams, unless they name a configuration or the arguments in its place."""
+        needs_config = options.config is None and options.args is None
+        return replace(options, config=self.config(*upstreams)) if needs_config else options
+
+    @asynccontextmanager
+    async def _one_program(
+        self, upstreams: Sequence[MockUpstream], options: StartOptions
+    ) -> AsyncIterator[Proxy]:
+        """One running program that serves these upstreams, and its client."""
+        if options.wire_types and wiretypes.official_types() is None:
             self.note("mcp-types is not installed: the shapes of messages are not judged")
         number = len(self._programs.launched) + 1
         actor = f"proxy-{number}" if number > 1 else "proxy"
         inbox = self.inbox(actor)
         port = free_port() if self.sut.profile.client.listens else None
         listener = inbox if port is None else StdoutListener()
-        launched, processes = await self._launch(
-            actor, config, args, env, cwd, umask, listener, port, terminal, open_files, has_stderr
-        )
-        program = RunningProgram(launched, processes, config, served)
+        launched, processes = await self._launch(actor, options, listener, port)
+        program = RunningProgram(launched, processes, options.config, upstreams)
         proxy, transport = self.client_of(program, inbox, port)
         try:
             async with proxy.answers.running(proxy):
@@ -180,12 +175,12 @@ class Workbench(Judgement, UpstreamFactory):
             self.answered = bool(self.answered) or heard
             with anyio.CancelScope(shield=True):
                 await transport.close()
-                await self._programs.finish(launched, processes, min(exit_within, self.sut.max_wait))
+                await self._programs.finish(launched, processes, min(options.exit_within, self.sut.max_wait))
             give_back(port)
         transport.judge()
-        if wire_types:
+        if options.wire_types:
             wiretypes.judge(inbox.transcript)
-        if one_answer_each:
+        if options.one_answer_each:
             pairing.judge(inbox.transcript)
 
     def client_of(
@@ -213,9 +208,11 @@ class Workbench(Judgement, UpstreamFactory):
         return Inbox(self._timeline, actor)
 
     @asynccontextmanager
-    async def serving(self, *upstreams: MockUpstream, **start: Any) -> AsyncIterator[Proxy]:
+    async def serving(
+        self, *upstreams: MockUpstream, **arguments: Unpack[StartArguments]
+    ) -> AsyncIterator[Proxy]:
         """Like `proxy`, after the handshake and with the tools of every upstream listed."""
-        async with self.proxy(*upstreams, **start) as proxy:
+        async with self.proxy(*upstreams, **arguments) as proxy:
             await proxy.handshake()
             await proxy.ready(*upstreams)
             yield proxy
@@ -237,7 +234,8 @@ class Workbench(Judgement, UpstreamFactory):
             within = max(DEFAULT_STARTS_WITHIN, self.sut.profile.starts_within)
         actor = f"run-{len(self._programs.launched) + 1}"
         port = free_port() if self.sut.profile.client.listens else None
-        launched, processes = await self._launch(actor, config, args, env, cwd, -1, StdoutListener(), port)
+        options = StartOptions(config=config, args=args, env=env or {}, cwd=cwd)
+        launched, processes = await self._launch(actor, options, StdoutListener(), port)
         try:
             code = await launched.wait(within)
             stdout, stderr = bytes(launched.stdout.data), launched.stderr.data.decode(errors="replace")
@@ -248,25 +246,15 @@ class Workbench(Judgement, UpstreamFactory):
             give_back(port)
 
     async def _launch(
-        self,
-        actor: str,
-        config: Path | None,
-        args: Sequence[str] | None,
-        env: Mapping[str, str] | None,
-        cwd: Path | None,
-        umask: int,
-        listener: StdoutListener,
-        port: int | None = None,
-        terminal: Terminal | None = None,
-        open_files: int | None = None,
-        has_stderr: bool = True,
+        self, actor: str, options: StartOptions, listener: StdoutListener, port: int | None
     ) -> tuple[Launched, Census]:
         await self.start_served()
         browser = self._browsers[-1].environment if self._browsers else {}
+        config = options.config
         given = self.single_upstream(config) if self.sut.profile.single and config else None
-        command = with_port([*command_for(self.sut, config, given), *(args or ())], port)
-        command = wrapped(command, terminal, open_files, has_stderr=has_stderr)
-        return await self._programs.launch(actor, command, browser, env or {}, cwd, umask, listener, port)
+        command = with_port([*command_for(self.sut, config, given), *(options.args or ())], port)
+        command = wrapped(command, options.terminal, options.open_files, has_stderr=options.has_stderr)
+        return await self._programs.launch(actor, command, options, browser, listener, port)
 
     # Evidence
 
