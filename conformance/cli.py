@@ -35,7 +35,7 @@ from conformance.commands.run_options import (
     selected_ids,
 )
 from conformance.commands.smoke import smoke
-from conformance.engine.execution import WorkbenchFactory, workbench_factory
+from conformance.engine.execution import RunOptions, WorkbenchFactory, workbench_factory
 from conformance.engine.scheduler import interrupted_status
 from conformance.errors import HarnessError, UsageError
 from conformance.model.baseline import Baseline
@@ -166,17 +166,13 @@ def _run(
     files = [ReportFile(request, FORMATS) for request in options.report]
     # A live line would overwrite what the person at the debugger reads.
     console = RunConsole(highlight=False, force_terminal=False if options.attach else None)
-    report = run_selected(
-        sut,
-        selected,
-        options,
-        baseline,
-        checks,
-        console,
-        open_workbench,
+    run_options = RunOptions(
+        baseline=baseline,
+        open_workbench=open_workbench,
         second_attempts=not options.attach,
         rerun_options=["--baseline", str(options.baseline)] if options.baseline else [],
     )
+    report = run_selected(sut, selected, options, run_options, checks, console)
     print_report(console, report)
     for file in files:
         file.write(report)

@@ -21,9 +21,9 @@ from conformance.commands.run_options import (
     ids_to_run,
     run_selected,
 )
+from conformance.engine.execution import RunOptions
 from conformance.engine.outputs import prove_writable, write
 from conformance.errors import UsageError
-from conformance.model.baseline import Baseline
 from conformance.model.profile import Profile
 from conformance.model.registry import Registry
 from conformance.model.results import NO_ANSWER
@@ -101,8 +101,8 @@ def main(
             reports.append(json_report.read(column).narrowed(selected))
             continue
         console.print(f"\n{column.name} ({len(reports) + 1} of {len(columns)})", style="bold", markup=False)
-        baseline = Baseline(column.profile.known)
-        report = run_selected(column, selected, options, baseline, checks, console, open_workbench)
+        run_options = RunOptions(open_workbench=open_workbench)
+        report = run_selected(column, selected, options, run_options, checks, console)
         reports.append(report)
         if options.out:
             write(_report_file(options.out, report, reports), json_report.render(report))

@@ -12,6 +12,7 @@ Exit status:
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from conformance.checks import Check
-    from conformance.engine.execution import WorkbenchFactory
-    from conformance.model.baseline import Baseline
+    from conformance.engine.execution import RunOptions
     from conformance.model.registry import Registry
     from conformance.model.results import RunReport
     from conformance.model.sut import Sut
@@ -114,41 +114,35 @@ def ids_to_run(options: argparse.Namespace, registry: Registry, checks: dict[str
 def run_selected(
     sut: Sut,
     selected: Sequence[str],
-    options: argparse.Namespace,
-    baseline: Baseline,
+    arguments: argparse.Namespace,
+    options: RunOptions,
     checks: dict[str, Check],
     console: Console,
-    open_workbench: WorkbenchFactory | None,
-    *,
-    second_attempts: bool = True,
-    rerun_options: Sequence[str] = (),
 ) -> RunReport:
-    """Run the selected checks with the options of `add_run_options`, and show the progress."""
-    rerun_options = list(rerun_options)
-    if 1.0 != options.time_scale < float("inf"):
-        rerun_options += ["--time-scale", f"{options.time_scale:g}"]
-    if options.strict:
-        rerun_options.append("--strict")
+    """Run the selected checks with the arguments of `add_run_options`, and show the progress.
+
+    `options` has what these arguments do not say. The rerun lines get the arguments that change a verdict.
+    """
+    again = list(options.rerun_options)
+    if 1.0 != arguments.time_scale < float("inf"):
+        again += ["--time-scale", f"{arguments.time_scale:g}"]
+    if arguments.strict:
+        again.append("--strict")
+    options = replace(
+        options,
+        time_scale=arguments.time_scale,
+        keep=arguments.keep,
+        early_stop=arguments.early_stop,
+        rerun_options=again,
+    )
     chosen = [checks[id_] for id_ in selected if id_ in checks]
 
     async def run_all() -> RunReport:
         with LiveProgress(console, len(chosen)) as progress:
-            return await run(
-                sut,
-                chosen,
-                jobs=options.jobs,
-                time_scale=options.time_scale,
-                keep=options.keep,
-                on_event=progress,
-                baseline=baseline,
-                open_workbench=open_workbench,
-                second_attempts=second_attempts,
-                early_stop=options.early_stop,
-                rerun_options=rerun_options,
-            )
+            return await run(sut, chosen, options, jobs=arguments.jobs, on_event=progress)
 
     planned = [id_ for id_ in selected if id_ not in checks]
-    return with_selection(anyio.run(run_all), planned=planned, strict=options.strict)
+    return with_selection(anyio.run(run_all), planned=planned, strict=arguments.strict)
 
 
 def exit_code(report: RunReport) -> int:

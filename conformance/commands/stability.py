@@ -22,7 +22,7 @@ from rich.table import Table
 from conformance.checks import Check
 from conformance.checks.loading import load_checks
 from conformance.commands.run_options import BROKEN
-from conformance.engine.execution import WorkbenchFactory
+from conformance.engine.execution import RunOptions, WorkbenchFactory
 from conformance.engine.runner import DEFAULT_JOBS, run
 from conformance.engine.scheduler import interrupted_status
 from conformance.errors import UsageError
@@ -133,7 +133,7 @@ def make_rounds(
         with busy_loops(busy):
 
             async def one_run() -> RunReport:
-                return await run(sut, checks, jobs=jobs, open_workbench=open_workbench)
+                return await run(sut, checks, RunOptions(open_workbench=open_workbench), jobs=jobs)
 
             rounds.append(Round(len(rounds) + 1, busy, anyio.run(one_run)))
         on_round(rounds[-1])

@@ -80,32 +80,44 @@ class AttemptFinished:
 RunEvent: TypeAlias = AttemptStarted | AttemptFinished
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """How the checks of one implementation run."""
+
+    #: multiplies the deadline of every check; may be infinite
+    time_scale: float = 1.0
+    #: keep the sandbox of every check
+    keep: bool = False
+    #: None = the known failures of the profile
+    baseline: Baseline | None = None
+    #: whether a red check that depends on time runs a second time
+    second_attempts: bool = True
+    #: end the run if the program answers nothing
+    early_stop: bool = False
+    #: the further options of every rerun line
+    rerun_options: Sequence[str] = ()
+    #: None = the real one
+    open_workbench: WorkbenchFactory | None = None
+
+
+DEFAULT_OPTIONS = RunOptions()
+
+
 class Execution:
     """The attempts at the checks of one implementation, and their results."""
 
     def __init__(
         self,
         sut: Sut,
+        options: RunOptions = DEFAULT_OPTIONS,
         *,
-        time_scale: float = 1.0,
-        keep: bool = False,
         on_event: Callable[[RunEvent], None] = lambda event: None,
-        baseline: Baseline | None = None,
-        second_attempts: bool = True,
-        early_stop: bool = False,
-        rerun_options: Sequence[str] = (),
-        open_workbench: WorkbenchFactory | None = None,
     ) -> None:
-        """With `early_stop`, the schedule ends when `is_silent` holds. Every rerun line has the `rerun_options`."""
         self.sut = sut
-        self.time_scale = time_scale
-        self.keep = keep
+        self.options = options
         self.on_event = on_event
-        self.baseline = baseline or Baseline(sut.profile.known)
-        self.second_attempts = second_attempts
-        self.early_stop = early_stop
-        self.rerun_options = rerun_options
-        self.open_workbench = workbench_factory(open_workbench)
+        self.baseline = options.baseline or Baseline(sut.profile.known)
+        self.open_workbench = workbench_factory(options.open_workbench)
         self.results: dict[str, Result] = {}
         #: the version of the implementation, once it has told one
         self.version = ""
@@ -133,7 +145,7 @@ class Execution:
     def wants_again(self, check: Check) -> bool:
         """Whether the check, which has a result, needs a second attempt."""
         result = self.results[check.id]
-        return self.second_attempts and len(result.attempts) == 1 and result.is_rerun
+        return self.options.second_attempts and len(result.attempts) == 1 and result.is_rerun
 
     def results_of(self, checks: Iterable[Check], *, interrupted: bool) -> tuple[Result, ...]:
         """The results of these checks, as far as they have one. An interruption leaves some without the second attempt that they need."""
@@ -148,7 +160,7 @@ class Execution:
     @property
     def is_silent(self) -> bool:
         """Whether the program answered nothing so far and enough checks are red to end the run."""
-        return self.early_stop and not self._has_answered and len(self._silent) >= SILENT_CHECKS
+        return self.options.early_stop and not self._has_answered and len(self._silent) >= SILENT_CHECKS
 
     async def confirm_silence(self) -> None:
         """If load can have caused all of the silence, make one second attempt, alone; an answer ends `is_silent`."""
@@ -158,14 +170,14 @@ class Execution:
     async def _run_check(self, check: Check) -> _Ended:
         """Never raises an `Exception`: every failure becomes part of the returned value."""
         slow_starts = STARTS * max(0.0, self.sut.profile.starts_within - DEFAULT_STARTS_WITHIN)
-        deadline = check.timeout * self.time_scale + slow_starts
+        deadline = check.timeout * self.options.time_scale + slow_starts
         began = time.monotonic()
         workbench: Workbench | None = None
         failures: list[BaseException] = []
         duration: float | None = None
         try:
             with anyio.fail_after(deadline + SETUP_AND_TEARDOWN) as outer:
-                async with self.open_workbench(self.sut, check.id, keep=self.keep) as workbench:
+                async with self.open_workbench(self.sut, check.id, keep=self.options.keep) as workbench:
                     check_began = time.monotonic()
                     with recorded_waits() as waits, anyio.move_on_after(deadline) as inner:
                         # Kept aside while the workbench closes, so that a failing teardown cannot hide the failure of the check.
@@ -223,7 +235,7 @@ class Execution:
             quote=source.quote,
             duration_s=ended.duration,
             evidence=ended.evidence,
-            rerun=rerun_line(self.sut, check.id, self.rerun_options),
+            rerun=rerun_line(self.sut, check.id, self.options.rerun_options),
             attempts=(*(earlier.attempts if earlier else ()), attempt),
             known=self.baseline.reason_for(check.id, ended.verdict),
             stale=self.baseline.is_stale(check.id, ended.verdict),

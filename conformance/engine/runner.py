@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from conformance.engine.execution import Execution
+from conformance.engine.execution import DEFAULT_OPTIONS, Execution
 from conformance.engine.scheduler import schedule, signals_cancel
 from conformance.model.evidence import encodable
 from conformance.model.registry import Registry
 from conformance.model.results import NO_ANSWER, RunReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from conformance.checks import Check
-    from conformance.engine.execution import RunEvent, WorkbenchFactory
-    from conformance.model.baseline import Baseline
+    from conformance.engine.execution import RunEvent, RunOptions
     from conformance.model.sut import Sut
 
 DEFAULT_JOBS = 8
@@ -34,36 +33,19 @@ DEFAULT_JOBS = 8
 async def run(
     sut: Sut,
     checks: Iterable[Check],
+    options: RunOptions = DEFAULT_OPTIONS,
     *,
     jobs: int = DEFAULT_JOBS,
-    time_scale: float = 1.0,
-    keep: bool = False,
     on_event: Callable[[RunEvent], None] = lambda event: None,
-    baseline: Baseline | None = None,
-    open_workbench: WorkbenchFactory | None = None,
-    second_attempts: bool = True,
-    early_stop: bool = False,
-    rerun_options: Sequence[str] = (),
 ) -> RunReport:
-    """Run `checks` against `sut`. `time_scale` multiplies the deadline of every check and may be infinite.
+    """Run `checks` against `sut`, so many `jobs` at a time.
 
-    With `early_stop`, the run ends early if the program answers nothing. Every rerun line has the `rerun_options`.
     The report names no planned requirements and is not strict: `with_selection` adds both.
     """
     began = time.monotonic()
     started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     todo = sorted(checks, key=lambda check: check.id)
-    execution = Execution(
-        sut,
-        time_scale=time_scale,
-        keep=keep,
-        on_event=on_event,
-        baseline=baseline,
-        second_attempts=second_attempts,
-        early_stop=early_stop,
-        rerun_options=rerun_options,
-        open_workbench=open_workbench,
-    )
+    execution = Execution(sut, options, on_event=on_event)
     async with signals_cancel() as interruption:
         await schedule([(execution, check) for check in todo], jobs)
     not_run = tuple(check.id for check in todo if check.id not in execution.results)

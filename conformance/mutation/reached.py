@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import msgspec
 
-from conformance.engine.execution import Execution, WorkbenchFactory, workbench_factory
+from conformance.engine.execution import Execution, RunOptions, WorkbenchFactory, workbench_factory
 from conformance.engine.scheduler import schedule
 from conformance.errors import HarnessError
 from conformance.model.sut import DEFAULT_PROFILE, make_sut
@@ -103,7 +103,7 @@ async def functions_run(
             async with opener(replace(sut, command=words), check_id, keep=keep) as workbench:
                 yield workbench
 
-        execution = Execution(make_sut(), open_workbench=observing)
+        execution = Execution(make_sut(), RunOptions(open_workbench=observing))
         await schedule([(execution, check) for check in checks], jobs)
         messages = await anyio.to_thread.run_sync(_changed_messages, folder, on_the_wire)
         return {

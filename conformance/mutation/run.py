@@ -23,6 +23,7 @@ from conformance.engine.execution import (
     AttemptFinished,
     Execution,
     RunEvent,
+    RunOptions,
     WorkbenchFactory,
     workbench_factory,
 )
@@ -231,13 +232,12 @@ class _Program:
     def execution(self) -> Execution:
         """The one execution of all its checks."""
         if self._execution is None:
-            self._execution = Execution(
-                self._sut,
+            options = RunOptions(
                 time_scale=self._time_scale,
-                on_event=self._on_event,
                 baseline=_Expected(self._trials),
                 open_workbench=self._open_and_listen,
             )
+            self._execution = Execution(self._sut, options, on_event=self._on_event)
         return self._execution
 
     def _on_event(self, event: RunEvent) -> None:

@@ -15,6 +15,7 @@ import pytest
 from conformance.checks import make_check
 from conformance.cli import main
 from conformance.commands.attach import Attaching
+from conformance.engine.execution import RunOptions
 from conformance.engine.runner import run
 from conformance.errors import Violation
 from conformance.model.profile import Profile
@@ -81,9 +82,8 @@ async def attached(user: User, sut: Sut, check: Any, *actions: Any) -> RunReport
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(act)
             made = make_check(check, MUST, timeout=0.01)
-            report = await run(
-                sut, [made], open_workbench=factory, time_scale=float("inf"), second_attempts=False
-            )
+            options = RunOptions(open_workbench=factory, time_scale=float("inf"), second_attempts=False)
+            report = await run(sut, [made], options)
     return report
 
 
@@ -165,7 +165,8 @@ sys.stdin.read()""")
 
 async def test_a_red_check_is_not_tried_again() -> None:
     check = raising(Violation("a", "b"))
-    report = await run(fake_sut(), [check], open_workbench=FakeFactory(), second_attempts=False)
+    options = RunOptions(open_workbench=FakeFactory(), second_attempts=False)
+    report = await run(fake_sut(), [check], options)
     assert [len(result.attempts) for result in report.results] == [1]
 
 

@@ -17,6 +17,7 @@ from conformance.engine.execution import (
     AttemptFinished,
     AttemptStarted,
     RunEvent,
+    RunOptions,
     rerun_line,
 )
 from conformance.engine.longest import LONGEST
@@ -39,9 +40,11 @@ LATE = Violation("an answer within 5 s", "silence")
 
 
 async def run_fake(*checks: Check, factory: FakeFactory | None = None, **options: Any) -> RunReport:
+    of_run = {name: options.pop(name) for name in ("jobs", "on_event") if name in options}
+    sut = options.pop("sut", fake_sut())
     with anyio.fail_after(20):
         return await run(
-            options.pop("sut", fake_sut()), checks, open_workbench=factory or FakeFactory(), **options
+            sut, checks, RunOptions(open_workbench=factory or FakeFactory(), **options), **of_run
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance.checks.loading import load_checks
-from conformance.engine.execution import Execution
+from conformance.engine.execution import Execution, RunOptions
 from conformance.engine.scheduler import schedule
 from conformance.model.sut import make_sut
 from conformance.model.verdicts import Verdict
@@ -26,7 +26,7 @@ UPSTREAMS = ("STD-011", "STD-014", "FRONT-019", "HARD-006")
 async def test_no_shape_is_a_harness_error(side: str, ids: tuple[str, ...]) -> None:
     checks = load_checks()
     sut = make_sut((sys.executable, str(PROGRAM), "1", side, "{config}"))
-    execution = Execution(replace(sut, max_wait=2.0), second_attempts=False)
+    execution = Execution(replace(sut, max_wait=2.0), RunOptions(second_attempts=False))
     await schedule([(execution, replace(checks[id_], serial=False)) for id_ in ids], 4)
     verdicts = {id_: result.verdict for id_, result in execution.results.items()}
     assert Verdict.HARNESS_ERROR not in verdicts.values(), verdicts

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conformance.engine.execution import RunOptions
 from conformance.engine.runner import run
 from conformance.errors import ImplementationCrashed, UsageError, Violation
 from conformance.model.baseline import Baseline, Known
@@ -26,7 +27,7 @@ BASELINE = Baseline([Known(MUST, Verdict.FAIL, "issue 7")])
 
 
 async def result_of(check: Check) -> Result:
-    report = await run(fake_sut(), [check], baseline=BASELINE, open_workbench=FakeFactory())
+    report = await run(fake_sut(), [check], RunOptions(baseline=BASELINE, open_workbench=FakeFactory()))
     return report.results[0]
 
 
@@ -60,7 +61,7 @@ async def test_an_intermittent_entry_accepts_its_verdict_and_a_pass_only(
     check: Check, known: str | None, failure: bool
 ) -> None:
     baseline = Baseline([Known(MUST, Verdict.FAIL, "at times", intermittent=True)])
-    report = await run(fake_sut(), [check], baseline=baseline, open_workbench=FakeFactory())
+    report = await run(fake_sut(), [check], RunOptions(baseline=baseline, open_workbench=FakeFactory()))
     result = report.results[0]
     assert (result.known, result.stale, result.is_failure()) == (known, False, failure)
 
@@ -72,7 +73,9 @@ async def test_an_entry_outside_the_selection_has_no_effect() -> None:
 
 async def test_without_a_baseline_the_profile_has_the_known_failures() -> None:
     profile = Profile("fake", known=(Known(MUST, Verdict.FAIL, "issue 8"),))
-    report = await run(fake_sut(profile), [raising(Violation("a", "b"))], open_workbench=FakeFactory())
+    report = await run(
+        fake_sut(profile), [raising(Violation("a", "b"))], RunOptions(open_workbench=FakeFactory())
+    )
     assert report.results[0].known == "issue 8"
 
 

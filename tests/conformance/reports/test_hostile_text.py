@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
 
+from conformance.engine.execution import RunOptions
 from conformance.engine.runner import run
 from conformance.errors import NotApplicable, Untestable, Violation
 from conformance.model.evidence import encodable
@@ -195,6 +196,6 @@ async def test_a_lone_surrogate_does_not_prevent_a_report(
     name: str,
 ) -> None:
     check: Any = raising(Violation("a", json.loads(r'"\ud800"')))
-    report = await run(fake_sut(), [check], open_workbench=FakeFactory())
+    report = await run(fake_sut(), [check], RunOptions(open_workbench=FakeFactory()))
     assert FORMATS[name](report).encode()
     assert report.results[0].seen == r"\ud800"
