@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.errors import HarnessError, NotApplicable
-from conformance.workbench import pairing, wiretypes
+from conformance.workbench.session_judgement import judge_session
+from conformance.workbench.start_options import StartOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,10 +54,7 @@ async def another_client(
     finally:
         with anyio.CancelScope(shield=True):
             await transport.close()
-    transport.judge()
-    if wire_types:
-        wiretypes.judge(inbox.transcript)
-    pairing.judge(inbox.transcript)
+    judge_session(transport, inbox, StartOptions(wire_types=wire_types))
 
 
 @asynccontextmanager

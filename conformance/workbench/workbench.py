@@ -23,7 +23,7 @@ from conformance.model.client_table import with_port
 from conformance.model.evidence import Evidence
 from conformance.model.profile import DEFAULT_STARTS_WITHIN, PROMISES
 from conformance.model.registry import REVISIONS
-from conformance.workbench import pairing, wiretypes
+from conformance.workbench import wiretypes
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
@@ -39,6 +39,7 @@ from conformance.workbench.proxy import Proxy, RunningProgram
 from conformance.workbench.proxy_set import one_each
 from conformance.workbench.remotes import RemoteMockUpstream
 from conformance.workbench.sandbox import Sandbox
+from conformance.workbench.session_judgement import judge_session
 from conformance.workbench.start_options import StartOptions
 from conformance.workbench.timeline import Timeline
 from conformance.workbench.transports.choice import client_transport
@@ -170,18 +171,18 @@ class Workbench(Judgement, UpstreamFactory):
             proxy.must_still_serve()
             proxy.must_have_passed_on_begun_requests()
         finally:
-            self.version = self.version or proxy.version
-            heard = any(line.messages for line in inbox.transcript.lines if not line.sent)
-            self.answered = bool(self.answered) or heard
+            self._note_answers(proxy, inbox)
             with anyio.CancelScope(shield=True):
                 await transport.close()
                 await self._programs.finish(launched, processes, min(options.exit_within, self.sut.max_wait))
             give_back(port)
-        transport.judge()
-        if options.wire_types:
-            wiretypes.judge(inbox.transcript)
-        if options.one_answer_each:
-            pairing.judge(inbox.transcript)
+        judge_session(transport, inbox, options)
+
+    def _note_answers(self, proxy: Proxy, inbox: Inbox) -> None:
+        """Keep what the evidence says about all programs of the check: the version, and whether one of them sent a message."""
+        self.version = self.version or proxy.version
+        heard = any(line.messages for line in inbox.transcript.lines if not line.sent)
+        self.answered = bool(self.answered) or heard
 
     def client_of(
         self, program: RunningProgram, inbox: Inbox, port: int | None
