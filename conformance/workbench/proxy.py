@@ -1,49 +1,31 @@
-"""The proxy under test, as its client sees it: the handshake, and the groups and tools behind its face.
+"""The proxy under test, as a check sees it: one process, or one process for each upstream.
 
-In the legacy era a check begins with `handshake`. `handshake`, `groups`, `ready` and `tools_of` are prerequisites: their failure is
-`Untestable`, because it proves nothing about the requirement. `call` and `items` raise `Violation` like every request.
+`ProxyProcess` is the first, `ProxySet` the second. In the legacy era a check begins with `handshake`. `handshake`, `groups`, `ready` and
+`tools_of` are prerequisites: their failure is `Untestable`, because it proves nothing about the requirement. `call` and `items` raise
+`Violation` like every request.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
-import re
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import anyio
-
-from conformance.errors import ImplementationCrashed, Untestable, Violation
-from conformance.model.profile import DEFAULT_STARTS_WITHIN
 from conformance.model.registry import NEWEST_LEGACY
-from conformance.workbench.client import McpClient
-from conformance.workbench.deadlines import extended
-from conformance.workbench.faces import MAX_PAGES, face_of
-from conformance.workbench.inbox import Answer
-from conformance.workbench.listing_forms import BY_NAME, definitions, listing_text, selecting
-from conformance.workbench.names import by_pattern
-from conformance.workbench.refusal import ProgramRefusal, was_tried
-from conformance.workbench.timeline import Timeline, shorten
-from conformance.workbench.waits import waiting_for
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from conformance.model.profile import Profile
-    from conformance.workbench.arrivals import Arrivals
-    from conformance.workbench.census import Census
+    from conformance.errors import Violation
+    from conformance.workbench.census import Census, ProcessRef
     from conformance.workbench.client import Era
-    from conformance.workbench.inbox import CallResult, Inbox, RequestId
+    from conformance.workbench.client_answers import ClientAnswers
+    from conformance.workbench.inbox import Answer, CallResult, RequestId
     from conformance.workbench.launched import Launched
     from conformance.workbench.mocks import MockUpstream
-    from conformance.workbench.transcript import Json
-    from conformance.workbench.transports.base import ClientTransport
-
-_POLL = 0.1
+    from conformance.workbench.transcript import Json, Transcript
+    from conformance.workbench.transports.bodies import BodyReply
 
 
 @dataclass(frozen=True)
@@ -56,59 +38,37 @@ class RunningProgram:
     upstreams: Sequence[MockUpstream]
 
 
-class Proxy(McpClient):
-    """A started proxy and its client."""
+class Processes(Protocol):
+    """The program and every process that it started."""
 
-    def __init__(
-        self,
-        launched: Launched,
-        inbox: Inbox,
-        timeline: Timeline,
-        processes: Census,
-        profile: Profile,
-        arrivals: Arrivals,
-        max_wait: float = math.inf,
-        transport: ClientTransport | None = None,
-        *,
-        alone: bool = False,
-        only: Sequence[MockUpstream] = (),
-    ) -> None:
-        """`arrivals` knows what reached the upstreams; no prerequisite waits longer than `max_wait` seconds.
+    def alive(self) -> list[ProcessRef]:
+        """The living ones."""
+        ...
 
-        `alone`: the program has one upstream. `only`: its upstream, if one process never has several.
-        """
-        super().__init__(launched, inbox, timeline, processes, transport)
-        #: the answer to `initialize`, after `handshake`
-        self.greeting: Answer | None = None
-        #: the program, once the workbench has started it
-        self.program: RunningProgram | None = None
-        self._names, self._alone = profile.names, alone
-        self._face = face_of(profile, arrivals.upstreams, alone=alone)
-        self._is_dynamic = profile.face == "dynamic"
-        self._starts_within = profile.starts_within
-        self._has_answered = False
-        self._arrivals = arrivals
-        #: the requests that `begin` sent, with their times
-        self._begun: list[tuple[float, RequestId, Json]] = []
-        self._max_wait = max_wait
-        self._only = only
-        self._refusal: ProgramRefusal | None = None
+
+class Proxy(Protocol):
+    """A started proxy and its client. What only one process has is `NotApplicable` for several."""
+
+    era: Era
+    #: the client's capabilities, for the handshake and every modern request
+    capabilities: Json
+    #: its `clientInfo`
+    info: object
+    modern: bool
+
+    @property
+    def greeting(self) -> Answer | None:
+        """The answer to `initialize`, after `handshake`."""
+        ...
 
     @property
     def version(self) -> str:
         """The version in its answer to `initialize`; empty without one."""
-        server = self.greeting.result.get("serverInfo") if self.greeting is not None else None
-        version = server.get("version") if isinstance(server, dict) else None
-        return shorten(version, 40) if isinstance(version, str) else ""
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the program has tried its one upstream and not finished the handshake (`conformance.workbench.refusal`)."""
-        return self._refusal is not None
+        ...
 
     def of(self, group: str) -> Proxy:
         """The proxy that serves a group: this one, unless each upstream has a process of its own."""
-        return self
+        ...
 
     # Prerequisites
 
@@ -118,44 +78,15 @@ class Proxy(McpClient):
         Raises `Untestable` unless the proxy answers with a result. A program with one upstream that it has tried can fail
         with it (`conformance.workbench.refusal`).
         """
-        try:
-            return await self._handshake(version, self._starts_within if within is None else within)
-        except Untestable as problem:
-            if not was_tried(self._only):
-                raise
-            self.may_end_by_itself()
-            answered = not isinstance(problem.__cause__, Violation)
-            reason = problem.reason if answered or self.stderr.strip() else ""
-            self._refusal = ProgramRefusal(self._last_id, reason, is_final=answered)
-            return self._refusal.answer
-
-    async def _handshake(self, version: str, within: float) -> Answer:
-        params = {"protocolVersion": version, "capabilities": self.capabilities, "clientInfo": self.info}
-        self.era = "legacy"
-        try:
-            greeting = await self.request("initialize", params, within=min(within, self._max_wait))
-        except Violation as problem:
-            self._may_end = self._died_by_itself() is None
-            if not self._may_end:
-                raise
-            late = "" if isinstance(problem, ImplementationCrashed) else f" within {within:g} s"
-            raise Untestable(f"no answer to initialize{late}: {problem.seen}") from problem
-        if not isinstance(greeting.result, dict):
-            raise Untestable(f"the proxy refused initialize: {shorten(greeting.raw)}")
-        return await self._greeted(greeting)
-
-    async def _greeted(self, greeting: Answer) -> Answer:
-        self.greeting = greeting
-        await self.notify("notifications/initialized")
-        return greeting
+        ...
 
     async def groups(self, *among: str, within: float = 5.0) -> list[str]:
         """The groups that the proxy offers now. Some proxies show no names of groups; then those of `among` that it offers."""
-        return await self._face.groups(self._prerequisite, among, within)
+        ...
 
     async def listing_tool(self, within: float = 5.0) -> Json:
         """The definition of the listing tool. Raises `NotApplicable` if the face has none."""
-        return await self._face.listing_tool(self._prerequisite, within)
+        ...
 
     async def ready(self, *upstreams: MockUpstream | str, within: float = 15.0) -> None:
         """Wait until the proxy lists the tools of each upstream; this also makes a lazy proxy connect.
@@ -163,197 +94,247 @@ class Proxy(McpClient):
         The journal of the upstream must show a connection, now or earlier, because a proxy may keep a listing. For a name, the
         journal of any upstream with that name counts. Raises `Untestable` with the last listing, or with what the journal lacks.
         """
-        within = min(within, self._max_wait)
-        deadline = time.monotonic() + extended(within)
-        for upstream in upstreams:
-            named = self._arrivals.named(upstream) if isinstance(upstream, str) else [upstream]
-            name = upstream if isinstance(upstream, str) else upstream.name
-            tool_names = named[-1].tool_names if named else []
-            last = ""
-            while True:
-                # A listing after the deadline does not count.
-                left = max(deadline - time.monotonic(), _POLL)
-                try:
-                    answer = await self.tools_of(name, within=left)
-                except Untestable:
-                    # At the deadline the earlier listing explains more than a missing answer to the last, hurried request.
-                    if not last or time.monotonic() < deadline:
-                        raise
-                else:
-                    last = shorten(answer.raw)
-                    if self._refusal is not None and (self._refusal.is_final or self._inbox.ended.is_set()):
-                        raise Untestable(
-                            self._refusal.reason or "no answer to initialize, and no reason on stderr"
-                        )
-                    if _lists(answer, tool_names):
-                        gap = self._arrivals.connection_gap(named)
-                        if gap is None:
-                            break
-                        last = f"{gap}; the listing: {last}"
-                if time.monotonic() > deadline:
-                    raise Untestable(f"group {name} is not ready in {within:g} s: {last}")
-                with waiting_for(f"the tools of group {name}"):
-                    await anyio.sleep(_POLL)
+        ...
 
     async def tools_of(self, group: str, within: float = 15.0, **selection: Any) -> Answer:
         """The answer that lists the tools of a group, right or wrong; `selection` are further arguments."""
-        return await self._face.tools_of(self._prerequisite, group, within, selection)
+        ...
 
     async def failure_of(self, group: str) -> str | None:
         """What the proxy says instead of the tools of a group, and else instead of a result of one; None if it gives both."""
-        listed = await self.tools_of(group)
-        if self._refusal is not None:
-            return f"{listed.raw}\n{self.stderr}"
-        if listed.is_error or self._is_dynamic:
-            return listed.raw
-        called = await self.call(group, "echo")
-        return called.raw if called.is_error else None
+        ...
 
     async def definitions_of(self, group: str, name: str) -> list[Json]:
         """The definitions of a tool in the answer for its group; if that has names only, in the answer for the name.
 
         Empty if the proxy does not show the tool.
         """
-        found = definitions(await self.tools_of(group), name)
-        if (
-            not found
-            and self._is_dynamic
-            and (selection := selecting(await self.listing_tool(), BY_NAME, name))
-        ):
-            found = definitions(await self.tools_of(group, **selection), name)
-        return found
+        ...
 
     async def missing_definitions(self, upstream: MockUpstream) -> list[str]:
         """The names of the upstream's tools that the proxy shows no definition of."""
-        listed = await self.tools_of(upstream.name)
-        unseen = [name for name in upstream.tool_names if not definitions(listed, name)]
-        return [name for name in unseen if not await self.definitions_of(upstream.name, name)]
+        ...
 
     async def wake(self, group: str) -> None:
         """Request the tools of a group and do not wait, so that a lazy proxy connects to its upstream."""
-        if self._refusal is not None:
-            return  # it has tried its upstream
-        method, params = self._face.waking(group)
-        await self.begin(method, params, id=self._next_id())
-
-    async def _prerequisite(self, method: str, params: Json, within: float) -> Answer:
-        try:
-            return await self.request(method, params, within=min(within, self._max_wait))
-        except ImplementationCrashed:
-            raise
-        except Violation as problem:
-            raise Untestable(f"{problem.expected}: {problem.seen}") from problem
+        ...
 
     # Using
-
-    async def exchange(self, line: str, id: RequestId, what: str, *, within: float = 5.0) -> Answer:
-        """As in `McpClient`. Raises `Violation` too for a success that should come from an upstream and does not.
-
-        That concerns calls of tools, and the resources and prompts (`conformance.workbench.arrivals`).
-        """
-        since = time.monotonic()
-        if self._refusal is not None:
-            greeting = await self._refusal.late_answer(self._inbox, within)
-            if greeting is None:
-                return self._refusal.answer
-            self._refusal = None
-            await self._greeted(greeting)
-        if not self._has_answered and self._starts_within > DEFAULT_STARTS_WITHIN:
-            within = max(
-                within, min(self._starts_within, self._max_wait)
-            )  # the program may still be starting
-        answer = await super().exchange(line, id, what, within=within)
-        self._has_answered = True
-        with contextlib.suppress(ValueError, RecursionError):  # no JSON, or nested too deeply for Python
-            self._must_have_arrived(json.loads(line), since, answer)
-        return answer
-
-    async def begin(self, method: str, params: Json | None, *, id: str | int, era: Era | None = None) -> None:
-        """As in `McpClient`; when the workbench ends the proxy, it judges the answer as that of `exchange`."""
-        if self._refusal is not None:
-            return  # no request follows an open handshake
-        self._begun.append((time.monotonic(), id, {"method": method, "params": params}))
-        await super().begin(method, params, id=id, era=era)
-
-    async def notify(self, method: str, params: Json | None = None, *, era: Era | None = None) -> None:
-        if self._refusal is None:
-            await super().notify(method, params, era=era)
-
-    def must_have_passed_on_begun_requests(self) -> None:
-        """Raise `Violation` for a successful answer to a request of `begin` that should come from an upstream and does not."""
-        for since, id, message in self._begun:
-            for found in self.received:
-                if found.get("id") == id and "result" in found:
-                    self._must_have_arrived(message, since, Answer(found, json.dumps(found), since))
-
-    def _must_have_arrived(self, message: Any, since: float, answer: Answer) -> None:
-        params = message.get("params") if isinstance(message, dict) else None
-        if answer.is_error or not isinstance(params, dict):
-            return
-        if "inputResponses" in params:
-            since = 0.0  # it continues an earlier call, which can still wait at a legacy upstream
-        method = message["method"]
-        if method != "tools/call":
-            self._arrivals.must_include_request(method, since, answer)
-        elif possible := self._face.called(params):
-            self._arrivals.must_include_one_of_the_calls(possible, since, answer)
 
     async def call(
         self, group: str, tool: str, args: Json | None = None, *, within: float = 10.0
     ) -> CallResult:
         """Call a tool of a group."""
-        return await self.request("tools/call", self.call_params(group, tool, args), within=within)
+        ...
 
     async def begin_call(self, group: str, tool: str, args: Json | None = None) -> None:
         """Call a tool and do not wait; an answer arrives in `received`."""
-        await self.begin("tools/call", self.call_params(group, tool, args), id=self._next_id())
+        ...
+
+    def call_params(self, group: str, tool: str, args: Json | None = None) -> Json:
+        """The params of `tools/call` for this tool of a group."""
+        ...
+
+    async def request(
+        self,
+        method: str,
+        params: Json | None = None,
+        *,
+        era: Era | None = None,
+        id: RequestId | None = None,
+        within: float = 5.0,
+    ) -> Answer:
+        """Send a request, with a new id unless `id` is given, and wait `within` seconds for its answer.
+
+        Raises `Violation` too for a success that should come from an upstream and does not. That concerns calls of tools, and
+        the resources and prompts (`conformance.workbench.arrivals`).
+        """
+        ...
+
+    async def request_everywhere(self, method: str, params: Json | None = None) -> list[Answer]:
+        """The answer of each process of the program to a request that is about no group."""
+        ...
+
+    async def begin(self, method: str, params: Json | None, *, id: str | int, era: Era | None = None) -> None:
+        """Send a request with this id and do not wait; the workbench judges the answer in `received` when it ends the proxy."""
+        ...
+
+    async def notify(self, method: str, params: Json | None = None, *, era: Era | None = None) -> None:
+        """Send a notification."""
+        ...
 
     async def items(
         self, method: str, member: str, params: Json | None = None, *, within: float = 10.0
     ) -> list[Json]:
         """All items of a list method, from all pages. Raises `Violation` for an error, a wrong shape or an endless list."""
-        found: list[Json] = []
-        asked = dict(params or {})
-        deadline = time.monotonic() + extended(within)
-        for _ in range(MAX_PAGES):
-            answer = await self.request(method, asked, within=max(0.0, deadline - time.monotonic()))
-            page = answer.result.get(member) if isinstance(answer.result, dict) else None
-            if not isinstance(page, list):
-                raise Violation(f"the answer to {method} holds {member}", shorten(answer.raw))
-            if not all(isinstance(one, dict) for one in page):
-                raise Violation(f"{member} in the answer to {method} are objects", shorten(answer.raw))
-            found += page
-            if answer.result.get("nextCursor") is None:
-                return found
-            asked["cursor"] = answer.result["nextCursor"]
-        raise Violation(f"{method} comes to an end", f"{MAX_PAGES} pages, the last: {shorten(answer.raw)}")
+        ...
 
     async def pages(self, method: str, member: str) -> Answer:
         """The items of a list method from all pages, as one answer. Raises as `items`."""
-        found = await self.items(method, member)
-        return Answer({"result": {member: found}}, json.dumps(found), time.monotonic())
-
-    async def request_everywhere(self, method: str, params: Json | None = None) -> list[Answer]:
-        """The answer of each process of the program to a request that is about no group."""
-        return [await self.request(method, params)]
-
-    def call_params(self, group: str, tool: str, args: Json | None = None) -> Json:
-        """The params of `tools/call` for this tool of a group."""
-        self._arrivals.must_be_declared(group, tool, args or {})
-        return self._face.call_params(group, tool, args)
+        ...
 
     def scripted(self, member: str) -> list[Json]:
         """The entries that its upstreams have for this member of a list answer, as their scripts begin."""
-        return self._arrivals.scripted(member)
+        ...
 
     def name_by_pattern(self, method: str, group: str, own: str) -> str | None:
         """The name or URI that the profile's pattern gives an item of this list method; None without a pattern."""
-        return by_pattern(self._names, method, group, own, alone=self._alone)
+        ...
 
+    def answering(self, results: Mapping[str, Json]) -> AbstractAsyncContextManager[None]:
+        """Inside the block, answer every request of the program: with the result for its method, else with "Method not found".
 
-def _lists(answer: Answer, tool_names: list[str]) -> bool:
-    """Whether a listing, in any form, is a success that names one of the tools."""
-    if answer.is_error:
-        return False
-    alternatives = "|".join(map(re.escape, tool_names))
-    return not tool_names or re.search(rf"\b(?:{alternatives})\b", listing_text(answer)) is not None
+        The client also answers requests that arrived before the block. The string "$message" in a result stands for the
+        `message` of the request.
+        """
+        ...
+
+    # Sending anything to one process
+
+    async def send(self, message: Json, within: float = 5.0) -> None:
+        """Send any message unchanged."""
+        ...
+
+    async def send_raw(self, data: bytes, within: float = 5.0) -> None:
+        """Write exactly these bytes to stdin."""
+        ...
+
+    async def exchange(self, line: str, id: RequestId, what: str, *, within: float = 5.0) -> Answer:
+        """Send exactly this line, a request with this id, and wait for its answer. `what` names the request in messages."""
+        ...
+
+    @property
+    def takes_bodies(self) -> bool:
+        """Whether the client can POST a body of any kind: the program listens for Streamable HTTP."""
+        ...
+
+    async def post_body(self, body: bytes, within: float = 5.0) -> BodyReply:
+        """The response to a POST with exactly this body. Raises `NotApplicable` where no POST has a response of its own."""
+        ...
+
+    # Watching
+
+    @property
+    def received(self) -> list[Json]:
+        """Every message that no request waits for: notifications, requests, unrequested answers."""
+        ...
+
+    @property
+    def junk(self) -> list[str]:
+        """Lines on stdout that are not JSON objects."""
+        ...
+
+    @property
+    def stdout(self) -> bytes:
+        """Everything on stdout so far."""
+        ...
+
+    @property
+    def stdout_lines(self) -> list[str]:
+        """The complete lines so far."""
+        ...
+
+    @property
+    def output(self) -> str:
+        """Everything that the client has received: stdout, or the messages that came over HTTP."""
+        ...
+
+    @property
+    def stderr(self) -> str:
+        """What it writes for people: on stderr, and also on stdout if no messages are there."""
+        ...
+
+    @property
+    def transcript(self) -> Transcript:
+        """Every line of both sides with its time."""
+        ...
+
+    @property
+    def processes(self) -> Processes:
+        """The program itself and every process that it started."""
+        ...
+
+    # The one process, its connection and its client
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def port(self) -> int | None:
+        """The port on which it listens for its client; None on stdio."""
+        ...
+
+    @property
+    def pipes(self) -> set[str]:
+        """The names of its stdin and stdout pipes in /proc."""
+        ...
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the program has tried its one upstream and not finished the handshake (`conformance.workbench.refusal`)."""
+        ...
+
+    @property
+    def program(self) -> RunningProgram | None:
+        """The program, once the workbench has started it."""
+        ...
+
+    @property
+    def answers(self) -> ClientAnswers:
+        """The client's answers to the requests of the program."""
+        ...
+
+    @property
+    def deviations(self) -> Sequence[Violation]:
+        """What its transport does not allow and the client can live with; the workbench judges everything else."""
+        ...
+
+    # Ending
+
+    def signal(self, number: int, *, whole_group: bool = False) -> None:
+        """Send a signal to the program alone or, like Ctrl-C in a terminal, to its whole process group."""
+        ...
+
+    async def end(self) -> None:
+        """End the session and the program as a client does: the end of stdin, or DELETE and the signal of the profile."""
+        ...
+
+    async def vanish(self) -> None:
+        """Be gone as after a crash: SIGKILL for the start of this client, or every connection breaks and no DELETE ends the session."""
+        ...
+
+    async def leave(self) -> None:
+        """End the session. A program that listens goes on."""
+        ...
+
+    def ignore_output(self) -> None:
+        """Leave unread what the program sends to this client, up to the end."""
+        ...
+
+    def close_stdin(self) -> None: ...
+
+    def close_stdout(self) -> None:
+        """Close the reading end: the next write of the program fails."""
+        ...
+
+    def ignore_stderr(self) -> None:
+        """Leave unread what the program writes to stderr, up to its end."""
+        ...
+
+    def close_stderr(self) -> None:
+        """Close the reading end of stderr: the next write of the program there fails."""
+        ...
+
+    async def wait_exit(self, within: float = 5.0) -> int | None:
+        """The exit status, negative for a signal, or None if the program still runs after `within` seconds."""
+        ...
+
+    def may_end_by_itself(self) -> None:
+        """Accept an exit by itself from now on, but no death by a signal that the runner did not send."""
+        ...
+
+    def how_it_ended(self) -> str: ...
+
+    def must_still_serve(self) -> None:
+        """Raise `ImplementationCrashed` if the program has gone although the check did not end it."""
+        ...

@@ -8,32 +8,35 @@ others go on, and only a use of that group fails.
 from __future__ import annotations
 
 import json
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from conformance.errors import NotApplicable, Untestable
+from conformance.model.registry import NEWEST_LEGACY
 from conformance.workbench.at_once import at_once
-from conformance.workbench.proxy import Proxy
+from conformance.workbench.inbox import Answer
+from conformance.workbench.one_process_only import OneProcessOnly
 from conformance.workbench.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from conformance.workbench.census import Census, ProcessRef
+    from conformance.workbench.census import ProcessRef
     from conformance.workbench.client import Era
-    from conformance.workbench.inbox import Answer, CallResult, RequestId
+    from conformance.workbench.inbox import CallResult, RequestId
     from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.proxy import Processes, Proxy
+    from conformance.workbench.proxy_process import ProxyProcess
     from conformance.workbench.transcript import Json
-
-#: the attributes of a client that a check can set; each process gets them
-_SHARED = ("era", "capabilities", "info")
 
 
 @asynccontextmanager
 async def one_each(
-    start: Callable[[MockUpstream], AbstractAsyncContextManager[Proxy]], upstreams: Sequence[MockUpstream]
+    start: Callable[[MockUpstream], AbstractAsyncContextManager[ProxyProcess]],
+    upstreams: Sequence[MockUpstream],
 ) -> AsyncIterator[Proxy]:
     """Start a process for each upstream with `start`. Raises `NotApplicable` for two upstreams of one name."""
     if len({upstream.name for upstream in upstreams}) < len(upstreams):
@@ -45,31 +48,56 @@ async def one_each(
         yield ProxySet(members)
 
 
-class ProxySet(Proxy):
-    """The processes by group. An attribute that this class lacks is `NotApplicable`."""
+class ProxySet(OneProcessOnly):
+    """The processes by group."""
 
-    def __init__(self, members: Mapping[str, Proxy]) -> None:
-        # Not that of `Proxy`: there is no process of its own.
+    def __init__(self, members: Mapping[str, ProxyProcess]) -> None:
+        self.greeting: Answer | None = None
         self._members = dict(members)
+        self._first = next(iter(members.values()))
         self._refused: dict[str, Untestable] = {}
         self._owners: dict[str, set[str]] = {}
         self._begun_by: dict[RequestId, str] = {}
 
-    def __getattr__(self, name: str) -> Any:
-        if name in _SHARED:
-            return getattr(next(iter(self._members.values())), name)
-        if name == "name":
-            raise AttributeError(name)  # it labels the steps of a check, and a proxy has none
-        raise NotApplicable(f"the check needs one process ({name.strip('_')}), and each upstream has its own")
+    # The client: the same for each process
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _SHARED:
-            for member in self._members.values():
-                setattr(member, name, value)
-        else:
-            object.__setattr__(self, name, value)
+    @property
+    def era(self) -> Era:
+        return self._first.era
 
-    def of(self, group: str) -> Proxy:
+    @era.setter
+    def era(self, era: Era) -> None:
+        for member in self._members.values():
+            member.era = era
+
+    @property
+    def modern(self) -> bool:
+        return self._first.modern
+
+    @modern.setter
+    def modern(self, modern: bool) -> None:
+        for member in self._members.values():
+            member.modern = modern
+
+    @property
+    def capabilities(self) -> Json:
+        return self._first.capabilities
+
+    @capabilities.setter
+    def capabilities(self, capabilities: Json) -> None:
+        for member in self._members.values():
+            member.capabilities = capabilities
+
+    @property
+    def info(self) -> object:
+        return self._first.info
+
+    @info.setter
+    def info(self, info: object) -> None:
+        for member in self._members.values():
+            member.info = info
+
+    def of(self, group: str) -> ProxyProcess:
         """The process of a group. Raises `Untestable` if its handshake failed, and `NotApplicable` for an unknown group."""
         if group in self._refused:
             raise self._refused[group]
@@ -79,13 +107,13 @@ class ProxySet(Proxy):
 
     # Prerequisites
 
-    async def handshake(self, *arguments: Any, **options: Any) -> Answer:
+    async def handshake(self, version: str = NEWEST_LEGACY, within: float | None = None) -> Answer:
         """The handshake of every process. Raises `Untestable` if none of them answers."""
         greetings: dict[str, Answer] = {}
 
-        async def greet(group: str, member: Proxy) -> None:
+        async def greet(group: str, member: ProxyProcess) -> None:
             try:
-                greetings[group] = await member.handshake(*arguments, **options)
+                greetings[group] = await member.handshake(version, within)
             except Untestable as problem:
                 self._refused[group] = problem
                 member.may_end_by_itself()
@@ -93,7 +121,7 @@ class ProxySet(Proxy):
         await self._each(greet)
         for group in sorted(self._members, key=lambda one: self._members[one].is_refused):
             if group in greetings:
-                object.__setattr__(self, "greeting", greetings[group])
+                self.greeting = greetings[group]
                 return greetings[group]
         raise next(iter(self._refused.values()))
 
@@ -122,6 +150,9 @@ class ProxySet(Proxy):
 
     async def definitions_of(self, group: str, name: str) -> list[Json]:
         return await self.of(group).definitions_of(group, name)
+
+    async def missing_definitions(self, upstream: MockUpstream) -> list[str]:
+        return await self.of(upstream.name).missing_definitions(upstream)
 
     async def wake(self, group: str) -> None:
         # Lazily or not, a process that refused its handshake has tried its upstream.
@@ -176,7 +207,11 @@ class ProxySet(Proxy):
                 found += await process.items(method, member, params, within=within)
         return found
 
-    def _owner_of(self, method: str, params: Json | None) -> Proxy:
+    async def pages(self, method: str, member: str) -> Answer:
+        found = await self.items(method, member)
+        return Answer({"result": {member: found}}, json.dumps(found), time.monotonic())
+
+    def _owner_of(self, method: str, params: Json | None) -> ProxyProcess:
         owners = self._owners.get(_key(params or {}), set())
         if len(owners) != 1:
             raise NotApplicable(f"{method} names no group here, and each upstream has a process of its own")
@@ -201,6 +236,10 @@ class ProxySet(Proxy):
         return b"".join(member.stdout for member in self._members.values())
 
     @property
+    def stdout_lines(self) -> list[str]:
+        return [line for member in self._members.values() for line in member.stdout_lines]
+
+    @property
     def output(self) -> str:
         return "".join(member.output for member in self._members.values())
 
@@ -216,8 +255,8 @@ class ProxySet(Proxy):
         return whole
 
     @property
-    def processes(self) -> Census:  # type: ignore[override]  # a union of the members' has no token of its own
-        return cast("Census", _Union([member.processes for member in self._members.values()]))
+    def processes(self) -> Processes:
+        return _Union([member.processes for member in self._members.values()])
 
     @asynccontextmanager
     async def answering(self, results: Mapping[str, Json]) -> AsyncIterator[None]:
@@ -255,7 +294,7 @@ class ProxySet(Proxy):
         """The first exit status that is not 0, None if a process still runs after `within` seconds."""
         codes: list[int | None] = []
 
-        async def wait(group: str, member: Proxy) -> None:
+        async def wait(group: str, member: ProxyProcess) -> None:
             code = await member.wait_exit(within)
             # A process that could not serve its upstream may tell so by its status.
             failed = group in self._refused or member.is_refused
@@ -264,6 +303,10 @@ class ProxySet(Proxy):
         await self._each(wait)
         return None if None in codes else next((code for code in codes if code), 0)
 
+    def may_end_by_itself(self) -> None:
+        for member in self._members.values():
+            member.may_end_by_itself()
+
     def how_it_ended(self) -> str:
         return ", ".join(f"{group}: {member.how_it_ended()}" for group, member in self._members.items())
 
@@ -271,14 +314,14 @@ class ProxySet(Proxy):
         for member in self._members.values():
             member.must_still_serve()
 
-    async def _each(self, do: Callable[[str, Proxy], Coroutine[Any, Any, None]]) -> None:
+    async def _each(self, do: Callable[[str, ProxyProcess], Coroutine[Any, Any, None]]) -> None:
         await at_once([partial(do, group, member) for group, member in self._members.items()])
 
 
 class _Union:
     """The processes of several censuses."""
 
-    def __init__(self, parts: list[Census]) -> None:
+    def __init__(self, parts: list[Processes]) -> None:
         self._parts = parts
 
     def alive(self) -> list[ProcessRef]:

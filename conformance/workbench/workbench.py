@@ -35,7 +35,8 @@ from conformance.workbench.launcher import random_name
 from conformance.workbench.outcome import OnStart, StartOutcome, continue_at_once
 from conformance.workbench.programs import Programs
 from conformance.workbench.protected import ProtectedMockUpstream
-from conformance.workbench.proxy import Proxy, RunningProgram
+from conformance.workbench.proxy import RunningProgram
+from conformance.workbench.proxy_process import ProxyProcess
 from conformance.workbench.proxy_set import one_each
 from conformance.workbench.remotes import RemoteMockUpstream
 from conformance.workbench.sandbox import Sandbox
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from conformance.model.sut import Sut
     from conformance.workbench.launched import Launched
     from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.proxy import Proxy
     from conformance.workbench.start_options import StartArguments
     from conformance.workbench.transports.base import ClientTransport
     from mock_servers.browser import User
@@ -139,11 +141,13 @@ class Workbench(Judgement, UpstreamFactory):
         if self.sut.profile.upstreams == "one" and len(served) > 1:
             self.must_have_no_settings(options.config)
             own = replace(options, config=None)
-            started = one_each(lambda one: self._one_program((one,), self._with_config(own, one)), served)
+            async with one_each(
+                lambda one: self._one_program((one,), self._with_config(own, one)), served
+            ) as several:
+                yield several
         else:
-            started = self._one_program(served, options)
-        async with started as proxy:
-            yield proxy
+            async with self._one_program(served, options) as one:
+                yield one
 
     def _with_config(self, options: StartOptions, *upstreams: MockUpstream) -> StartOptions:
         """The options with a configuration of these upstreams, unless they name a configuration or the arguments in its place."""
@@ -153,7 +157,7 @@ class Workbench(Judgement, UpstreamFactory):
     @asynccontextmanager
     async def _one_program(
         self, upstreams: Sequence[MockUpstream], options: StartOptions
-    ) -> AsyncIterator[Proxy]:
+    ) -> AsyncIterator[ProxyProcess]:
         """One running program that serves these upstreams, and its client."""
         if options.wire_types and wiretypes.official_types() is None:
             self.note("mcp-types is not installed: the shapes of messages are not judged")
@@ -186,10 +190,10 @@ class Workbench(Judgement, UpstreamFactory):
 
     def client_of(
         self, program: RunningProgram, inbox: Inbox, port: int | None
-    ) -> tuple[Proxy, ClientTransport]:
+    ) -> tuple[ProxyProcess, ClientTransport]:
         """A client of a running program, and its transport."""
         transport = client_transport(self.sut.profile, port, program.launched, inbox, self._timeline)
-        proxy = Proxy(
+        proxy = ProxyProcess(
             program.launched,
             inbox,
             self._timeline,
