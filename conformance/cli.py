@@ -39,7 +39,8 @@ from conformance.engine.execution import RunOptions, WorkbenchFactory, workbench
 from conformance.engine.scheduler import interrupted_status
 from conformance.errors import HarnessError, UsageError
 from conformance.model.baseline import Baseline
-from conformance.model.profile import DEFAULT_STARTS_WITHIN, Profile
+from conformance.model.profile import Profile
+from conformance.model.profile_file import DEFAULT_STARTS_WITHIN, read_baseline
 from conformance.model.registry import Registry, Requirement
 from conformance.model.selectors import select
 from conformance.model.sut import Sut, make_sut
@@ -161,7 +162,7 @@ def _run(
 
         options.time_scale = float("inf")
         open_workbench = Attaching(lambda text: print(lines(text), flush=True))
-    baseline = Baseline.read(options.baseline) if options.baseline else Baseline(sut.profile.known)
+    baseline = read_baseline(options.baseline) if options.baseline else Baseline(sut.profile.known)
     new_baseline = _new_baseline(options)
     files = [ReportFile(request, FORMATS) for request in options.report]
     # A live line would overwrite what the person at the debugger reads.

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import anyio
+from msgspec import structs
 
 from conformance.commands import relay_evidence
 from conformance.commands.greeting import advice, greeting_of, noise_on_stdout
 from conformance.errors import ConformanceError, HarnessError, Untestable, UsageError, Violation
-from conformance.model.profile import DEFAULT_TOOLS
+from conformance.model.profile_file import DEFAULT_TOOLS
 from conformance.model.profile_tables import Names, check_names
 from conformance.model.registry import MODERN, REVISIONS
 from conformance.workbench.listed_tools import affixes
@@ -121,7 +122,7 @@ async def find_out(sut: Sut, kind: str, factory: WorkbenchFactory, tell: Callabl
     tell("the revisions")
     # A program that has answered once needs no minute for a request that it does not know.
     within = max(_NO_ANSWER, _SLOWER * found.first_answer)
-    sut = replace(sut, profile=replace(sut.profile, starts_within=within))
+    sut = replace(sut, profile=structs.replace(sut.profile, starts_within=within))
     for revision in REVISIONS:
         async with _opened(sut, factory) as workbench, _served(workbench, kind, 1) as (proxy, _):
             if await _speaks(proxy, revision, within):

@@ -15,10 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec import structs
 
 from conformance.commands.probing import FIRST_ANSWER, GROUPS, TOOL, mock_of_kind
 from conformance.errors import ConformanceError, HarnessError, NotApplicable, Untestable, UsageError
-from conformance.model.profile import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS
+from conformance.model.profile_file import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS
 from conformance.workbench.at_once import at_once
 from conformance.workbench.remotes import RemoteMockUpstream
 from mock_servers.script import Script, tool
@@ -85,7 +86,7 @@ async def find_kinds(
     starts = max(DEFAULT_STARTS_WITHIN, math.ceil(2 * found.first_answer))
     face: Face = "dynamic" if found.face == "dynamic" else "flat"
     tools = found.tools or dict(DEFAULT_TOOLS)
-    profile = replace(sut.profile, face=face, tools=tools, starts_within=starts)
+    profile = structs.replace(sut.profile, face=face, tools=tools, starts_within=starts)
     others = [other for other in KINDS if other != kind]
     names = " and ".join(KINDS[other][0] for other in others)
     tell(f"{names} in the configuration, each in a start of its own")

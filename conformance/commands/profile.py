@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from msgspec import structs
 
 from conformance.commands.draft import TABLES, Draft
 from conformance.commands.placeholders import first_profile, kind_of, split
@@ -23,7 +24,8 @@ from conformance.commands.profile_text import SLOWER, entries_of, profile_text
 from conformance.engine.execution import workbench_factory
 from conformance.errors import UsageError
 from conformance.model.client_table import ClientTable
-from conformance.model.profile import DEFAULT_STARTS_WITHIN, Profile
+from conformance.model.profile import Profile
+from conformance.model.profile_file import DEFAULT_STARTS_WITHIN
 from conformance.model.profile_tables import COMMAND, SHELL, URL
 from conformance.model.sut import PLACEHOLDER, make_sut
 
@@ -96,9 +98,9 @@ def main(words: Sequence[str], command: Sequence[str], open_workbench: Workbench
         if single is not None and draft.table("config"):
             raise UsageError("--draft: [config] is about a configuration file, and the command has none")
         config = profile.config if single is not None else draft.profile.config
-        profile = replace(draft.profile, **_first(profile), config=config)
+        profile = structs.replace(draft.profile, **_first(profile), config=config)
     # A check takes a missing answer for one about the upstream, if the program has one and has tried it. Here it is the error.
-    profile = replace(profile, upstreams="several")
+    profile = structs.replace(profile, upstreams="several")
     kind = options.upstreams if single is None else kind_of(single)
     sut = make_sut(start, profile)
     name = options.name or sut.name
@@ -139,7 +141,7 @@ async def _probe(sut: Sut, kind: str, factory: WorkbenchFactory) -> tuple[Findin
     usable = [kind, *(one.kind for one in kinds if one.is_used)]
     entries = {**sut.profile.entries, **entries_of(kinds)}
     starts = max(DEFAULT_STARTS_WITHIN, SLOWER * found.first_answer)
-    profile = replace(sut.profile, entries=entries, starts_within=starts)
+    profile = structs.replace(sut.profile, entries=entries, starts_within=starts)
     found.lacks = await find_members(replace(sut, profile=profile), usable, found, factory, tell)
     return found, kinds
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.commands.draft import Draft
 from conformance.commands.placeholders import kind_of
-from conformance.model.profile import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS
+from conformance.model.profile_file import DEFAULT_STARTS_WITHIN, DEFAULT_TOOLS
 from conformance.model.registry import REVISIONS
 
 if TYPE_CHECKING:

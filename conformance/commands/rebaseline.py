@@ -20,7 +20,8 @@ import msgspec
 
 from conformance.engine.outputs import prove_writable, write
 from conformance.errors import UsageError
-from conformance.model.baseline import BASELINE_VERDICTS, TODO, Known, ProfileFile
+from conformance.model.baseline import BASELINE_VERDICTS, TODO, Known
+from conformance.model.profile_file import ProfileFile
 from conformance.reports.text import one_line
 
 if TYPE_CHECKING:

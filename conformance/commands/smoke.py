@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
+from msgspec import structs
 
 from conformance.errors import ConformanceError, HarnessError
 from conformance.model.verdicts import leaves
@@ -71,7 +72,7 @@ async def smoke(
     result = await _walk(sut, open_workbench, on_step, may_be_flat=not sut.profile.origin)
     if result is not None:
         return result
-    sut = replace(sut, profile=replace(sut.profile, face="flat"))
+    sut = replace(sut, profile=structs.replace(sut.profile, face="flat"))
     again = await _walk(sut, open_workbench, lambda step: on_step(step) if step != START else None)
     assert again is not None
     return replace(again, flat=True)

@@ -22,7 +22,7 @@ from conformance.engine.unreached import unless_reached
 from conformance.errors import CheckTimeout, HarnessError, Violation
 from conformance.model.baseline import Baseline
 from conformance.model.evidence import Evidence, encodable
-from conformance.model.profile import DEFAULT_STARTS_WITHIN
+from conformance.model.profile_file import DEFAULT_STARTS_WITHIN
 from conformance.model.results import Attempt, Result
 from conformance.model.sut import Sut
 from conformance.model.verdicts import Level, Verdict, decisive, depends_on_time, judge, leaves

@@ -6,7 +6,6 @@ A profile is a TOML file. `conformance.model.profile_tables` has the tables that
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +13,15 @@ import msgspec
 
 from conformance.errors import UsageError
 from conformance.model import profile_tables as tables
-from conformance.model.baseline import Known, ProfileFile, check_profile, read_profile_file
-from conformance.model.client_table import ClientTable
-from conformance.model.profile_tables import (
-    DEFAULT_MARGIN,
-    DEFAULT_TOKEN_FILE,
-    ConfigTable,
-    Names,
-    SingleTable,
+from conformance.model.profile_file import (
+    DEFAULT_LOG_SWITCH,
+    DEFAULT_SETTINGS,
+    DEFAULT_TOOLS,
+    ProfileFile,
+    check_profile,
+    read_profile_file,
 )
+from conformance.model.profile_tables import ConfigTable, Names
 from conformance.model.registry import REVISIONS, Reach
 from conformance.model.relay import reason_for_exemption
 from conformance.model.verdicts import Level
@@ -31,14 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 IMPLEMENTATIONS = Path(__file__).resolve().parents[1] / "implementations"
-#: seconds that a program may take to answer `initialize`
-DEFAULT_STARTS_WITHIN = 5.0
-DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
 TRANSPORTS = ("stdio", "http", "sse")
 #: the family of the requirements about several clients at once
 SEVERAL_CLIENTS = "SHARE"
-#: the environment variables that make it write more to stderr
-DEFAULT_LOG_SWITCH: Mapping[str, str] = {"RUST_LOG": "debug"}
 #: what an implementation can promise beyond the requirements; a check then demands it
 PROMISES: Mapping[str, str] = {
     "configuration-order": "lists the groups in the order of the configuration",
@@ -58,85 +52,11 @@ PROMISES: Mapping[str, str] = {
     "names-missing-groups": "names in `_meta` of a list the groups whose part is missing",
 }
 
-#: optional settings that the checks need, by their place in the configuration of the bundled proxy. They are in a server's entry or, for
-#: all servers, at the root. All but the filter of tools and the table `oauth` are hardening.
-DEFAULT_SETTINGS: Mapping[str, str] = {
-    "tools_allow": "tools.allow",
-    "tools_deny": "tools.deny",
-    "client_secret": "oauth.client_secret",
-    "private_key_jwt": "oauth.private_key_jwt",
-    "grant": "oauth.grant",
-    "redirect_uri": "oauth.redirect_uri",
-    "resource": "oauth.resource",
-    "authorization_parameters": "oauth.authorization_parameters",
-    "issuer": "oauth.issuer",
-    "assume_pkce": "oauth.assume_pkce",
-} | {
-    name: f"security.{name}"
-    for name in (
-        "audit",
-        "command_prefix",
-        "environment",
-        "limits",
-        "max_concurrent_calls",
-        "max_message_size",
-        "rate_limit",
-        "require_https",
-        "token_store",
-        "validate_arguments",
-    )
-}
 
+class Profile(ProfileFile, frozen=True):
+    """What the runner knows about an implementation before the run: a file, with what follows from its members."""
 
-@dataclass(frozen=True)
-class Profile:
-    """What the runner knows about an implementation before the run."""
-
-    name: str
-    homepage: str = ""
-    #: the command that installs the version which the profile describes
-    install: str = ""
-    #: the command to test if the command line names none
-    command: tuple[str, ...] = ()
-    #: requirement ids or families that do not apply, each with the reason
-    absent: Mapping[str, str] = field(default_factory=dict)
-    #: expected failures, see `conformance.model.baseline`
-    known: tuple[Known, ...] = ()
-    #: the names of the two tools: "list" shows the tools of a group, "call" calls one
-    tools: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_TOOLS))
-    #: where the configuration has a setting: name to dotted path
-    settings: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_SETTINGS))
-    #: seconds until its first answer, or until it refuses to start; requirements about the start have times of their own
-    starts_within: float = DEFAULT_STARTS_WITHIN
-    #: whether it registers itself as an OAuth client, because its configuration takes no client id
-    registers: bool = False
-    #: whether it passes the messages of a server on as they are (`conformance.model.relay`)
-    relay: bool = False
-    #: further members that the server entries of a transport ("stdio", "http", "sse") require
-    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: the revisions of MCP that it speaks; empty = unknown
-    revisions: frozenset[str] = frozenset()
-    #: the newest revision that it offers its servers; empty = unknown
-    offers: str = ""
-    #: the token file of a server, relative to HOME; `{server}` stands for the name of the server
-    token_file: str = DEFAULT_TOKEN_FILE
-    #: seconds before the expiry of a token at which it refreshes the token
-    margin: float = DEFAULT_MARGIN
-    #: how it shows the tools of its upstreams, and how it makes their names
-    face: tables.Face = "dynamic"
-    names: Names = field(default_factory=Names)
-    #: the upstreams that one process serves
-    upstreams: tables.Upstreams = "several"
-    #: how one upstream goes on the command line; None = the upstreams are in a configuration file
-    single: SingleTable | None = None
-    #: the form of the configuration file
-    config: ConfigTable = field(default_factory=ConfigTable)
-    #: the environment variables that make it write more to stderr
-    log_switch: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_LOG_SWITCH))
-    #: which of `PROMISES` it makes
-    promises: frozenset[str] = frozenset()
-    #: how a client reaches it, and how it ends
-    client: ClientTable = field(default_factory=ClientTable)
+    config: ConfigTable = ConfigTable()
     #: the value of `--profile` that selects this profile
     origin: str = ""
 
@@ -176,50 +96,47 @@ class Profile:
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
         if content.offers not in ("", *REVISIONS):
             raise UsageError(f"{file}: offers: {content.offers!r} is not one of {', '.join(REVISIONS)}")
-        names = Names(**{member: getattr(content, member) for member in Names.__struct_fields__})
-        missing: dict[str, str] = {}
+        # A command line has neither variables nor a file that changes, unless the profile says otherwise.
+        usual = ConfigTable() if content.single is None else ConfigTable(variables=False, reload=False)
+        config = content.config or usual
         try:
-            tables.check_names(names)
-            if content.single is None:
-                config = content.config or ConfigTable()
-            else:
-                # A command line has neither variables nor a file that changes, unless the profile says otherwise.
-                config = content.config or ConfigTable(variables=False, reload=False)
+            tables.check_names(content)
+            if content.single is not None:
                 tables.check_single(content.single)
-                missing = content.single.missing_families()
             tables.check_config(config)
-            place = tables.checked_place(content.tokens.place)
+            tables.checked_place(content.tokens.place)
             if problem := content.client.problem():
                 raise UsageError(f"client: {problem}")
         except UsageError as refused:
             raise UsageError(f"{file}: {refused}") from refused
-        return Profile(
-            name=content.name or file.stem,
-            homepage=content.homepage,
-            install=content.install,
-            command=content.command,
-            absent={**missing, **content.absent},
-            known=content.known,
-            tools={**DEFAULT_TOOLS, **content.tools},
-            settings={**DEFAULT_SETTINGS, **content.settings},
-            registers=content.registers,
-            relay=content.relay,
-            starts_within=content.starts_within,
-            entries=content.entries,
-            promises=frozenset(content.promises),
-            revisions=frozenset(content.revisions),
-            offers=content.offers or max(content.revisions, default=""),
-            token_file=place,
-            margin=content.tokens.margin,
-            face=content.face,
-            names=names,
-            upstreams=content.upstreams if content.single is None else "one",
-            single=content.single,
-            config=config,
-            log_switch=content.log_switch or dict(DEFAULT_LOG_SWITCH),
-            client=content.client,
-            origin=origin,
-        )
+        missing = {} if content.single is None else content.single.missing_families()
+        members = {member: getattr(content, member) for member in ProfileFile.__struct_fields__}
+        members |= {
+            "name": content.name or file.stem,
+            "absent": {**missing, **content.absent},
+            "tools": {**DEFAULT_TOOLS, **content.tools},
+            "settings": {**DEFAULT_SETTINGS, **content.settings},
+            "offers": content.offers or max(content.revisions, default=""),
+            "upstreams": content.upstreams if content.single is None else "one",
+            "config": config,
+            "log_switch": content.log_switch or dict(DEFAULT_LOG_SWITCH),
+        }
+        return Profile(**members, origin=origin)
+
+    @property
+    def names(self) -> Names:
+        """How it makes the names of tools, prompts and resources."""
+        return self
+
+    @property
+    def token_file(self) -> str:
+        """The token file of a server, relative to HOME; `{server}` stands for the name of the server."""
+        return tables.checked_place(self.tokens.place)
+
+    @property
+    def margin(self) -> float:
+        """Seconds before the expiry of a token at which it refreshes the token."""
+        return self.tokens.margin
 
     def configured(self, **values: Any) -> dict[str, Any]:
         """The members of a server entry, or of the whole configuration, that set these values.

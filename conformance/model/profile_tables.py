@@ -66,7 +66,7 @@ _LINE_FIELDS = {
 _FIELD = re.compile(r"\{[^{}]*\}")
 
 
-class Names(msgspec.Struct, frozen=True):
+class Names(msgspec.Struct, frozen=True, kw_only=True):
     """How the names of tools, prompts and resources are made; an empty pattern = learned from the list.
 
     The patterns with `_alone` are for a program that has one server.

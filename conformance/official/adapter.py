@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from conformance.model.profile import DEFAULT_TOOLS
+from conformance.model.profile_file import DEFAULT_TOOLS
 from conformance.model.sut import PLACEHOLDER
 from conformance.official.lines import Message, ProxyProcess, running
 from conformance.reports.text import one_line

@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from conformance.model.profile import DEFAULT_TOOLS
+from conformance.model.profile_file import DEFAULT_TOOLS
 from conformance.official.lines import Message, ProxyProcess, running
 from mock_servers.answers import MODERN_VERSION, VERSION_KEY, Answers, Refused, meta_of
 from mock_servers.remote.headers import is_local, mismatch

@@ -16,7 +16,7 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from conformance.errors import HarnessError
-from conformance.model.profile import DEFAULT_TOOLS
+from conformance.model.profile_file import DEFAULT_TOOLS
 from conformance.official.bridge import listening_with
 
 _START_TIME = 60.0

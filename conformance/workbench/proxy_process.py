@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
-from conformance.model.profile import DEFAULT_STARTS_WITHIN
+from conformance.model.profile_file import DEFAULT_STARTS_WITHIN
 from conformance.model.registry import NEWEST_LEGACY
 from conformance.workbench.client import McpClient
 from conformance.workbench.deadlines import extended

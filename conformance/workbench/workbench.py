@@ -21,7 +21,8 @@ import anyio
 from conformance.errors import HarnessError
 from conformance.model.client_table import with_port
 from conformance.model.evidence import Evidence
-from conformance.model.profile import DEFAULT_STARTS_WITHIN, PROMISES
+from conformance.model.profile import PROMISES
+from conformance.model.profile_file import DEFAULT_STARTS_WITHIN
 from conformance.model.registry import REVISIONS
 from conformance.workbench import wiretypes
 from conformance.workbench.arrivals import Arrivals
