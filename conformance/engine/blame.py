@@ -35,7 +35,7 @@ def blamed(error: BaseException) -> BaseException:
     """`error`, with `Untestable` in the place of each exception that a wrong shape or an absence raised in a check."""
     if isinstance(error, BaseExceptionGroup):
         return error.derive([blamed(inner) for inner in error.exceptions])
-    if isinstance(error, ConformanceError) or not _is_by_what_it_saw(error):
+    if isinstance(error, ConformanceError) or not _can_come_from_observed_data(error):
         return error
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_below(frame.filename, *_OWN)]
     if not own or not (_is_below(own[-1].filename, _CHECKS) or isinstance(error, RecursionError)):
@@ -48,7 +48,7 @@ def blamed(error: BaseException) -> BaseException:
     return untestable
 
 
-def _is_by_what_it_saw(error: BaseException) -> bool:
+def _can_come_from_observed_data(error: BaseException) -> bool:
     is_loop_of_links = isinstance(error, OSError) and error.errno == errno.ELOOP
     return is_loop_of_links or isinstance(error, (*_BY_SHAPE, *_BY_ABSENCE))
 
