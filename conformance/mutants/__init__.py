@@ -1,9 +1,10 @@
-"""The gallery of known-bad proxies: each is the reference with one thing deliberately wrong.
+"""Proxies that are wrong on purpose: each mutant is the reference with one deliberate mistake.
 
-A mutant is a function that changes the reference before it starts, named as what is then wrong with it. A legitimate design is such
-a function too, but nothing is wrong with it, so no check may be red. The only package that may
-import ``dynamic_mcp``. ``python -m conformance.mutants NAME {config}`` runs one; ``--list`` names them all;
-``python -m conformance mutants`` has each judged by the checks (``conformance.mutation``).
+A mutant is a function that changes the reference before it starts. The function's name says what is wrong with the proxy. A legitimate
+design is such a function too, but it makes no mistake, so no required check may fail for it. `replace` and `set_constant` make the changes.
+
+Only this package may import ``dynamic_mcp``. ``python -m conformance.mutants NAME {config}`` runs one mutant or design, and ``--list``
+prints the names of all mutants. ``python -m conformance mutants`` runs the checks against each mutant (``conformance.mutation``).
 """
 
 from __future__ import annotations
