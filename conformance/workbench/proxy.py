@@ -1,6 +1,6 @@
 """The proxy under test, as a check sees it: one process, or one process for each upstream.
 
-`ProxyProcess` is the first, `ProxySet` the second. In the legacy era a check begins with `handshake`. `handshake`, `groups`, `ready` and
+`SingleProxy` is the first, `ProxySet` the second. In the legacy era a check begins with `handshake`. `handshake`, `groups`, `ready` and
 `tools_of` are prerequisites: their failure is `Untestable`, because it proves nothing about the requirement. `call` and `items` raise
 `Violation` like every request.
 """

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from conformance.workbench.inbox import CallResult, RequestId
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.proxy import Processes, Proxy
-    from conformance.workbench.proxy_process import ProxyProcess
+    from conformance.workbench.single_proxy import SingleProxy
     from conformance.workbench.transcript import Json
 
 
 @asynccontextmanager
 async def one_each(
-    start: Callable[[MockUpstream], AbstractAsyncContextManager[ProxyProcess]],
+    start: Callable[[MockUpstream], AbstractAsyncContextManager[SingleProxy]],
     upstreams: Sequence[MockUpstream],
 ) -> AsyncIterator[Proxy]:
     """Start a process for each upstream with `start`. Raises `NotApplicable` for two upstreams of one name."""
@@ -51,7 +51,7 @@ async def one_each(
 class ProxySet(OneProcessOnly):
     """The processes by group."""
 
-    def __init__(self, members: Mapping[str, ProxyProcess]) -> None:
+    def __init__(self, members: Mapping[str, SingleProxy]) -> None:
         self.greeting: Answer | None = None
         self._members = dict(members)
         self._first = next(iter(members.values()))
@@ -97,7 +97,7 @@ class ProxySet(OneProcessOnly):
         for member in self._members.values():
             member.info = info
 
-    def of(self, group: str) -> ProxyProcess:
+    def of(self, group: str) -> SingleProxy:
         """The process of a group. Raises `Untestable` if its handshake failed, and `NotApplicable` for an unknown group."""
         if group in self._refused:
             raise self._refused[group]
@@ -111,7 +111,7 @@ class ProxySet(OneProcessOnly):
         """The handshake of every process. Raises `Untestable` if none of them answers."""
         greetings: dict[str, Answer] = {}
 
-        async def greet(group: str, member: ProxyProcess) -> None:
+        async def greet(group: str, member: SingleProxy) -> None:
             try:
                 greetings[group] = await member.handshake(version, within)
             except Untestable as problem:
@@ -211,7 +211,7 @@ class ProxySet(OneProcessOnly):
         found = await self.items(method, member)
         return Answer({"result": {member: found}}, json.dumps(found), time.monotonic())
 
-    def _owner_of(self, method: str, params: Json | None) -> ProxyProcess:
+    def _owner_of(self, method: str, params: Json | None) -> SingleProxy:
         owners = self._owners.get(_key(params or {}), set())
         if len(owners) != 1:
             raise NotApplicable(f"{method} names no group here, and each upstream has a process of its own")
@@ -294,7 +294,7 @@ class ProxySet(OneProcessOnly):
         """The first exit status that is not 0, None if a process still runs after `within` seconds."""
         codes: list[int | None] = []
 
-        async def wait(group: str, member: ProxyProcess) -> None:
+        async def wait(group: str, member: SingleProxy) -> None:
             code = await member.wait_exit(within)
             # A process that could not serve its upstream may tell so by its status.
             failed = group in self._refused or member.is_refused
@@ -314,7 +314,7 @@ class ProxySet(OneProcessOnly):
         for member in self._members.values():
             member.must_still_serve()
 
-    async def _each(self, do: Callable[[str, ProxyProcess], Coroutine[Any, Any, None]]) -> None:
+    async def _each(self, do: Callable[[str, SingleProxy], Coroutine[Any, Any, None]]) -> None:
         await at_once([partial(do, group, member) for group, member in self._members.items()])
 
 

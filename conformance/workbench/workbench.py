@@ -37,11 +37,11 @@ from conformance.workbench.outcome import OnStart, StartOutcome, continue_at_onc
 from conformance.workbench.programs import Programs
 from conformance.workbench.protected import ProtectedMockUpstream
 from conformance.workbench.proxy import RunningProgram
-from conformance.workbench.proxy_process import ProxyProcess
 from conformance.workbench.proxy_set import one_each
 from conformance.workbench.remotes import RemoteMockUpstream
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.session_judgement import judge_session
+from conformance.workbench.single_proxy import SingleProxy
 from conformance.workbench.start_options import StartOptions
 from conformance.workbench.timeline import Timeline
 from conformance.workbench.transports.choice import client_transport
@@ -158,7 +158,7 @@ class Workbench(Judgement, UpstreamFactory):
     @asynccontextmanager
     async def _one_program(
         self, upstreams: Sequence[MockUpstream], options: StartOptions
-    ) -> AsyncIterator[ProxyProcess]:
+    ) -> AsyncIterator[SingleProxy]:
         """One running program that serves these upstreams, and its client."""
         if options.wire_types and wiretypes.official_types() is None:
             self.note("mcp-types is not installed: the shapes of messages are not judged")
@@ -191,10 +191,10 @@ class Workbench(Judgement, UpstreamFactory):
 
     def client_of(
         self, program: RunningProgram, inbox: Inbox, port: int | None
-    ) -> tuple[ProxyProcess, ClientTransport]:
+    ) -> tuple[SingleProxy, ClientTransport]:
         """A client of a running program, and its transport."""
         transport = client_transport(self.sut.profile, port, program.launched, inbox, self._timeline)
-        proxy = ProxyProcess(
+        proxy = SingleProxy(
             program.launched,
             inbox,
             self._timeline,

@@ -11,7 +11,7 @@ from conformance.workbench.proxy_set import ProxySet
 
 
 class Member:
-    """The parts of a `ProxyProcess` that a set uses here."""
+    """The parts of a `SingleProxy` that a set uses here."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _POLL = 0.1
 
 
-class ProxyProcess(McpClient):
+class SingleProxy(McpClient):
     """A started program and its client; `Proxy` describes what a check can do with it."""
 
     def __init__(
