@@ -159,12 +159,12 @@ async def serve(
         running.start_soon(reload.run)
 
     async with anyio.create_task_group() as watching:
-        await watching.start(process.watch_signals, link.ended, reload)
+        await watching.start(process.watch_signals, link.end, reload)
         async with anyio.create_task_group() as running:
             await link.open(frontend.receive, frontend.receive_large, frontend.receive_oversized)
             running.start_soon(start_groups, running)
-            await link.wait_ended()
-            await frontend.finish(link.wait_gone())
+            await link.wait_input_closed()
+            await frontend.finish(link.wait_output_closed())
             await frontend.close()
             watching.start_soon(process.hooks.close)
             running.cancel_scope.cancel()

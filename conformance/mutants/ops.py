@@ -118,7 +118,7 @@ def ends_with_status_1() -> None:
 
 @mutant("OPS-003", also={"OPS-002": "a signal ends it in the same way"})
 def goes_on_when_the_client_is_gone() -> None:
-    replace(ClientLink.ended, lambda self: None)
+    replace(ClientLink.end, lambda self: None)
 
 
 @mutant("OPS-004")

@@ -52,19 +52,23 @@ class ClientLink:
         """
         self._source = source
         self._sink = sink
-        self._ended = asyncio.Event()
-        self._gone = asyncio.Event()
+        #: set once the client sends nothing more, and all of its lines are passed on; or by ``end``
+        self._input_closed = asyncio.Event()
+        #: set once no further answer can reach the client; or by ``end``
+        self._output_closed = asyncio.Event()
+        #: set once the client has taken the last answers, or will take no more
+        self._flushed = asyncio.Event()
         self._on_pause = on_pause
         self._early = early
-        self._written = asyncio.Event()
         self._splitter = LineSplitter()
-        self._is_silent = False
+        self._drops_answers = False
         self._receive: Callable[[bytes], None] = lambda line: None
         self._receive_large: Callable[[Large], Awaitable[None]] = _ignore
         #: reads a large line; the lines that follow it wait
         self._reading_large: asyncio.Task[None] | None = None
         self._waiting: deque[Line] = deque()
-        self._is_over = False
+        #: whether no further line comes; ``_waiting`` may still have some
+        self._is_at_end = False
         #: the reasons for which the client is not read at the moment
         self._holds: frozenset[str] = frozenset()
         self._reader: asyncio.ReadTransport | None = None
@@ -104,17 +108,17 @@ class ClientLink:
         self._receive, self._receive_large = receive, receive_large
         self._splitter = LineSplitter(MAX_MESSAGE, receive_oversized)
 
-    async def wait_ended(self) -> None:
-        """Wait until the client closed one of the streams."""
-        await self._ended.wait()
+    async def wait_input_closed(self) -> None:
+        """Wait until the client sends nothing more, or ``end``."""
+        await self._input_closed.wait()
 
-    async def wait_gone(self) -> None:
-        """Wait until no answer can reach the client any more, or the proxy has to end at once."""
-        await self._gone.wait()
+    async def wait_output_closed(self) -> None:
+        """Wait until no answer can reach the client any more, or ``end``."""
+        await self._output_closed.wait()
 
     def send(self, line: bytes) -> None:
         """Write one line to the client, unless the client is gone."""
-        if self._is_silent:
+        if self._drops_answers:
             return
         if self._writer is not None:
             self._writer.write(line)
@@ -124,7 +128,7 @@ class ClientLink:
             while view:
                 view = view[os.write(self._sink, view) :]
         except OSError:
-            self.ended()
+            self.end()
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the client."""
@@ -147,37 +151,37 @@ class ClientLink:
                 self._receive(line)
         self._reading_large = None
         self._hold("large", False)
-        if self._is_over:
-            self._ended.set()
+        if self._is_at_end:
+            self._input_closed.set()
 
     def _take_over_from(self, early: EarlyResponder) -> None:
         """Take the lines that the early responder read, without a second answer to those that it answered."""
-        self._is_silent = True
+        self._drops_answers = True
         for line in early.answered:
             self._receive(line)
-        self._is_silent = False
+        self._drops_answers = False
         self.feed(early.rest)
 
-    def finish(self) -> None:
-        """Handle the end of the client's stream; a last line without a line end still counts."""
+    def feed_eof(self) -> None:
+        """Take the end of the client's stream; a last line without a line end still counts."""
         self.feed(b"\n")
-        self.input_ended()
+        self.input_closed()
 
-    def input_ended(self) -> None:
+    def input_closed(self) -> None:
         """Note that the client sends nothing more. It may still read its last answers."""
-        self._is_over = True
+        self._is_at_end = True
         if self._reading_large is None:
-            self._ended.set()
+            self._input_closed.set()
 
-    def ended(self) -> None:
-        """Note that the stream to the client has ended, or that the proxy has to end at once."""
-        self._gone.set()
-        self._ended.set()
+    def output_closed(self) -> None:
+        """Note that the stream to the client is closed, with or without its last lines."""
+        self._flushed.set()
+        self.end()
 
-    def written(self) -> None:
-        """Note that the stream to the client has ended, with or without its last lines."""
-        self._written.set()
-        self.ended()
+    def end(self) -> None:
+        """Treat both streams as closed: the client reads nothing more, or the proxy has to end at once."""
+        self._output_closed.set()
+        self._input_closed.set()
 
     def set_paused(self, paused: bool) -> None:
         """Stop reading from the client and from the upstreams, because the client does not read; with False, read again."""
@@ -205,14 +209,14 @@ class ClientLink:
             self._writer.flush()
             self._writer.transport.close()
             with anyio.move_on_after(FLUSH_GRACE, shield=True):
-                await self._written.wait()
+                await self._flushed.wait()
 
     def _read_blocking(self, loop: asyncio.AbstractEventLoop) -> None:
         """Read a stream that the loop cannot poll, such as a file or /dev/null. Runs in a thread."""
         try:
             while data := os.read(self._source, 1 << 16):
                 loop.call_soon_threadsafe(self.feed, data)
-            loop.call_soon_threadsafe(self.finish)
+            loop.call_soon_threadsafe(self.feed_eof)
         except (OSError, RuntimeError):
             # RuntimeError means that the loop is closed, and the proxy at its end.
             return
@@ -226,10 +230,10 @@ class _Source(asyncio.Protocol):
         self._link.feed(data)
 
     def eof_received(self) -> None:
-        self._link.finish()
+        self._link.feed_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._link.input_ended()
+        self._link.input_closed()
 
 
 class _Sink(asyncio.BaseProtocol):
@@ -243,7 +247,7 @@ class _Sink(asyncio.BaseProtocol):
         self._link.set_paused(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._link.written()
+        self._link.output_closed()
 
 
 async def _ignore(line: Large) -> None:

@@ -123,7 +123,7 @@ class Client:
         """Leave the servers, and cancel the calls in flight. No further line may come. A second call does nothing."""
         if not self._is_closed:
             self._is_closed = True
-            self.session.input_ended()
+            self.session.input_closed()
             for pool in self.pools:
                 pool.leave(self)
             await self.frontend.close()

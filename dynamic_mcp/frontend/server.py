@@ -112,7 +112,7 @@ class Frontend:
 
         Ends after ``running.LAST_ANSWERS`` seconds (``LAST_PIPED_ANSWERS`` for piped requests), or once ``gone`` returns.
         """
-        self._session.input_ended()
+        self._session.input_closed()
         for request in self._relay.listen_requests:
             request.closed.set()
         await self._calls.finish(gone)

@@ -146,7 +146,7 @@ class ClientSession:
         send = None if reply is None else lambda message: reply(message.line)
         return await self.client_peer.request(method, params, timeout, send=send)
 
-    def input_ended(self) -> None:
+    def input_closed(self) -> None:
         """Fail every question, because the client cannot answer any more."""
         self.client_peer.close(UpstreamFailed("the client has closed its output"))
 

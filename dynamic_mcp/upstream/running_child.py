@@ -46,18 +46,19 @@ class RunningChild(asyncio.Protocol):
             events.on_notification,
             events.on_request,
             max_size=self._max_size,
-            on_junk=self._stop_reading,
+            on_junk=self._misbehaved,
             ask=lambda timeout: self.watch.ask(timeout),
             on_oddity=events.on_oddity,
         )
-        self.ended = asyncio.Event()
-        self.end = UpstreamGone("the connection was closed")
+        #: set once the connection is lost, and why
+        self.lost = asyncio.Event()
+        self.loss = UpstreamGone("the connection was closed")
         self._splitter = LineSplitter(self._max_size, self.peer.receive_oversized)
         self.flow = LineFlow(
-            self._splitter, self.peer.receive, self.peer.receive_line, self.peer.count_junk, self._give_up
+            self._splitter, self.peer.receive, self.peer.receive_line, self.peer.count_junk, self._cannot_read
         )
         #: the answers among the bytes that the child has not read
-        self.owed = Owed(lambda: min(self._answer_bytes, self.unread), self.flow.holds, self._stop_reading)
+        self.owed = Owed(lambda: min(self._answer_bytes, self.unread), self.flow.holds, self._misbehaved)
         self._answer_bytes = 0
         #: why the proxy stopped reading; None as long as it reads
         self._fault: str | None = None
@@ -77,7 +78,7 @@ class RunningChild(asyncio.Protocol):
             self.peer,
             self.flow.holds,
             lambda: self.unread,
-            lambda state: self._stop_reading(" and ".join(filter(None, (self._ended(), state)))),
+            lambda state: self._misbehaved(" and ".join(filter(None, (self._exit(), state)))),
         )
 
     async def attach(self) -> None:
@@ -103,8 +104,8 @@ class RunningChild(asyncio.Protocol):
         """Whether the child is known to have read everything that the proxy sent."""
         return unread_bytes(self._child.stdin) == 0
 
-    async def end_if_stuck(self, *, reads: bool) -> None:
-        """End the connection once the child hangs (``stuck.wait_stuck``)."""
+    async def fail_if_stuck(self, *, reads: bool) -> None:
+        """Fail all requests once the child hangs (``stuck.wait_stuck``)."""
         await wait_stuck(self._child, reads=reads)
         self.peer.close(UpstreamGone("the server process hangs since server/discover", self.stderr_tail()))
 
@@ -118,7 +119,7 @@ class RunningChild(asyncio.Protocol):
 
     async def close(self) -> None:
         """End the child. A second call does nothing."""
-        self.peer.close(self.end)
+        self.peer.close(self.loss)
         self.owed.close()
         self.watch.close()
         try:
@@ -149,15 +150,21 @@ class RunningChild(asyncio.Protocol):
         self._answer_bytes += len(message.line)
         self.owed.grew()
 
-    def _stop_reading(self, fault: str) -> None:
-        """End the connection, because the server process misbehaves; ``fault`` says how."""
-        self._end_because(f"the server process {fault}")
-
-    def _ended(self) -> str:
-        """How the child ended; empty while it lives."""
+    def _exit(self) -> str:
+        """How the child exited; empty while it lives."""
         return f"ended ({self._explain(self._child.status())})" if self._child.has_exited else ""
 
-    def _end_because(self, reason: str) -> None:
+    def _misbehaved(self, fault: str) -> None:
+        """Stop reading, because the server process misbehaves; ``fault`` says how."""
+        self._stop_reading(f"the server process {fault}")
+
+    def _cannot_read(self, error: Exception) -> None:
+        """Stop reading after an unexpected error, such as a lack of memory. The loop would only log the error."""
+        bug = report_bug(f"the output of the child {self._child.pid}", error)
+        self._stop_reading(f"its output could not be read: {bug}")
+
+    def _stop_reading(self, reason: str) -> None:
+        """Close the child's stdout, so that the connection is lost for this reason."""
         if self._fault is None:
             self._fault = reason
             self.flow.close()
@@ -172,35 +179,29 @@ class RunningChild(asyncio.Protocol):
         self.flow.add(data)
         if self._splitter.is_endless:
             size = format_size(ENDLESS_FACTOR * self._max_size)
-            self._stop_reading(f"writes an endless message, of more than {size}")
+            self._misbehaved(f"writes an endless message, of more than {size}")
 
     def eof_received(self) -> None:
         # The last message needs no line end.
         self.flow.add(b"\n")
 
-    def _give_up(self, error: Exception) -> None:
-        """End this connection after an unexpected error, such as a lack of memory. The loop would only log the error."""
-        self._end_because(
-            f"its output could not be read: {report_bug(f'the output of the child {self._child.pid}', error)}"
-        )
-
     def connection_lost(self, exc: Exception | None) -> None:
         if isinstance(exc, MemoryError):
             # uvloop had no memory for the next chunk.
-            self._give_up(exc)
+            self._cannot_read(exc)
         # The attribute keeps the task from being garbage-collected before it runs.
-        self._exit_watch = asyncio.get_running_loop().create_task(self._report_end())
+        self._reporting = asyncio.get_running_loop().create_task(self._report_loss())
 
-    async def _report_end(self) -> None:
+    async def _report_loss(self) -> None:
         with anyio.move_on_after(_EXIT_GRACE):
             await self._child.wait_left()
         with anyio.move_on_after(_LAST_MESSAGES):
             await self.flow.passed()
-        how = self._fault or f"the server process {self._ended() or 'closed its output'}"
+        how = self._fault or f"the server process {self._exit() or 'closed its output'}"
         self.owed.close()
-        self.end = UpstreamGone(how, self.stderr_tail())
-        self.peer.close(self.end)
-        self.ended.set()
+        self.loss = UpstreamGone(how, self.stderr_tail())
+        self.peer.close(self.loss)
+        self.lost.set()
 
 
 class _Input(asyncio.BaseProtocol):

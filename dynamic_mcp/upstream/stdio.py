@@ -83,7 +83,7 @@ class StdioUpstream:
         self.modern = agreed is not None
         if agreed is not None:
             return agreed
-        watch = asyncio.get_running_loop().create_task(running.end_if_stuck(reads=running.has_read_all))
+        watch = asyncio.get_running_loop().create_task(running.fail_if_stuck(reads=running.has_read_all))
         try:
             return await self._initialize(running.peer, timeout)
         finally:
@@ -136,12 +136,12 @@ class StdioUpstream:
     @property
     def is_gone(self) -> bool:
         """Whether the connection is gone."""
-        return self._running is not None and self._running.ended.is_set()
+        return self._running is not None and self._running.lost.is_set()
 
     async def wait_lost(self) -> UpstreamGone:
         running = self._connected()
-        await running.ended.wait()
-        return running.end
+        await running.lost.wait()
+        return running.loss
 
     def stderr_tail(self) -> str:
         return self._running.stderr_tail() if self._running is not None else ""

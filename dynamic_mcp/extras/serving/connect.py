@@ -82,14 +82,14 @@ class ServedConnection:
         """Pass on messages until the client closes a stream."""
         await self._client.start()
         await self._link.open(self._receive, self._receive_large, self._receive_oversized)
-        await self._link.wait_ended()
+        await self._link.wait_input_closed()
         # A request for announcements has no answer before the end.
         posts = [
             post
             for post in self._posts.values()
             if post.method != "subscriptions/listen" and not post.is_cancelled
         ]
-        for post in await without_answer(posts, self._has_answered, self._link.wait_gone()):
+        for post in await without_answer(posts, self._has_answered, self._link.wait_output_closed()):
             self._fail(post, UpstreamGone("the client sends nothing more, and the answer took too long"))
         await self._tasks.close()
         if self._session.current.id is not None:
@@ -297,7 +297,7 @@ async def connect(url: str, token: str | None, source: int, sink: int) -> int:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for number in signals:
                 status = 128 + number
-                link.ended()
+                link.end()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch_signals)

@@ -99,7 +99,7 @@ class SocketDoor:
             connection.abort()
         tasks = [task for _, task in self._open.values()]
         for connection, _ in self._open.values():
-            connection.link.ended()
+            connection.link.end()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._tasks.close()
 
@@ -143,8 +143,8 @@ class SocketDoor:
         link.begin(client.receive, client.receive_large, client.receive_oversized)
         connection.begin()
         try:
-            await link.wait_ended()
-            await client.finish(link.wait_gone())
+            await link.wait_input_closed()
+            await client.finish(link.wait_output_closed())
         finally:
             connection.stop_reading()
             await client.close()
@@ -167,7 +167,7 @@ class _Link(ClientLink):
             self._writer.flush()
             self._writer.transport.close()
             with anyio.move_on_after(FLUSH_GRACE, shield=True):
-                await self._written.wait()
+                await self._flushed.wait()
             self._writer.transport.abort()
 
 
@@ -237,7 +237,7 @@ class _Connection(asyncio.Protocol):
             self.link.feed(bytes(self._before))
             self._before.clear()
         if self._has_ended:
-            self.link.finish()
+            self.link.feed_eof()
 
     def stop_reading(self) -> None:
         """Take no further line."""
@@ -247,7 +247,7 @@ class _Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._has_ended = True
         if self._is_serving:
-            self.link.finish()
+            self.link.feed_eof()
         if self._timer is not None or self._transport is None:
             return False
         # The other direction stays open for the last answers, unless the client is dead.
@@ -258,8 +258,8 @@ class _Connection(asyncio.Protocol):
         self._end_greeting()
         self._stop_watch()
         self._has_ended = True
-        self.link.input_ended()
-        self.link.written()
+        self.link.input_closed()
+        self.link.output_closed()
 
     def pause_writing(self) -> None:
         self.link.set_paused(True)
