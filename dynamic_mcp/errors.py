@@ -79,29 +79,30 @@ class UpstreamError(DynamicMcpError):
 class UpstreamFailed(UpstreamError):
     """The upstream could not be started or reached, or it broke the protocol.
 
-    ``stderr_tail`` is the last output of the upstream, such as the end of its stderr. ``remedy`` says in lines of their own what the
-    user can do. Both are for the caller, not for the log.
+    ``last_output`` is what the upstream sent last: the end of its stderr, the body of an HTTP reply, or the text of a refusal.
+    ``remedy`` says in lines of their own what the user can do. Both are for the caller, not for the log.
     """
 
     remedy = ""
 
-    def __init__(self, message: str, stderr_tail: str = "") -> None:
+    def __init__(self, message: str, last_output: str = "") -> None:
         super().__init__(message)
-        self.stderr_tail = stderr_tail
+        self.last_output = last_output
 
-    def to_mend(self, remedy: str) -> Self:
-        """The same error, with what the user can do."""
-        self.remedy = remedy
-        return self
-
-    def copy(self) -> UpstreamFailed:
+    def copy(self) -> Self:
         """The same error as a new object, because raising one object several times collects the frames of all tracebacks."""
         return copy.copy(self)
 
-    def with_last_output(self, text: str) -> UpstreamFailed:
+    def with_remedy(self, remedy: str) -> Self:
+        """A copy with what the user can do."""
+        other = self.copy()
+        other.remedy = remedy
+        return other
+
+    def with_last_output(self, text: str) -> Self:
         """A copy with this last output of the upstream, unless the error has another."""
         other = self.copy()
-        other.stderr_tail = self.stderr_tail or text
+        other.last_output = self.last_output or text
         return other
 
 
@@ -139,7 +140,7 @@ class HttpStatus(UpstreamFailed):
     def __init__(
         self,
         message: str,
-        stderr_tail: str = "",
+        last_output: str = "",
         *,
         status: int = 0,
         is_session_lost: bool = False,
@@ -149,7 +150,7 @@ class HttpStatus(UpstreamFailed):
 
         ``retry_after`` is the time in seconds for which the server asks for no further request.
         """
-        super().__init__(message, stderr_tail)
+        super().__init__(message, last_output)
         self.status = status
         self.is_session_lost = is_session_lost
         self.retry_after = retry_after
@@ -161,8 +162,8 @@ class SignInNeeded(UpstreamFailed):
     ``challenge`` is the challenge of the server (``oauth.challenge.Challenge``).
     """
 
-    def __init__(self, message: str, stderr_tail: str = "", *, challenge: object = None) -> None:
-        super().__init__(message, stderr_tail)
+    def __init__(self, message: str, last_output: str = "", *, challenge: object = None) -> None:
+        super().__init__(message, last_output)
         self.challenge = challenge
 
 

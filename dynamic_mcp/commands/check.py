@@ -239,7 +239,7 @@ def _summary(result: ProbeResult) -> ProbeSummary:
     return ProbeSummary(
         ok=not result.failure,
         failure=result.failure,
-        stderr=result.stderr_tail,
+        stderr=result.last_output,
         name=result.title,
         version=result.version,
         protocol=result.protocol,

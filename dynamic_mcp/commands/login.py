@@ -167,7 +167,7 @@ async def _login(server: Server, config: Path, hooks: Hooks, *, browser: bool) -
                 raise again
     except UpstreamError as error:
         say(f"Not signed in to {server.name}: {error}")
-        if words := error.stderr_tail if isinstance(error, UpstreamFailed) else "":
+        if words := error.last_output if isinstance(error, UpstreamFailed) else "":
             say(f"The server says: {words}")
         return 1
     finally:
@@ -226,8 +226,7 @@ async def _sign_in(authorization: Authorization, need: SignInNeeded) -> None:
     try:
         await authorization.sign_in(need)
     except UpstreamFailed as error:
-        error.stderr_tail = error.stderr_tail or need.stderr_tail
-        raise
+        raise error.with_last_output(need.last_output) from None
 
 
 class _Display:

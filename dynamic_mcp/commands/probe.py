@@ -47,7 +47,7 @@ class ProbeResult(msgspec.Struct):
     seconds: float = 0.0
     #: why it failed, and its last output; empty without a failure
     failure: str = ""
-    stderr_tail: str = ""
+    last_output: str = ""
     needs_sign_in: bool = False
 
 
@@ -73,14 +73,14 @@ async def probe_server(server: Server, guard: Guard, *, kinds: Sequence[Kind] = 
         result.failure = not_started_within(limit)
     except SignInNeeded as need:
         result.failure, result.needs_sign_in = "it needs you to sign in", True
-        result.stderr_tail = need.stderr_tail
+        result.last_output = need.last_output
     except UpstreamError as error:
         result.failure = str(error)
-        result.stderr_tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
+        result.last_output = error.last_output if isinstance(error, UpstreamFailed) else ""
     finally:
         if result.failure:
-            words = result.stderr_tail or upstream.stderr_tail()
-            result.stderr_tail = words and server.transport.hidden().end_of(words)
+            words = result.last_output or upstream.stderr_tail()
+            result.last_output = words and server.transport.hidden().end_of(words)
         await upstream.close()
         await connections.close()
     result.seconds = time.monotonic() - began

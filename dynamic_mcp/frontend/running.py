@@ -184,5 +184,5 @@ def _describe_error(error: UpstreamError) -> str:
     if not isinstance(error, UpstreamFailed):
         return f"The upstream server failed: {error}"
     lines = [f"The upstream server failed: {error}", error.remedy]
-    lines += ["Its last output:", error.stderr_tail] if error.stderr_tail else []
+    lines += ["Its last output:", error.last_output] if error.last_output else []
     return "\n".join(filter(None, lines))

@@ -222,7 +222,7 @@ def _call_failed(parsed: CallArguments, error: UpstreamFailed, group: Group | No
 
 
 def _with_output(text: str, error: UpstreamFailed) -> str:
-    return f"{text}\nLast output of the server:\n{error.stderr_tail}" if error.stderr_tail else text
+    return f"{text}\nLast output of the server:\n{error.last_output}" if error.last_output else text
 
 
 def _no_tool(group: Group, name: str, tools: Listing) -> str:

@@ -233,7 +233,7 @@ class Group:
     def _explained(self, error: UpstreamTimeout, kind: Kind) -> UpstreamError:
         """Why a request got no answer in time: the user has to sign in, or the upstream is slow."""
         if remedy := self._connector.sign_in_help(pending=True):
-            return UpstreamFailed(f"{WAITS} ({error})").to_mend(remedy)
+            return UpstreamFailed(f"{WAITS} ({error})").with_remedy(remedy)
         return error.by(self.name, kind.feature)
 
     @property
@@ -253,7 +253,7 @@ class Group:
         """The failure of a request as callers see it: the reason of the end, if the group has ended meanwhile."""
         if self._state.ended is not None:
             return self._state.ended.copy()
-        error.stderr_tail = self._owner.last_output(error.stderr_tail)
+        error.last_output = self._owner.shown(error.last_output)
         return error
 
     # The owner task

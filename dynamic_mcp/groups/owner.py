@@ -118,7 +118,7 @@ class UpstreamOwner:
             pause = backoff.pause(error)
             # Callers learn of the failure before the clean-up, which may take seconds.
             tail, remedy = (
-                (error.stderr_tail, error.remedy) if isinstance(error, UpstreamFailed) else ("", "")
+                (error.last_output, error.remedy) if isinstance(error, UpstreamFailed) else ("", "")
             )
             if not tail and self._connection is not None:
                 tail = self._connection.stderr_tail()
@@ -138,26 +138,26 @@ class UpstreamOwner:
                 self._listings.clear()
                 self._state.set_restarting(str(end))
             else:
-                self._fail(f"it was connected, but {end}", end.stderr_tail)
+                self._fail(f"it was connected, but {end}", end.last_output)
         return None
 
     async def _connect(self, events: Events) -> Upstream:
         """Open a connection and list the tools, within the timeout of a start. Raises UpstreamError."""
         server = self._server()
         self._connection = upstream = self._hooks.connection(self._connector.connect(events), server)
-        await self._starter.open(upstream, server, lambda: self.last_output(upstream.stderr_tail()))
+        await self._starter.open(upstream, server, lambda: self.shown(upstream.stderr_tail()))
         return upstream
 
     async def sign_in(self, need: SignInNeeded, backoff: Backoff) -> bool:
         """Let the user sign in, once a client names the group; ``oauth.signin`` limits the time. False after a failure."""
-        need.stderr_tail = self.last_output(need.stderr_tail)
+        need.last_output = self.shown(need.last_output)
         try:
             if await self._signing_in.wait_until_named(need):
                 await self._signing_in.run(need)
         except UpstreamError as error:
             backoff.after_failure()
             remedy = error.remedy if isinstance(error, UpstreamFailed) else ""
-            self._fail(str(error), need.stderr_tail, remedy)
+            self._fail(str(error), need.last_output, remedy)
             return False
         self._signing_in.has_signed_in = True
         return True
@@ -170,10 +170,10 @@ class UpstreamOwner:
         self._on_ready()
         log.info("group %s: ready", self._server().name)
 
-    def _fail(self, reason: str, stderr_tail: str = "", remedy: str = "", *, pause: float = 0.0) -> None:
+    def _fail(self, reason: str, last_output: str = "", remedy: str = "", *, pause: float = 0.0) -> None:
         self._listings.clear()
-        self._state.set_failed(reason, self.last_output(stderr_tail), remedy, pause=pause)
+        self._state.set_failed(reason, self.shown(last_output), remedy, pause=pause)
 
-    def last_output(self, text: str) -> str:
+    def shown(self, text: str) -> str:
         """What may be shown of the last output, or of the text of a refusal."""
         return text and self._server().transport.hidden().end_of(text)

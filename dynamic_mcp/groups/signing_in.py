@@ -109,4 +109,4 @@ class SigningIn:
             await asyncio.sleep(LOOK_AGAIN)
 
     def _fail(self, reason: str, need: SignInNeeded) -> None:
-        self._state.set_failed(reason, need.stderr_tail, self._connector.sign_in_help(), level=logging.INFO)
+        self._state.set_failed(reason, need.last_output, self._connector.sign_in_help(), level=logging.INFO)

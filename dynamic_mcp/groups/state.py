@@ -144,7 +144,7 @@ class GroupState:
         if left <= 0.0:
             return self.failure.copy()
         text = f"{self.failure}; the next attempt is in {math.ceil(left)} s"
-        return UpstreamFailed(text, self.failure.stderr_tail).to_mend(self.failure.remedy)
+        return UpstreamFailed(text, self.failure.last_output).with_remedy(self.failure.remedy)
 
     # For the task that owns the upstream
 
@@ -197,7 +197,7 @@ class GroupState:
     def set_failed(
         self,
         reason: str,
-        stderr_tail: str = "",
+        last_output: str = "",
         remedy: str = "",
         *,
         level: int = logging.WARNING,
@@ -205,7 +205,7 @@ class GroupState:
     ) -> None:
         """Fail calls with this reason, because the upstream cannot be connected, or was lost again.
 
-        A repetition of the same reason is logged at info level, because it may come every 30 s for days. ``stderr_tail`` and
+        A repetition of the same reason is logged at info level, because it may come every 30 s for days. ``last_output`` and
         ``remedy`` are for callers only, not for the log. ``pause`` is the time in seconds for which the server asked for no attempt.
         """
         log.log(
@@ -217,7 +217,7 @@ class GroupState:
         self._failed_at = self._clock()
         self._paused_until = self._failed_at + pause
         self._warned = reason
-        self._enter(State.FAILED, failure=UpstreamFailed(reason, stderr_tail).to_mend(remedy))
+        self._enter(State.FAILED, failure=UpstreamFailed(reason, last_output).with_remedy(remedy))
 
     # For the group
 

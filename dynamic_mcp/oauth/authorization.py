@@ -112,7 +112,7 @@ class Authorization:
                 return True
             raise UpstreamFailed(
                 "it still refuses the call after you have allowed what it asked for"
-            ).to_mend(f"To be asked again, run: {self._wait.anew}")
+            ).with_remedy(f"To be asked again, run: {self._wait.anew}")
         await self._authorize("it needs you to allow more", parsed)
         return True
 
@@ -239,7 +239,7 @@ class Authorization:
         try:
             await self.tokens.renew(force=True)
         except TransientFailure as failure:
-            raise UpstreamFailed(f"{_NOT_YET}: {failure}").to_mend(failure.remedy) from None
+            raise UpstreamFailed(f"{_NOT_YET}: {failure}").with_remedy(failure.remedy) from None
 
     def _has_other_than(self, used: str | None) -> bool:
         """Whether there is a valid token that is not the refused one."""
@@ -273,7 +273,7 @@ class Authorization:
     # The user
 
     def _refusal(self) -> UpstreamFailed:
-        return UpstreamFailed(self._declined or "").to_mend(f"To try again, run: {self._wait.login}")
+        return UpstreamFailed(self._declined or "").with_remedy(f"To try again, run: {self._wait.login}")
 
     async def _sign_in_and_record(self, challenge: Challenge) -> None:
         began, outcome = time.monotonic(), "failed"

@@ -329,7 +329,7 @@ class FreshTokens:
                 self.forget()
                 return None
             if no_endpoint:
-                failure.to_mend(self.way_out)
+                failure = failure.with_remedy(self.way_out)
             self._failures, self._failed_at, self._failure = self._failures + 1, self._clock(), failure
             if not force and not old.is_expired(time.time()):
                 log.warning("server %s: the tokens cannot be renewed now: %s", self._server, failure)

@@ -30,7 +30,7 @@ class SignInLimit:
         if len(self._began) == MAX_SIGN_INS and now - self._began[0] < SIGN_IN_PERIOD:
             raise UpstreamFailed(
                 f"it asked for {MAX_SIGN_INS} sign-ins within {SIGN_IN_PERIOD / 60:g} minutes, so no further one begins by itself"
-            ).to_mend(f"To sign in, run: {login}")
+            ).with_remedy(f"To sign in, run: {login}")
 
     def begins(self) -> None:
         """Count a sign-in."""

@@ -150,7 +150,7 @@ async def initialize(peer: Peer, timeout: float, capabilities: bytes, client_inf
     except UpstreamRefused as refusal:
         failure = refusal.as_failure("initialize")
         if refusal.code in (era.UNSUPPORTED_VERSION, era.HEADER_MISMATCH, jsonrpc.METHOD_NOT_FOUND):
-            raise SpeaksModern(str(failure), failure.stderr_tail) from None
+            raise SpeaksModern(str(failure), failure.last_output) from None
         raise failure from None
     try:
         agreed = _read(answer, "initialize")

@@ -228,7 +228,7 @@ class HttpClient:
             try:
                 await self._credentials.sign_in(need)
             except UpstreamFailed as error:
-                raise error.with_last_output(need.stderr_tail) from None
+                raise error.with_last_output(need.last_output) from None
             return await attempt()
 
     async def _send_authorized(
@@ -258,7 +258,7 @@ class HttpClient:
             return await self._credentials.handle_refusal(reply.status, bearer, reply.challenge)
         except BaseException as error:
             if isinstance(error, SignInNeeded):  # if no sign-in is possible, the words say what is missing
-                error.stderr_tail = await self._shown(reply)
+                error.last_output = await self._shown(reply)
             reply.close()
             raise
 

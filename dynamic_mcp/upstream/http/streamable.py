@@ -199,7 +199,7 @@ class StreamableHttpUpstream(HttpUpstream):
             await reply.beginning_of_body()
         if reply.status >= 400 and await self._tries.refusal_says_lost(id, reply):
             problem = await self._client.refusal(reply, f"it does not know the session (HTTP {reply.status})")
-            raise SessionGone(str(problem), problem.stderr_tail, status=reply.status)
+            raise SessionGone(str(problem), problem.last_output, status=reply.status)
         body = await json_body(reply, self._max_size)
         problems: list[str] = []
 

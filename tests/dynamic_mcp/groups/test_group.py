@@ -53,7 +53,7 @@ async def test_change_during_the_first_listing_is_seen() -> None:
 
 class Locked(NoConnector):
     def connect(self, events: Events) -> Upstream:
-        raise UpstreamFailed("its tokens have ended").to_mend("Run: x")
+        raise UpstreamFailed("its tokens have ended").with_remedy("Run: x")
 
 
 async def test_failed_start_keeps_what_the_user_can_do() -> None:

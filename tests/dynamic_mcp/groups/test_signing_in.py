@@ -79,7 +79,7 @@ def background(work: Any) -> asyncio.Task[Any]:
 async def test_group_waits_until_a_client_names_it(case: Case) -> None:
     waiting = background(case.signing_in.wait_until_named(NEED))
     failure = await case.failure(NEEDED)
-    assert (failure.remedy, failure.stderr_tail) == ("To sign in, run: x", "the words of the server")
+    assert (failure.remedy, failure.last_output) == ("To sign in, run: x", "the words of the server")
 
     case.state.try_again()
     assert await asyncio.wait_for(waiting, 5) is True

@@ -27,7 +27,7 @@ async def test_a_slow_start_answers_with_the_words_of_the_server_and_then_serves
         for call in (waiting, group.connected()):
             with pytest.raises(StillStarting, match="still starting, since 10 s") as caught:
                 await call
-            assert caught.value.stderr_tail == "Downloading"
+            assert caught.value.last_output == "Downloading"
         assert not group.first_attempt_over.is_set()
         group.set_ready(upstream)
     assert await group.connected() is upstream
@@ -162,7 +162,7 @@ async def test_no_call_starts_an_attempt_within_a_pause_of_the_server() -> None:
             with pytest.raises(UpstreamFailed) as raised:
                 await group.connected()
             assert str(raised.value) == f"it answered with HTTP 429; the next attempt is in {left} s"
-            assert (raised.value.stderr_tail, raised.value.remedy) == ("slow down", "pay")
+            assert (raised.value.last_output, raised.value.remedy) == ("slow down", "pay")
         assert attempts == 0
         clock.advance(0.5)
         with pytest.raises(UpstreamFailed, match=r"429$"):

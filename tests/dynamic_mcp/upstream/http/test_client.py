@@ -261,8 +261,8 @@ async def test_the_words_of_a_refusal_are_short_and_show_no_secret(tmp_path: Pat
             with pytest.raises(HttpStatus, match="HTTP 403") as caught:
                 await client.post({}, b"")
         await client.close()
-    assert caught.value.stderr_tail.startswith("Not today, lb=[hidden] [hidden] !!!")
-    assert len(caught.value.stderr_tail) < 520
+    assert caught.value.last_output.startswith("Not today, lb=[hidden] [hidden] !!!")
+    assert len(caught.value.last_output) < 520
 
 
 async def test_the_words_of_a_refusal_show_no_token_of_another_request(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ async def test_the_words_of_a_refusal_show_no_token_of_another_request(tmp_path:
             await first
         await client.close()
     assert server.requests[1].headers["authorization"] == f"Bearer second-{SECRET}"
-    assert caught.value.stderr_tail == "bad: Bearer [hidden]"
+    assert caught.value.last_output == "bad: Bearer [hidden]"
 
 
 async def test_the_words_of_a_refusal_show_no_cookie_that_the_same_reply_replaces(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ async def test_the_words_of_a_refusal_show_no_cookie_that_the_same_reply_replace
         for shown in ("None or [hidden]", "session=[hidden] or [hidden]"):
             with pytest.raises(HttpStatus) as caught:
                 await client.post({}, b"")
-            assert caught.value.stderr_tail == shown
+            assert caught.value.last_output == shown
 
 
 async def test_oversized_body_is_not_read_to_its_end(tmp_path: Path) -> None:

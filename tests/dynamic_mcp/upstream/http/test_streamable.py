@@ -991,7 +991,7 @@ async def test_a_call_that_may_have_run_is_not_repeated_in_the_new_session(tmp_p
         server.on[CALL] = fail
         with pytest.raises(HttpStatus, match="does not know the session") as caught:
             await upstream.call()
-        assert caught.value.stderr_tail == "Session not found"
+        assert caught.value.last_output == "Session not found"
         assert len(upstream.site.of(CALL)) == 1
         del server.on[CALL]
         assert await upstream.call() == "a"
