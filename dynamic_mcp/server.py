@@ -161,7 +161,7 @@ async def serve(
     async with anyio.create_task_group() as watching:
         await watching.start(process.watch_signals, link.end, reload)
         async with anyio.create_task_group() as running:
-            await link.open(frontend.receive, frontend.receive_large, frontend.receive_oversized)
+            await link.open(frontend.router)
             running.start_soon(start_groups, running)
             await link.wait_input_closed()
             await frontend.finish(link.wait_output_closed())

@@ -53,13 +53,13 @@ def _between_clients(
     def wrong(self: Clients, send: Take, **options: Any) -> Client:
         lines.senders.append(send)
         client = right(self, lambda line: to_client(line, send, lines), **options)
-        receive = client.receive
+        receive = client.router.receive
         lines.receivers.append(receive)
 
         def received(line: bytes, reply: object = None) -> None:
             from_client(line, receive, lines)
 
-        client.receive = received
+        client.router.receive = received  # type: ignore[method-assign]
         return client
 
     replace(right, wrong)

@@ -14,12 +14,13 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import anyio
 
 from dynamic_mcp.hooks import EarlyResponder
 from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe
-from dynamic_mcp.protocol.lines import MAX_MESSAGE, LineSplitter, OnOversized
+from dynamic_mcp.protocol.lines import MAX_MESSAGE, LineSplitter
 from dynamic_mcp.protocol.pieces import Large, Line
 
 #: Seconds in which the client has to read its last answers when the proxy ends.
@@ -34,6 +35,18 @@ def take_over_stdio() -> tuple[int, int]:
     os.close(null)
     os.dup2(2, 1)
     return source, sink
+
+
+class LineReceiver(Protocol):
+    """Takes the lines of the client, in order."""
+
+    def receive(self, line: bytes) -> None: ...
+
+    async def receive_large(self, line: Large) -> None: ...
+
+    def receive_oversized(self, edge: bytes, last: bool) -> None:
+        """Take the beginning of a line that is too long, and then its end (``OnOversized``)."""
+        ...
 
 
 class ClientLink:
@@ -74,16 +87,9 @@ class ClientLink:
         self._reader: asyncio.ReadTransport | None = None
         self._writer: LineWriter | None = None
 
-    async def open(
-        self,
-        receive: Callable[[bytes], None],
-        receive_large: Callable[[Large], Awaitable[None]],
-        receive_oversized: OnOversized,
-    ) -> None:
-        """Start reading: ``receive`` gets each line, ``receive_large`` each large one, and ``receive_oversized`` the edges of one
-        that is too long.
-        """
-        self.begin(receive, receive_large, receive_oversized)
+    async def open(self, receiver: LineReceiver) -> None:
+        """Start reading; ``receiver`` gets each line."""
+        self.begin(receiver)
         loop = asyncio.get_running_loop()
         if _can_be_polled(self._sink):
             sink = os.fdopen(self._sink, "wb", 0)
@@ -98,15 +104,10 @@ class ClientLink:
         else:
             threading.Thread(target=self._read_blocking, args=(loop,), name="stdin", daemon=True).start()
 
-    def begin(
-        self,
-        receive: Callable[[bytes], None],
-        receive_large: Callable[[Large], Awaitable[None]],
-        receive_oversized: OnOversized,
-    ) -> None:
+    def begin(self, receiver: LineReceiver) -> None:
         """Pass on what ``feed`` gets from now on."""
-        self._receive, self._receive_large = receive, receive_large
-        self._splitter = LineSplitter(MAX_MESSAGE, receive_oversized)
+        self._receive, self._receive_large = receiver.receive, receiver.receive_large
+        self._splitter = LineSplitter(MAX_MESSAGE, receiver.receive_oversized)
 
     async def wait_input_closed(self) -> None:
         """Wait until the client sends nothing more, or ``end``."""

@@ -4,7 +4,7 @@ Each client has its own session, calls, questions, subscriptions, log level and 
 progress token of one client means nothing to another. Only clients without a session have their calls that wait for a second request in
 common (``Exchanges``). The clients share the servers (``pool``), except for those with ``"shared": false``.
 
-A transport opens a client, passes each line to ``Client.receive``, and calls ``finish`` and ``close`` at the end.
+A transport opens a client, passes each line to ``Client.router``, and calls ``finish`` and ``close`` at the end.
 """
 
 from __future__ import annotations
@@ -89,10 +89,8 @@ class Client:
         self.session.on_ready = self._place
         self.relay: Relay = _PooledRelay(self, exchanges)
         self.frontend = Frontend(self.groups, self.session, self.relay, send, clients.hooks)
-        #: take the lines of the client (``Router``)
-        self.receive = self.frontend.receive
-        self.receive_large = self.frontend.receive_large
-        self.receive_oversized = self.frontend.receive_oversized
+        #: takes the lines of the client
+        self.router = self.frontend.router
         self._clients = clients
         self._is_closed = False
 

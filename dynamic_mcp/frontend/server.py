@@ -44,7 +44,8 @@ class Frontend:
         self._relay = relay
         self._calls = RunningCalls(relay, hooks)
         legacy, modern = self._handlers(Subscriptions(session, self._catalog, relay.listen_requests))
-        self._router = Router(
+        #: takes the lines of the client
+        self.router = Router(
             send,
             session,
             self._list_tools,
@@ -56,9 +57,6 @@ class Frontend:
             legacy=legacy,
             modern=modern,
         )
-        self.receive = self._router.receive
-        self.receive_large = self._router.receive_large
-        self.receive_oversized = self._router.receive_oversized
 
     def _handlers(self, subscriptions: Subscriptions) -> tuple[Handlers, Handlers]:
         """The handlers of the methods that the router does not answer itself, for legacy and for modern clients."""

@@ -139,7 +139,7 @@ class Peer:
             self._send(Outgoing(jsonrpc.notification(method, params), method, params=params))
 
     def receive(self, line: bytes) -> bool:
-        """Handle one line from the other side; true if it has several messages, and ``receive_line`` has to take it."""
+        """Handle one line from the other side; true if it has several messages, and ``receive_slowly`` has to take it."""
         try:
             message = jsonrpc.parse(line)
         except Malformed as problem:
@@ -152,7 +152,7 @@ class Peer:
             self.count_junk(len(line))
         return False
 
-    async def receive_line(self, line: Line) -> None:
+    async def receive_slowly(self, line: Line) -> None:
         """Handle one line, which may be large, or have several messages; both take several turns of the loop."""
         # Here, because most proxies never get such a line.
         from dynamic_mcp.protocol import slow_lines

@@ -55,7 +55,11 @@ class RunningChild(asyncio.Protocol):
         self.loss = UpstreamGone("the connection was closed")
         self._splitter = LineSplitter(self._max_size, self.peer.receive_oversized)
         self.flow = LineFlow(
-            self._splitter, self.peer.receive, self.peer.receive_line, self.peer.count_junk, self._cannot_read
+            self._splitter,
+            self.peer.receive,
+            self.peer.receive_slowly,
+            self.peer.count_junk,
+            self._cannot_read,
         )
         #: the answers among the bytes that the child has not read
         self.owed = Owed(lambda: min(self._answer_bytes, self.unread), self.flow.holds, self._misbehaved)

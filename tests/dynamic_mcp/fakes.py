@@ -199,7 +199,7 @@ class Client:
 
     def send(self, message: dict[str, Any] | bytes) -> None:
         line = message if isinstance(message, bytes) else json.dumps({"jsonrpc": "2.0", **message}).encode()
-        self.frontend.receive(line)
+        self.frontend.router.receive(line)
 
     async def answers(self, count: int) -> list[dict[str, Any]]:
         await eventually(lambda: len(self.lines) >= count, f"{count} answers")

@@ -81,7 +81,7 @@ class ServedConnection:
     async def run(self) -> None:
         """Pass on messages until the client closes a stream."""
         await self._client.start()
-        await self._link.open(self._receive, self._receive_large, self._receive_oversized)
+        await self._link.open(self)
         await self._link.wait_input_closed()
         # A request for announcements has no answer before the end.
         posts = [
@@ -100,9 +100,9 @@ class ServedConnection:
         await self._link.close()
         self._warnings.close()
 
-    # From the client
+    # From the client (``LineReceiver``)
 
-    def _receive(self, line: bytes) -> None:
+    def receive(self, line: bytes) -> None:
         try:
             message = None if first_character(line) == b"[" else jsonrpc.parse(line)
         except Malformed as problem:
@@ -110,7 +110,7 @@ class ServedConnection:
             return
         self._take(line, message)
 
-    async def _receive_large(self, line: Large) -> None:
+    async def receive_large(self, line: Large) -> None:
         try:
             message = None if first_character(line) == b"[" else await large.parse(line)
         except Malformed as problem:
@@ -118,7 +118,7 @@ class ServedConnection:
             return
         self._take(whole(line), message)
 
-    def _receive_oversized(self, edge: bytes, last: bool) -> None:
+    def receive_oversized(self, edge: bytes, last: bool) -> None:
         if not last:
             self._oversized_id = jsonrpc.NULL if begins_answer(edge) else find_id(edge, last)
         else:

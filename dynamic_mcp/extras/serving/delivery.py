@@ -13,9 +13,9 @@ from dynamic_mcp.protocol.pieces import Large, Line
 async def deliver(client: Client, line: Line, reply: Callable[[bytes], None]) -> None:
     """Pass a message to the core."""
     if isinstance(line, Large):
-        await client.receive_large(line, reply)
+        await client.router.receive_large(line, reply)
     else:
-        client.receive(line, reply)
+        client.router.receive(line, reply)
 
 
 class AnswerCheck:

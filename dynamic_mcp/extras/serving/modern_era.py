@@ -208,4 +208,4 @@ def _note_lists(client: Client, message: Message) -> None:
     for name, methods in _LISTS.items():
         for method in methods if getattr(wanted, name) else ():
             id = msgspec.json.encode(f"dynamic-mcp-{method}-{bytes(message.id).decode()}")
-            client.receive(jsonrpc.request(id, method, params), lambda line: None)
+            client.router.receive(jsonrpc.request(id, method, params), lambda line: None)

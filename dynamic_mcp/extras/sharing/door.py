@@ -140,7 +140,7 @@ class SocketDoor:
     async def _serve(self, connection: _Connection, client: Client) -> None:
         link = connection.link
         connection.client = client
-        link.begin(client.receive, client.receive_large, client.receive_oversized)
+        link.begin(client.router)
         connection.begin()
         try:
             await link.wait_input_closed()

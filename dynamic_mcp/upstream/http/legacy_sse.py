@@ -118,7 +118,7 @@ class SseUpstream(HttpUpstream):
                 if event.type == "endpoint":
                     self._take_endpoint(stream, first_bytes(event.data).decode(errors="replace").strip())
                 elif event.type == "message" and event.data:
-                    await self._peer.receive_line(event.data)
+                    await self._peer.receive_slowly(event.data)
                 else:
                     self._peer.count_junk(size_of(event.data))
             if not events and parser.is_idle:

@@ -119,7 +119,7 @@ async def test_early_answers_equal_those_of_the_frontend(text: str, messages: li
         frontend, lines = frontend_over(content)
         found = answer(message.encode())
         if found is not None:
-            frontend.receive(message.encode())
+            frontend.router.receive(message.encode())
             assert b"".join(lines) == found
 
 

@@ -109,7 +109,7 @@ class Person:
         self._capabilities = capabilities
 
     def send(self, **message: object) -> None:
-        self.client.receive(json.dumps({"jsonrpc": "2.0", **message}).encode())
+        self.client.router.receive(json.dumps({"jsonrpc": "2.0", **message}).encode())
 
     async def handshake(self) -> Person:
         params = {
@@ -249,7 +249,7 @@ async def test_question_of_a_call_that_is_over_is_not_written_to_its_ended_strea
         params = {"name": "call_dynamic_tool", "arguments": {"group": "a", "name": "act"}}
         for id in (1, 2):
             line = {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
-            one.client.receive(json.dumps(line).encode(), stream.append)
+            one.client.router.receive(json.dumps(line).encode(), stream.append)
         await proxy.calls(2)
         (shared,) = proxy.servers
         one.send(method="notifications/cancelled", params={"requestId": 2})
@@ -591,7 +591,7 @@ async def test_answers_go_where_the_transport_says() -> None:
         params = {"name": "call_dynamic_tool", "arguments": arguments, "_meta": {"progressToken": 1}}
         request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
         before = len(one.got)
-        one.client.receive(json.dumps(request).encode(), lambda line: answers.append(json.loads(line)))
+        one.client.router.receive(json.dumps(request).encode(), lambda line: answers.append(json.loads(line)))
         (call,) = await proxy.calls(1)
         (shared,) = proxy.servers
         token = call["params"]["_meta"]["progressToken"]

@@ -69,8 +69,8 @@ async def test_an_oversized_answer_fails_its_question_and_no_request(rest: bytes
     question = await question_of(client)
     end = b'"}}' if is_id_first else b'"},"id":1}'
     begin = b'{"jsonrpc":"2.0",%b%b' % (b'"id":1,' if is_id_first else b"", rest)
-    client.frontend.receive_oversized(begin.ljust(EDGE, b"x"), False)
-    client.frontend.receive_oversized(end.rjust(EDGE, b"x"), True)
+    client.frontend.router.receive_oversized(begin.ljust(EDGE, b"x"), False)
+    client.frontend.router.receive_oversized(end.rjust(EDGE, b"x"), True)
     with pytest.raises(UpstreamError, match="larger than"):
         await question
     assert not client.lines
@@ -79,7 +79,7 @@ async def test_an_oversized_answer_fails_its_question_and_no_request(rest: bytes
 async def test_an_oversized_request_is_refused_after_an_oversized_answer() -> None:
     client = await client_with_a_call(7)
     for begin in (b'{"jsonrpc":"2.0","id":1,"result":{"', b'{"jsonrpc":"2.0","id":8,"method":"'):
-        client.frontend.receive_oversized(begin.ljust(EDGE, b"x"), False)
-        client.frontend.receive_oversized(b'"}}'.rjust(EDGE, b"x"), True)
+        client.frontend.router.receive_oversized(begin.ljust(EDGE, b"x"), False)
+        client.frontend.router.receive_oversized(b'"}}'.rjust(EDGE, b"x"), True)
     (answer,) = map(json.loads, client.lines)
     assert answer["id"] == 8

@@ -179,11 +179,13 @@ async def running(*servers: Server) -> AsyncIterator[Proxy]:
     proxy = Proxy(*servers)
     async with anyio.create_task_group() as tasks:
         await tasks.start(proxy.supervisor.run)
-        proxy.frontend.receive(b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}')
-        proxy.frontend.receive(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
+        proxy.frontend.router.receive(b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}')
+        proxy.frontend.router.receive(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
         await proxy.ready(*(server.name for server in servers))
         for number, kind in enumerate(ALL_LISTS, 2):
-            proxy.frontend.receive(b'{"jsonrpc":"2.0","id":%d,"method":"%b/list"}' % (number, kind.encode()))
+            proxy.frontend.router.receive(
+                b'{"jsonrpc":"2.0","id":%d,"method":"%b/list"}' % (number, kind.encode())
+            )
         await eventually(lambda: len(proxy.lines) == 1 + len(ALL_LISTS), "the client has the lists")
         await proxy.notified()
         yield proxy
@@ -447,7 +449,7 @@ async def test_moved_call_of_a_tool_is_one_of_the_replacement() -> None:
         proxy.held_commands.add("one")
         proxy.apply(server("a"), server("b"))
         arguments = b'{"group":"b","name":"b-two"}'
-        proxy.frontend.receive(
+        proxy.frontend.router.receive(
             b'{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"call_dynamic_tool","arguments":%b}}'
             % arguments
         )
@@ -463,7 +465,7 @@ async def test_call_that_waits_at_a_replaced_server_waits_for_its_replacement() 
     async with running(server("a")) as proxy:
         proxy.held_commands |= {"one", "two"}
         proxy.apply(server("a"), server("b"))
-        proxy.frontend.receive(
+        proxy.frontend.router.receive(
             b'{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"call_dynamic_tool",'
             b'"arguments":{"group":"b","name":"b-two"}}}'
         )

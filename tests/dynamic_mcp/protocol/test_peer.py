@@ -165,7 +165,7 @@ async def test_each_call_ends_with_its_own_answer(
     while data:
         size = chunks[turn % len(chunks)]
         for line_bytes in splitter.feed(data[:size]):
-            await wire.peer.receive_line(line_bytes)
+            await wire.peer.receive_slowly(line_bytes)
         data, turn = data[size:], turn + 1
         if breathe:
             await asyncio.sleep(0)
@@ -355,11 +355,11 @@ async def test_every_message_of_a_batch_counts(is_large: bool) -> None:
     (one, one_id), (other, other_id) = await wire.started(), await wire.started()
     batch = BATCH % (one_id, other_id)
     if is_large:
-        await wire.peer.receive_line(Large([batch[:-1], b" " * LARGE, b"]"]))
+        await wire.peer.receive_slowly(Large([batch[:-1], b" " * LARGE, b"]"]))
     else:
         assert wire.peer.receive(batch)
         assert wire.notified == []
-        await wire.peer.receive_line(batch)
+        await wire.peer.receive_slowly(batch)
     assert await one == b'{"a":1}'
     with pytest.raises(UpstreamRefused):
         await other
@@ -381,7 +381,7 @@ async def test_batch_leaves_turns_to_others() -> None:
 
     looking = asyncio.create_task(look())
     with patch("dynamic_mcp.tasks._SLICE", 0.0):
-        await wire.peer.receive_line(batch)
+        await wire.peer.receive_slowly(batch)
     await looking
     assert len(seen) > MAX_BATCH / 2
 

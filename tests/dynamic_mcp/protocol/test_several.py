@@ -35,7 +35,7 @@ class Child:
         self._flow = LineFlow(
             splitter,
             self.peer.receive,
-            self.peer.receive_line,
+            self.peer.receive_slowly,
             self.peer.count_junk,
             lambda error: pytest.fail(str(error)),
         )
