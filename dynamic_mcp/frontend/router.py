@@ -6,7 +6,9 @@ methods of the handshake, ``ping`` and ``tools/list`` at once. All other request
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -38,6 +40,7 @@ from dynamic_mcp.protocol.jsonrpc import (
     Repaired,
 )
 from dynamic_mcp.protocol.lines import EDGE, MAX_MESSAGE, begins_answer, find_id
+from dynamic_mcp.protocol.oversized import OversizedMessages
 from dynamic_mcp.protocol.pieces import Large, Line, edges_of, first_character
 from dynamic_mcp.wording import cut
 
@@ -45,6 +48,8 @@ from dynamic_mcp.wording import cut
 Send = Callable[[bytes], None]
 #: Handlers by method, each with the kinds of which the configuration has to allow at least one.
 Handlers = Mapping[str, tuple[Handler, tuple[Kind, ...]]]
+
+_Line = TypeVar("_Line", bound=Line)
 
 
 class Router:
@@ -77,8 +82,7 @@ class Router:
         self._hooks = hooks
         self._legacy = legacy
         self._modern = modern
-        #: whether the current oversized message has its refusal, and whether it is an answer
-        self._refused_oversized = self._is_oversized_answer = False
+        self._oversized = OversizedMessages(self._take_oversized)
 
     def receive(self, line: bytes, reply: Send | None = None) -> None:
         """Handle one line from the client."""
@@ -112,50 +116,46 @@ class Router:
             reply(jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, reason)))
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
-        """Refuse an oversized message, once, with its id if an edge shows it. An answer fails its question."""
-        if not last:
-            self._is_oversized_answer = begins_answer(edge)
-        if self._is_oversized_answer:
-            self._session.client_peer.receive_oversized(edge, last)
+        """Handle a message that is too large to keep, once an edge shows its id, or at its end."""
+        self._oversized.take(edge, last)
+
+    def _take_oversized(self, id: bytes, is_answer: bool) -> None:
+        """Refuse an oversized message. An answer fails its question."""
+        if is_answer:
+            self._session.client_peer.take_oversized(id, True)
             return
-        id = find_id(edge, last)
-        if not self._refused_oversized and (id is not None or last):
-            text = f"The message is larger than {jsonrpc.format_size(MAX_MESSAGE)}."
-            self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
-        self._refused_oversized = not last and (self._refused_oversized or id is not None)
+        text = f"The message is larger than {jsonrpc.format_size(MAX_MESSAGE)}."
+        self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
 
     def _receive_batch(self, line: bytes, reply: Send) -> None:
-        """Handle a batch, which only MCP 2025-03-26 allows (basic, "Batching")."""
-        try:
-            elements = elements_of(line)
-        except Malformed as problem:
-            self._malformed(problem, reply)
-            return
-        if self._allows_batches(reply):
-            batch = Batch(reply)
-            for element in elements:
+        with self._batch(reply) as batch:
+            for element in self._allowed(elements_of(line)):
                 self._receive_one(element, reply, batch)
-            batch.settle()
 
     async def _receive_large_batch(self, line: Large, reply: Send) -> None:
+        with self._batch(reply) as batch:
+            for element in self._allowed(await large.elements_of(line)):
+                await self._receive_any(element, reply, batch)
+
+    @contextmanager
+    def _batch(self, reply: Send) -> Iterator[Batch]:
+        """A batch, complete at the end of the context. One that is malformed as a whole gets an error."""
+        batch = Batch(reply)
         try:
-            elements = await large.elements_of(line)
+            yield batch
         except Malformed as problem:
             self._malformed(problem, reply)
-            return
-        if self._allows_batches(reply):
-            batch = Batch(reply)
-            for element in elements:
-                await self._receive_any(element, reply, batch)
+        else:
             batch.settle()
 
-    def _allows_batches(self, reply: Send) -> bool:
-        """Whether the session allows batches; the client gets an error if not."""
-        if self._session.version == "2025-03-26":
-            return True
-        text = f"batches exist in protocol version 2025-03-26 only, this is {self._session.version or era.MODERN}"
-        reply(jsonrpc.error(jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
-        return False
+    def _allowed(self, elements: Iterable[_Line]) -> Iterable[_Line]:
+        """The messages of a batch, which only MCP 2025-03-26 allows (basic, "Batching"). Raises Malformed in another version."""
+        if self._session.version != "2025-03-26":
+            version = self._session.version or era.MODERN
+            raise Malformed(
+                INVALID_REQUEST, f"batches exist in protocol version 2025-03-26 only, this is {version}"
+            )
+        return elements
 
     async def _receive_any(self, line: Line, reply: Send, batch: Batch | None = None) -> None:
         if not isinstance(line, Large):

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dynamic_mcp.log import log
 from dynamic_mcp.protocol.lines import begins_answer, find_id
 
-#: Takes the id of an oversized message, and whether the message is an answer. Any other message with an id counts as a request.
+#: Takes the id of an oversized message, empty if no edge shows one, and whether the message is an answer. Any other message with an id
+#: counts as a request.
 OnOversizedMessage = Callable[[bytes, bool], None]
 
 
 class OversizedMessages:
-    """The oversized messages of one stream. ``report`` is called once for each message that has a readable id."""
+    """The oversized messages of one stream. ``report`` is called once for each: as soon as an edge shows the id, or at the end."""
 
     def __init__(self, report: OnOversizedMessage) -> None:
         self._report = report
@@ -29,8 +29,6 @@ class OversizedMessages:
         if self._is_reported:
             return
         id = find_id(edge, last)
-        if id is not None:
+        if id is not None or last:
             self._is_reported = True
-            self._report(id, self._is_answer)
-        elif last:
-            log.debug("a message that is too large was dropped")
+            self._report(id or b"", self._is_answer)

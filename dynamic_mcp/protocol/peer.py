@@ -189,9 +189,11 @@ class Peer:
         self._oversized.take(edge, last)
 
     def take_oversized(self, id: bytes, is_answer: bool) -> None:
-        """Fail the request of an answer that is too large to keep. Refuse a request that is."""
+        """Fail the request of an answer that is too large to keep. Refuse a request that is. Drop a message without an id."""
         size = jsonrpc.format_size(self._max_size)
-        if not is_answer:
+        if not id:
+            log.debug("a message that is too large was dropped")
+        elif not is_answer:
             self._serving.refuse(id, jsonrpc.INVALID_REQUEST, f"the message is larger than {size}")
         elif (pending := self._claim(id)) is not None:
             pending.future.set_exception(TooLarge(f"its answer is larger than {size}"))

@@ -35,7 +35,8 @@ from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.protocol import era, jsonrpc, large
 from dynamic_mcp.protocol.ids import id_key
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message, one_line
-from dynamic_mcp.protocol.lines import MAX_MESSAGE, begins_answer, find_id
+from dynamic_mcp.protocol.lines import MAX_MESSAGE
+from dynamic_mcp.protocol.oversized import OversizedMessages
 from dynamic_mcp.protocol.pieces import Large, Line, first_character
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream.flow import EventFlow
@@ -62,7 +63,7 @@ class ServedConnection:
         self._tasks = TaskSet()
         #: the requests in flight, by the keys of their ids
         self._posts: dict[object, PostedRequest] = {}
-        self._oversized_id: bytes | None = None
+        self._oversized = OversizedMessages(self._refuse_oversized)
         #: notifications go out one after the other
         self._order = asyncio.Lock()
         self._handshake = HandshakeOrder()
@@ -119,12 +120,13 @@ class ServedConnection:
         self._take(whole(line), message)
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
-        if not last:
-            self._oversized_id = jsonrpc.NULL if begins_answer(edge) else find_id(edge, last)
-        else:
-            id = self._oversized_id or find_id(edge, last)
-            text = f"The message is larger than {jsonrpc.format_size(MAX_MESSAGE)}."
-            self._to_client(error_line(id or jsonrpc.NULL, text, jsonrpc.INVALID_REQUEST))
+        self._oversized.take(edge, last)
+
+    def _refuse_oversized(self, id: bytes, is_answer: bool) -> None:
+        text = f"The message is larger than {jsonrpc.format_size(MAX_MESSAGE)}."
+        self._to_client(
+            error_line(jsonrpc.NULL if is_answer or not id else id, text, jsonrpc.INVALID_REQUEST)
+        )
 
     def _refuse(self, problem: Malformed) -> None:
         # An answer has the id of a question, which can be that of a request of the client too.

@@ -83,3 +83,11 @@ async def test_an_oversized_request_is_refused_after_an_oversized_answer() -> No
         client.frontend.router.receive_oversized(b'"}}'.rjust(EDGE, b"x"), True)
     (answer,) = map(json.loads, client.lines)
     assert answer["id"] == 8
+
+
+async def test_an_oversized_message_without_a_readable_id_is_refused_once() -> None:
+    client = await client_with_a_call(7)
+    client.frontend.router.receive_oversized(b'{"jsonrpc":"2.0","method":"'.ljust(EDGE, b"x"), False)
+    client.frontend.router.receive_oversized(b'"}}'.rjust(EDGE, b"x"), True)
+    (answer,) = map(json.loads, client.lines)
+    assert (answer["id"], answer["error"]["code"]) == (None, -32600)
