@@ -20,7 +20,8 @@ from msgspec import Raw
 from dynamic_mcp.config.model import CallRules, Config, ResourceLimits, Server, StdioTransport
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.process.child import Launch
-from dynamic_mcp.upstream.base import Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Upstream
 from dynamic_mcp.upstream.stdio import plain_launch
 
 

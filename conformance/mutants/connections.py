@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dynamic_mcp.groups.listing import Kind
-    from dynamic_mcp.upstream.base import Connector, Events, Options, Upstream
+    from dynamic_mcp.protocol.pending import Options
+    from dynamic_mcp.upstream.base import Connector, Events, Upstream
 
 #: seconds for the handshake of a further connection
 _OPEN = 10.0

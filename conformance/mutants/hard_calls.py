@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dynamic_mcp.config.model import CallRules
     from dynamic_mcp.groups.listing import Kind
     from dynamic_mcp.process.guard import Guard
-    from dynamic_mcp.upstream.base import Options
+    from dynamic_mcp.protocol.pending import Options
 
     Send = Callable[[Options], Awaitable[bytes]]
 

@@ -19,8 +19,8 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.hooks import RequestSpan
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Message, Refusal, decode_members
-from dynamic_mcp.protocol.pending import ClientCall
-from dynamic_mcp.upstream.base import MIN_SPENT, Options
+from dynamic_mcp.protocol.pending import ClientCall, Options
+from dynamic_mcp.upstream.base import MIN_SPENT
 from dynamic_mcp.wording import explain
 
 _T = TypeVar("_T")

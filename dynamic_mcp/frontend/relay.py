@@ -37,10 +37,9 @@ from dynamic_mcp.pacing import Merger
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
 from dynamic_mcp.protocol.nulls import without_nulls
-from dynamic_mcp.protocol.pending import ClientCall
+from dynamic_mcp.protocol.pending import ClientCall, Options
 from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.tasks import TaskSet
-from dynamic_mcp.upstream.base import Options
 
 _RELAYED_CHANGES = {kind.list_changed: kind for kind in (RESOURCES, PROMPTS)}
 #: The largest params of ``resources/updated`` in bytes. Their members become objects, which take thirty times as much.

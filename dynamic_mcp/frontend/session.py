@@ -18,7 +18,7 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc, versions
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Message, Refusal
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.protocol.pending import ASKS_THE_USER
+from dynamic_mcp.protocol.pending import ASKS_THE_USER, Options
 from dynamic_mcp.wording import cut
 
 #: From the least to the most severe (RFC 5424, section 6.2.1; MCP 2025-11-25, server/utilities/logging).
@@ -144,7 +144,7 @@ class ClientSession:
             self.elicitations.add(group, params)
         timeout = USER_TIMEOUT if method in ASKS_THE_USER else CLIENT_TIMEOUT
         send = None if reply is None else lambda message: reply(message.line)
-        return await self.client_peer.request(method, params, timeout, send=send)
+        return await self.client_peer.request(method, params, Options(timeout), send=send)
 
     def input_closed(self) -> None:
         """Fail every question, because the client cannot answer any more."""

@@ -38,9 +38,9 @@ from dynamic_mcp.pacing import Paced
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Message, Refusal
 from dynamic_mcp.protocol.nulls import valid_result
-from dynamic_mcp.protocol.pending import MAX_TIMES, ClientCall
+from dynamic_mcp.protocol.pending import MAX_TIMES, ClientCall, Options
 from dynamic_mcp.sign_in_page import SignInPage
-from dynamic_mcp.upstream.base import Connector, Options, Upstream
+from dynamic_mcp.upstream.base import Connector, Upstream
 from dynamic_mcp.wording import cut
 
 _T = TypeVar("_T")

@@ -13,7 +13,8 @@ from dynamic_mcp.groups.background import Background
 from dynamic_mcp.groups.holders import Holders
 from dynamic_mcp.groups.missed_updates import MissedUpdates
 from dynamic_mcp.log import log
-from dynamic_mcp.upstream.base import Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Upstream
 
 #: Seconds that the announcement of lost updates waits for the stream of a new session, so that nothing is lost after it.
 STREAM_WAIT = 2.0

@@ -18,8 +18,9 @@ from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamGone, Upst
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import format_size
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.tasks import Slices
-from dynamic_mcp.upstream.base import Options, Upstream
+from dynamic_mcp.upstream.base import Upstream
 from dynamic_mcp.wording import MAX_TEXT, cut
 
 #: Pages of one listing, and their bytes together.

@@ -19,7 +19,8 @@ from dynamic_mcp.groups.backoff import SHORT, Backoff
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.ids import whole_number
-from dynamic_mcp.upstream.base import Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Upstream
 
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 #: Errors for a resource that the upstream does not have: that of this revision, and that of the revisions before it.

@@ -26,7 +26,7 @@ from dynamic_mcp.protocol.jsonrpc import Malformed, Message, MoreFollows, Outgoi
 from dynamic_mcp.protocol.junk import JunkCount
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.protocol.oversized import OversizedMessages
-from dynamic_mcp.protocol.pending import NEVER, ClientCall, OnProgress, OnRequest, Pending, QuestionClocks
+from dynamic_mcp.protocol.pending import NEVER, OnRequest, Options, Pending, QuestionClocks
 from dynamic_mcp.protocol.pieces import Line, is_batch
 from dynamic_mcp.protocol.serving import Serving
 from dynamic_mcp.protocol.silence import LONG_WAIT, Silence
@@ -92,33 +92,28 @@ class Peer:
         self,
         method: str,
         params: bytes,
-        timeout: float | None,
-        on_progress: OnProgress | None = None,
-        on_id: Callable[[int], None] | None = None,
-        caller: ClientCall | None = None,
+        options: Options,
         *,
         send: Callable[[Outgoing], None] | None = None,
     ) -> bytes:
-        """Send a request and return the bytes of its result.
+        """Send a request and return the bytes of its result. ``send`` replaces the usual way out.
 
-        ``timeout`` is in seconds; None waits for ever. If it is 0, nothing is sent. With ``on_progress`` the request carries a progress
-        token; ``on_id`` gets the id. ``caller`` comes back with requests of the other side that belong to this one. ``send`` replaces
-        the usual way out.
         Raises UpstreamTimeout, UpstreamRefused (a JSON-RPC error) or UpstreamFailed (the connection is gone, or the answer malformed).
         """
         if self._closed is not None:
             raise self._closed.copy()
+        timeout = options.timeout
         if timeout is not None and timeout <= 0.0:
             raise UpstreamTimeout(f"no time is left for {method}")
         self._next_id += 1
         id = self._next_id
-        if on_progress is not None:
+        if options.on_progress is not None:
             params = progress.with_token(params, id)
-        if on_id is not None:
-            on_id(id)
+        if options.on_id is not None:
+            options.on_id(id)
         future: asyncio.Future[bytes] = self._loop.create_future()
         seconds = NEVER if timeout is None else timeout
-        pending = self._pending[id] = Pending(future, method, seconds, on_progress, caller)
+        pending = self._pending[id] = Pending(future, method, seconds, options.on_progress, options.caller)
         try:
             pending.began = self._loop.time()
             pending.deadline = pending.began + seconds

@@ -29,6 +29,7 @@ ASKS_THE_USER = frozenset({"elicitation/create", "sampling/createMessage"})
 #: The requests during which the other side may ask the user something.
 CALLS = frozenset({"tools/call", "prompts/get", "resources/read"})
 
+#: Takes the params of a progress notification.
 OnProgress = Callable[[dict[str, Raw]], None]
 
 
@@ -37,6 +38,24 @@ class ClientCall(Protocol):
 
     #: whether the client waits no longer
     is_over: bool
+
+
+class Options(msgspec.Struct, frozen=True):
+    """The time of one request, what it takes beside its answer, and the client behind it."""
+
+    #: seconds; None waits for ever. If it is 0, the request is not sent
+    timeout: float | None
+    #: takes the progress of the request, which without it carries no progress token
+    on_progress: OnProgress | None = None
+    #: the capabilities of the client behind this request (a JSON object), and its log level; for a modern upstream
+    capabilities: bytes = b"{}"
+    log_level: str | None = None
+    #: its description of itself (a JSON object); empty for that of the connection
+    client_info: bytes = b""
+    #: takes the id of the request on this connection
+    on_id: Callable[[int], None] | None = None
+    #: the call that needs the request; a request of the server during it comes with this object
+    caller: ClientCall | None = None
 
 
 class OnRequest(Protocol):

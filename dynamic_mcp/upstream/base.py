@@ -11,30 +11,11 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamGone
 from dynamic_mcp.protocol.jsonrpc import METHOD_NOT_FOUND, Message, Refusal
-from dynamic_mcp.protocol.pending import ClientCall
+from dynamic_mcp.protocol.pending import ClientCall, Options
 from dynamic_mcp.sign_in_page import SignInPage
 
-OnProgress = Callable[[dict[str, Raw]], None]
 #: Seconds: if a call waited for less before its request, the request keeps the timeout of the configuration.
 MIN_SPENT = 0.05
-
-
-class Options(msgspec.Struct, frozen=True):
-    """How to make a request."""
-
-    #: seconds; None waits for ever
-    timeout: float | None
-    #: takes the params of each progress notification; without it the request carries no progress token
-    on_progress: OnProgress | None = None
-    #: the capabilities of the client behind this request (a JSON object), and its log level
-    capabilities: bytes = b"{}"
-    log_level: str | None = None
-    #: its description of itself (a JSON object); empty for that of the connection
-    client_info: bytes = b""
-    #: takes the id of the request on this connection
-    on_id: Callable[[int], None] | None = None
-    #: the call that needs the request; a request of the server during it comes with it
-    caller: ClientCall | None = None
 
 
 def not_started_within(seconds: float) -> str:

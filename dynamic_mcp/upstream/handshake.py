@@ -24,7 +24,8 @@ from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc, versions
 from dynamic_mcp.protocol.nulls import without_nulls
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream.base import Handshake
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Events, Handshake
 
 #: The requests of a handshake, and of a probe on an open connection. They belong to no session.
 METHODS = frozenset({"initialize", "server/discover"})
@@ -54,6 +55,12 @@ def with_request_meta(
     return msgspec.json.encode(members)
 
 
+def with_client_meta(params: bytes, options: Options, events: Events) -> bytes:
+    """``with_request_meta`` for the client behind the request."""
+    info = options.client_info or events.client_info()
+    return with_request_meta(params, options.capabilities, options.log_level, info)
+
+
 _MODERN = Raw(msgspec.json.encode(era.MODERN))
 
 
@@ -74,7 +81,9 @@ async def probe(peer: Peer, client_info: bytes = b"") -> Handshake | None:
     params = with_request_meta(b"", client_info=client_info)
     for _ in range(2):
         try:
-            found = _read(await peer.request("server/discover", params, PROBE_BUDGET), "server/discover")
+            found = _read(
+                await peer.request("server/discover", params, Options(PROBE_BUDGET)), "server/discover"
+            )
         except UpstreamRefused as refusal:
             supported = _supported_by(refusal)
             if supported is None:
@@ -146,7 +155,7 @@ async def initialize(peer: Peer, timeout: float, capabilities: bytes, client_inf
         "clientInfo": Raw(client_info) if client_info else _OWN_INFO,
     }
     try:
-        answer = await peer.request("initialize", msgspec.json.encode(params), timeout)
+        answer = await peer.request("initialize", msgspec.json.encode(params), Options(timeout))
     except UpstreamRefused as refusal:
         failure = refusal.as_failure("initialize")
         if refusal.code in (era.UNSUPPORTED_VERSION, era.HEADER_MISMATCH, jsonrpc.METHOD_NOT_FOUND):

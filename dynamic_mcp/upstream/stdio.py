@@ -26,8 +26,9 @@ from dynamic_mcp.process.child import Launch
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import format_size
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.base import Events, Handshake, Options
+from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.running_child import RunningChild
 
 #: Bytes that may wait for a child that does not read its stdin. A single larger message still goes out.
@@ -115,11 +116,8 @@ class StdioUpstream:
                 f"the server does not read its input; {format_size(MAX_UNREAD)} are waiting for it"
             )
         if self.modern:
-            info = options.client_info or self._events.client_info()
-            params = handshake.with_request_meta(params, options.capabilities, options.log_level, info)
-        return running.peer.request(
-            method, params, options.timeout, options.on_progress, options.on_id, options.caller
-        )
+            params = handshake.with_client_meta(params, options, self._events)
+        return running.peer.request(method, params, options)
 
     def learn_tool(self, name: str, definition: Raw) -> str:
         return ""

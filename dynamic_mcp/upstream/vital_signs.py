@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dynamic_mcp.errors import UpstreamError, UpstreamTimeout
 from dynamic_mcp.process.child import Child
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.flow import Holds
 
@@ -34,7 +35,7 @@ async def ask_for_life(peer: Peer, modern: bool, holds: Holds, timeout: float) -
     if holds.reasons:
         return
     try:
-        await peer.request(method, params, timeout)
+        await peer.request(method, params, Options(timeout))
     except UpstreamTimeout:
         if not holds.reasons:
             raise

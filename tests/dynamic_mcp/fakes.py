@@ -22,7 +22,8 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import Doubt, Kind, Listing
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol import era
-from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Events, Handshake, Upstream
 from tests.dynamic_mcp.helpers import eventually
 
 #: the `_meta` of a modern request

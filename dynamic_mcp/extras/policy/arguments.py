@@ -24,7 +24,8 @@ from dynamic_mcp.errors import CallRefused, UpstreamError, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import format_size
-from dynamic_mcp.upstream.base import NullEvents, Options
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import NullEvents
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
 #: The command of the checker. With -P it imports nothing from its own folder or from the current one.

@@ -13,7 +13,8 @@ from dynamic_mcp.extras.policy.arguments import ArgumentCheck
 from dynamic_mcp.extras.policy.limits import Limits
 from dynamic_mcp.hooks import CallPolicy
 from dynamic_mcp.process.guard import Guard
-from dynamic_mcp.upstream.base import MIN_SPENT, Options
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import MIN_SPENT
 
 
 class PolicyEnforcer:

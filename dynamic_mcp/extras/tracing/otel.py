@@ -37,7 +37,8 @@ from dynamic_mcp.extras.audit import MAX_FIELD
 from dynamic_mcp.extras.tracing.base import EXPORTER
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
-from dynamic_mcp.upstream.base import Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Upstream
 from dynamic_mcp.upstream.http.wrapper import UpstreamWrapper
 
 #: Seconds to send the last spans at the end of the proxy, while its servers end.

@@ -18,9 +18,10 @@ from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.jsonrpc import Outgoing
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.base import Events, Handshake, Options
+from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.flow import EventFlow
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.outbox import Outbox
@@ -78,11 +79,8 @@ class HttpUpstream(ABC):
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         if self.modern:
-            info = options.client_info or self._events.client_info()
-            params = handshake.with_request_meta(params, options.capabilities, options.log_level, info)
-        return await self._peer.request(
-            method, params, options.timeout, options.on_progress, options.on_id, options.caller
-        )
+            params = handshake.with_client_meta(params, options, self._events)
+        return await self._peer.request(method, params, options)
 
     def learn_tool(self, name: str, definition: Raw) -> str:
         return ""

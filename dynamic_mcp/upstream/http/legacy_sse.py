@@ -25,6 +25,7 @@ from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import Outgoing, format_size
 from dynamic_mcp.protocol.lines import ENDLESS_FACTOR, MAX_MESSAGE
 from dynamic_mcp.protocol.oversized import OversizedMessages
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.protocol.pieces import first_bytes, size_of
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, not_started_within
@@ -175,7 +176,7 @@ class SseUpstream(HttpUpstream):
     async def _is_forgotten(self) -> bool:
         """Whether the server refuses a ping too. A new session costs the other calls, and only one request may be wrong."""
         try:
-            await self._peer.request("ping", b"", PING_TIMEOUT)
+            await self._peer.request("ping", b"", Options(PING_TIMEOUT))
         except HttpStatus as refusal:
             return refusal.is_session_lost
         except UpstreamError:

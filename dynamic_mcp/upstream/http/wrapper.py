@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamGone
-from dynamic_mcp.upstream.base import Handshake, Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Handshake, Upstream
 
 
 class UpstreamWrapper:

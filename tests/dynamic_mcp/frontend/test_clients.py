@@ -22,7 +22,8 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Events, Handshake, Upstream
 from tests.dynamic_mcp.fakes import REQUEST_META, NoConnector
 from tests.dynamic_mcp.helpers import eventually
 
@@ -75,9 +76,7 @@ class FakeServer:
         return None
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        return await self.peer.request(
-            method, params, options.timeout, options.on_progress, options.on_id, options.caller
-        )
+        return await self.peer.request(method, params, options)
 
     def learn_tool(self, name: str, definition: Raw) -> str:
         return ""

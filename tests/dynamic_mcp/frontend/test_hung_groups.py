@@ -17,7 +17,7 @@ from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.subscriptions import Subscriptions
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing
 from dynamic_mcp.protocol.jsonrpc import Refusal
-from dynamic_mcp.upstream.base import Options
+from dynamic_mcp.protocol.pending import Options
 from tests.dynamic_mcp.fakes import FakeUpstream, server
 from tests.dynamic_mcp.frontend.test_owners import Lister, call, catalog_of, get, read
 

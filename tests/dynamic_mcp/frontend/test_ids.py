@@ -9,6 +9,7 @@ import pytest
 
 from dynamic_mcp.errors import UpstreamError
 from dynamic_mcp.protocol.lines import EDGE
+from dynamic_mcp.protocol.pending import Options
 from tests.dynamic_mcp.fakes import Client, FakeUpstream
 from tests.dynamic_mcp.helpers import eventually
 
@@ -36,7 +37,7 @@ async def client_with_a_call(id: int) -> Client:
 
 async def question_of(client: Client, timeout: float = 5.0) -> asyncio.Task[bytes]:
     """A question of the proxy to the client; its id is 1."""
-    asking = client.session.client_peer.request("roots/list", b"{}", timeout)
+    asking = client.session.client_peer.request("roots/list", b"{}", Options(timeout))
     task = asyncio.ensure_future(asking)
     await eventually(lambda: client.lines, "the question")
     assert json.loads(client.lines.pop(0))["id"] == 1

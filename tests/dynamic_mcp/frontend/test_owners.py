@@ -20,7 +20,8 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Doubt, Kind, Listing
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol.jsonrpc import Refusal
-from dynamic_mcp.upstream.base import Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Upstream
 from tests.dynamic_mcp.fakes import FakeGroup, FakeUpstream, named, server, silent_relay
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.protocol import era, versions
+from dynamic_mcp.protocol.pending import Options
 from tests.dynamic_mcp.fakes import REQUEST_META, Client
 from tests.dynamic_mcp.helpers import eventually
 from tests.dynamic_mcp.jsontexts import number_texts, string_texts
@@ -218,7 +219,7 @@ async def test_modern_request_needs_client_capabilities(capabilities: object) ->
 
 async def test_malformed_answer_of_the_client_is_not_answered() -> None:
     client = Client()
-    asked = asyncio.create_task(client.session.client_peer.request("roots/list", b"{}", 5.0))
+    asked = asyncio.create_task(client.session.client_peer.request("roots/list", b"{}", Options(5.0)))
     await eventually(lambda: client.lines, "the request to the client")
     client.send(b'{"jsonrpc":"2.0","id":1}')
     with pytest.raises(UpstreamFailed, match="malformed"):

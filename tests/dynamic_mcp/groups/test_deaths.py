@@ -12,7 +12,8 @@ from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.hooks import Hooks
-from dynamic_mcp.upstream.base import Events, Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Events, Upstream
 from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.fakes import FakeUpstream, NoConnector, server
 

@@ -9,7 +9,7 @@ import pytest
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused
 from dynamic_mcp.groups.legacy_subscriptions import STREAM_WAIT
 from dynamic_mcp.groups.missed_updates import INTERVAL
-from dynamic_mcp.upstream.base import Options
+from dynamic_mcp.protocol.pending import Options
 from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.groups.test_missed_updates import FRESH, URIS, Client
 from tests.dynamic_mcp.groups.test_reopened_streams import updates

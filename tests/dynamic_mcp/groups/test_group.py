@@ -17,7 +17,8 @@ from dynamic_mcp.groups.listing import TOOLS
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Message
-from dynamic_mcp.upstream.base import Events, Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Events, Upstream
 from tests.dynamic_mcp.fakes import FakeUpstream, NoConnector, server, silent_relay
 
 

@@ -18,7 +18,8 @@ from dynamic_mcp.groups import listing as bounds
 from dynamic_mcp.groups.listing import RESOURCES, TEMPLATES, TOOLS, Kind, Listing, list_all, usable
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.tool_filter import ToolFilter
-from dynamic_mcp.upstream.base import Handshake, Options
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Handshake
 from tests.dynamic_mcp.fakes import FakeUpstream
 
 CHANGED = "notifications/tools/list_changed"

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from dynamic_mcp.errors import UpstreamRefused
-from dynamic_mcp.upstream.base import Events, Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Events, Upstream
 from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.groups.test_subscriptions import LISTEN, LONG, Running, Server
 from tests.dynamic_mcp.helpers import eventually

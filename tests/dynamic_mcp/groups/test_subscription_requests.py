@@ -6,7 +6,8 @@ import asyncio
 import json
 
 from dynamic_mcp.errors import UpstreamGone
-from dynamic_mcp.upstream.base import Events, Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Events, Upstream
 from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.groups.test_subscriptions import LONG, Running, Server, running
 from tests.dynamic_mcp.helpers import eventually

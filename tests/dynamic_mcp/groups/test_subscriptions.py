@@ -19,7 +19,8 @@ from dynamic_mcp.groups.listing import TOOLS, Doubt
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Message
-from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Events, Handshake, Upstream
 from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.fakes import FakeUpstream, NoConnector, server
 from tests.dynamic_mcp.helpers import eventually

@@ -25,7 +25,8 @@ from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.hooks import Hooks
-from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Events, Handshake, Upstream
 from tests.dynamic_mcp.fakes import FakeUpstream, NoConnector
 from tests.dynamic_mcp.helpers import eventually
 

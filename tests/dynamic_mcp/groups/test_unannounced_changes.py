@@ -13,7 +13,8 @@ from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import TOOLS, Doubt
 from dynamic_mcp.groups.renewals import BURST, INTERVAL
-from dynamic_mcp.upstream.base import Events, Options, Upstream
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Events, Upstream
 from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.groups.test_subscriptions import Running, running
 

@@ -12,7 +12,7 @@ from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.groups.listing import TOOLS, Listing
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.renewals import LISTING_WAIT
-from dynamic_mcp.upstream.base import Options
+from dynamic_mcp.protocol.pending import Options
 from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.groups.test_subscriptions import Running, running
 from tests.dynamic_mcp.helpers import WITHIN, eventually

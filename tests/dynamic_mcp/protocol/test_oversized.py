@@ -12,6 +12,7 @@ from dynamic_mcp.errors import TooLarge
 from dynamic_mcp.protocol.jsonrpc import Message, Outgoing
 from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.pending import Options
 
 BOUND = 1 << 16
 TEXT = "x" * (BOUND + 1000)
@@ -25,7 +26,7 @@ class Wire:
         self.sent: list[dict[str, Any]] = []
         self.peer = Peer(self._send, self._notify, max_size=BOUND)
         self._splitter = LineSplitter(BOUND, self.peer.receive_oversized)
-        self.call = asyncio.create_task(self.peer.request("tools/call", b"{}", 60.0))
+        self.call = asyncio.create_task(self.peer.request("tools/call", b"{}", Options(60.0)))
 
     @classmethod
     async def started(cls) -> Wire:

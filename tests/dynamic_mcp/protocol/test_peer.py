@@ -20,6 +20,7 @@ from dynamic_mcp.protocol.jsonrpc import Message, Outgoing
 from dynamic_mcp.protocol.junk import JUNK_WINDOW, MAX_JUNK_LINES
 from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.protocol.pieces import LARGE, Large
 from dynamic_mcp.protocol.serving import MAX_SERVING, MAX_SERVING_BYTES
 from tests.dynamic_mcp.clocks import skip
@@ -44,7 +45,7 @@ class Wire:
         self.notified.append(message.method)
 
     def start(self, method: str = "m", *, timeout: float = LONG) -> asyncio.Task[bytes]:
-        return asyncio.create_task(self.peer.request(method, b"{}", timeout))
+        return asyncio.create_task(self.peer.request(method, b"{}", Options(timeout)))
 
     async def started(self, method: str = "m", *, timeout: float = LONG) -> tuple[asyncio.Task[bytes], int]:
         """A call that was sent, and its id."""
@@ -339,7 +340,7 @@ async def test_failed_send_leaves_nothing_pending() -> None:
 
     peer = Peer(broken, lambda _notification: None)
     with pytest.raises(OSError, match="no"):
-        await peer.request("m", b"", LONG)
+        await peer.request("m", b"", Options(LONG))
     peer.close(UpstreamFailed("closed"))
 
 
@@ -455,7 +456,7 @@ async def test_few_large_lines_of_junk_are_reported() -> None:
 async def test_late_answers_to_calls_are_no_junk() -> None:
     one = Asked()
     calls = [
-        asyncio.create_task(one.peer.request("tools/call", b"{}", 10.0, caller=NamedCall(number)))
+        asyncio.create_task(one.peer.request("tools/call", b"{}", Options(10.0, caller=NamedCall(number))))
         for number in range(17)
     ]
     await asyncio.sleep(0)

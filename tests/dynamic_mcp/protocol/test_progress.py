@@ -11,6 +11,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamTimeout
 from dynamic_mcp.protocol import pending
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.pending import Options
 
 TIMEOUT = 0.2
 
@@ -22,7 +23,9 @@ class Working:
         self.heard: list[dict[str, Raw]] = []
         self.peer = Peer(lambda message: None, lambda message: None)
         on_progress = self.heard.append if wants_progress else None
-        self.call = asyncio.ensure_future(self.peer.request("tools/call", b"{}", TIMEOUT, on_progress))
+        self.call = asyncio.ensure_future(
+            self.peer.request("tools/call", b"{}", Options(TIMEOUT, on_progress))
+        )
 
     async def report(self, *values: float, token: object = 1) -> None:
         for value in values:

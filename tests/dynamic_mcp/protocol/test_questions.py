@@ -13,6 +13,7 @@ from dynamic_mcp.errors import UpstreamTimeout
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import Message, Outgoing
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.pending import Options
 
 CALL = "tools/call"
 TIMEOUT = 0.1
@@ -36,7 +37,7 @@ class Asking:
         return b"{}"
 
     async def call(self, method: str = CALL, timeout: float = TIMEOUT) -> tuple[int, asyncio.Task[bytes]]:
-        task = asyncio.create_task(self.peer.request(method, b"{}", timeout))
+        task = asyncio.create_task(self.peer.request(method, b"{}", Options(timeout)))
         await asyncio.sleep(0)
         return self._last_id, task
 

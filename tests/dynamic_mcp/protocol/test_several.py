@@ -16,6 +16,7 @@ from dynamic_mcp.protocol import several
 from dynamic_mcp.protocol.jsonrpc import Message, Outgoing
 from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.protocol.pieces import LARGE, Large, Line
 from dynamic_mcp.upstream.flow import LineFlow
 from tests.dynamic_mcp.helpers import WITHIN
@@ -47,7 +48,7 @@ class Child:
         self.notified.append(message.method)
 
     async def calls(self, number: int) -> list[asyncio.Task[bytes]]:
-        tasks = [asyncio.create_task(self.peer.request("m", b"{}", WITHIN)) for _ in range(number)]
+        tasks = [asyncio.create_task(self.peer.request("m", b"{}", Options(WITHIN))) for _ in range(number)]
         await asyncio.sleep(0)
         return tasks
 
@@ -158,13 +159,13 @@ async def test_repaired_numbers_and_surrogates() -> None:
 
 async def test_timeout_names_data_that_is_no_message() -> None:
     child = Child()
-    call = asyncio.create_task(child.peer.request("m", b"{}", 0.05))
+    call = asyncio.create_task(child.peer.request("m", b"{}", Options(0.05)))
     await asyncio.sleep(0)
     child.write("log " + answer(1) + "\n")
     with pytest.raises(UpstreamTimeout, match="data that is no message"):
         await call
     with pytest.raises(UpstreamTimeout) as raised:
-        await child.peer.request("m", b"{}", 0.05)
+        await child.peer.request("m", b"{}", Options(0.05))
     assert "no message" not in str(raised.value)
 
 

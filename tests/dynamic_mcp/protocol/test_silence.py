@@ -9,6 +9,7 @@ import pytest
 
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.protocol.silence import LONG_WAIT, ROUNDS
 from tests.dynamic_mcp.clocks import skip
 
@@ -36,7 +37,7 @@ class Connection:
 
     async def times_out(self, method: str = "tools/call") -> None:
         with pytest.raises(UpstreamTimeout):
-            await self.peer.request(method, b"{}", SHORT)
+            await self.peer.request(method, b"{}", Options(SHORT))
         # Time for the question.
         await asyncio.sleep(2 * SHORT)
 
@@ -105,7 +106,7 @@ async def test_an_answer_during_the_question_keeps_the_connection() -> None:
     one = Connection(UpstreamTimeout("no answer"))
     for _ in range(ROUNDS):
         with pytest.raises(UpstreamTimeout):
-            await one.peer.request("tools/call", b"{}", SHORT)
+            await one.peer.request("tools/call", b"{}", Options(SHORT))
     await asyncio.sleep(0)
     one.receive('{"jsonrpc":"2.0","id":1,"result":{}}')
     await asyncio.sleep(2 * SHORT)
@@ -124,7 +125,7 @@ async def test_the_handshake_does_not_count() -> None:
 async def test_a_client_that_cancels_after_a_long_wait_counts(waited: float, counts: bool) -> None:
     one = Connection(UpstreamTimeout("no answer"))
     for _ in range(ROUNDS):
-        call = asyncio.ensure_future(one.peer.request("tools/call", b"{}", None))
+        call = asyncio.ensure_future(one.peer.request("tools/call", b"{}", Options(None)))
         await skip(waited)
         call.cancel()
         await asyncio.wait({call})
@@ -136,7 +137,7 @@ async def test_a_stream_that_is_replaced_does_not_count() -> None:
     """A listen request gets its answer at the end of the stream only."""
     one = Connection(UpstreamTimeout("no answer"))
     for _ in range(2 * ROUNDS):
-        stream = asyncio.create_task(one.peer.request("subscriptions/listen", b"{}", None))
+        stream = asyncio.create_task(one.peer.request("subscriptions/listen", b"{}", Options(None)))
         await skip(2 * LONG_WAIT)
         stream.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -12,8 +12,8 @@ from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.lines import LineSplitter
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.upstream.stdio import StdioUpstream
 from tests.dynamic_mcp.fakes import FakeGroup, server
 from tests.dynamic_mcp.helpers import WITHIN

@@ -13,7 +13,7 @@ from dynamic_mcp.config.model import CallRules, RateLimit
 from dynamic_mcp.errors import CallRefused, UpstreamTimeout
 from dynamic_mcp.extras.policy.enforcer import PolicyEnforcer
 from dynamic_mcp.process.guard import Guard
-from dynamic_mcp.upstream.base import Options
+from dynamic_mcp.protocol.pending import Options
 from tests.dynamic_mcp.helpers import WITHIN, eventually
 
 TOOL = Raw(b'{"name":"t","inputSchema":{"required":["x"]}}')

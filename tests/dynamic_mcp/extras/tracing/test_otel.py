@@ -24,7 +24,8 @@ from dynamic_mcp.extras.tracing.otel import OpenTelemetry
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
-from dynamic_mcp.upstream.base import Handshake, Options
+from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream.base import Handshake
 from tests.dynamic_mcp.fakes import REQUEST_META, Client, FakeUpstream, server
 from tests.dynamic_mcp.helpers import eventually
 

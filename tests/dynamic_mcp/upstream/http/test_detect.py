@@ -14,9 +14,10 @@ from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, Upstream
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.protocol.jsonrpc import Message
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.secret import Secret
 from dynamic_mcp.sign_in_page import SignInPage
-from dynamic_mcp.upstream.base import Handshake, Options
+from dynamic_mcp.upstream.base import Handshake
 from dynamic_mcp.upstream.http.connector import HttpConnector
 from dynamic_mcp.upstream.http.detect import AutoDetect
 from dynamic_mcp.upstream.http.legacy_sse import SseUpstream

@@ -17,8 +17,8 @@ from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.protocol import versions
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.upstream.http import client as client_module
 from dynamic_mcp.upstream.http import legacy_sse
 from dynamic_mcp.upstream.http.client import HttpClient

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dynamic_mcp.protocol.jsonrpc import Message
-from dynamic_mcp.upstream.base import Options
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.upstream.http import own_stream
 from tests.dynamic_mcp.helpers import WITHIN, eventually
 from tests.dynamic_mcp.upstream.http import test_legacy_sse as sse

@@ -26,8 +26,8 @@ from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.protocol import era, versions
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.upstream.http import answer_stream, tries
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
