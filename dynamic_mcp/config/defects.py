@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, StdioTransport
+from dynamic_mcp.origin import NO_WEB_ADDRESS, is_plain, is_web_address
 
 #: What the name of a variable must not have.
 _NO_NAME = re.compile(r"[=\0]")
@@ -93,3 +94,18 @@ def warnings(servers: Iterable[Server]) -> Iterator[str]:
     """One sentence for each defect."""
     for server in servers:
         yield from (f"mcpServers.{server.name}.{defect}" for defect in _of(server.transport))
+
+
+def url_warnings(servers: Iterable[Server]) -> Iterator[str]:
+    """One sentence for each URL that is no address of the web, or that others on the way can read."""
+    for server in servers:
+        transport = server.transport
+        if isinstance(transport, StdioTransport):
+            continue
+        if not is_web_address(transport.url.reveal()):
+            yield f"mcpServers.{server.name}.url {NO_WEB_ADDRESS}"
+        elif is_plain(transport.url.reveal()) and not transport.require_https:
+            yield (
+                f"mcpServers.{server.name}.url begins with http://: others can read credentials and everything else on the way; "
+                "use https://, or refuse such URLs with security.require_https"
+            )

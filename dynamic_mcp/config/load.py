@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -44,7 +44,6 @@ from dynamic_mcp.config.security import (
 from dynamic_mcp.config.shape import Unusable, read
 from dynamic_mcp.config.tool_rules import ToolsEntry, tool_rules
 from dynamic_mcp.errors import ConfigError, Mistake
-from dynamic_mcp.origin import NO_WEB_ADDRESS, is_plain, is_web_address
 from dynamic_mcp.protocol.surrogates import first_lone_surrogate
 from dynamic_mcp.secret import Secret
 
@@ -152,7 +151,7 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str], also: str | 
         is_enabled = entry.enabled or name == also
         own = expand if is_enabled else Expander({})
         settings = security(file.security, entry.security, own, mistakes, path)
-        server = _server(name, entry, settings, own, mistakes)
+        server = _ServerReader(name, entry, settings, own, mistakes).server()
         tools = tool_rules(entry.tools, mistakes, (*path, "tools"))
         if not is_enabled:
             switched_off.append(name)
@@ -164,27 +163,13 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str], also: str | 
         switched_off=tuple(switched_off),
         warnings=(
             *expand.warnings(),
-            *_path_warnings(servers),
-            *_url_warnings(servers),
+            *windows_path.warnings(servers),
+            *defects.url_warnings(servers),
             *defects.warnings(servers),
         ),
         audit=log,
         token_store=file.security.token_store,
     )
-
-
-def _path_warnings(servers: list[Server]) -> Iterator[str]:
-    for server in servers:
-        transport = server.transport
-        if isinstance(transport, StdioTransport):
-            texts = [
-                ("command", transport.command),
-                *((f"args[{n}]", arg) for n, arg in enumerate(transport.args)),
-                *((f"env.{name}", value.reveal()) for name, value in transport.env),
-            ]
-            for field, text in texts:
-                if (escape := windows_path.broken_escape(text, is_program=field == "command")) is not None:
-                    yield windows_path.warning(f"mcpServers.{server.name}.{field}", escape)
 
 
 def _max_listing_size(file: _File, mistakes: Mistakes) -> int:
@@ -195,20 +180,6 @@ def _max_listing_size(file: _File, mistakes: Mistakes) -> int:
     except ValueError as error:
         mistakes(("max_listing_size",), f"{error}; write {size.SIZE_SYNTAX}")
         return MAX_LISTING_SIZE
-
-
-def _url_warnings(servers: list[Server]) -> Iterator[str]:
-    for server in servers:
-        transport = server.transport
-        if isinstance(transport, StdioTransport):
-            continue
-        if not is_web_address(transport.url.reveal()):
-            yield f"mcpServers.{server.name}.url {NO_WEB_ADDRESS}"
-        elif is_plain(transport.url.reveal()) and not transport.require_https:
-            yield (
-                f"mcpServers.{server.name}.url begins with http://: others can read credentials and everything else on the way; "
-                "use https://, or refuse such URLs with security.require_https"
-            )
 
 
 def _as_json(data: bytes, origin: str) -> str:
@@ -247,93 +218,121 @@ def _at(data: bytes, offset: int, origin: str, problem: str) -> ConfigError:
     return ConfigError(origin, [Mistake(Lines(before).position(len(before)), problem)])
 
 
-def _server(
-    name: str, entry: _Server, settings: Security, expand: Expander, mistakes: Mistakes
-) -> Server | None:
-    """The server; None if its transport is unclear. Each mistake goes to ``mistakes``."""
-    path = ("mcpServers", name)
-    location = text_of(path)
+class _ServerReader:
+    """Reads the entry of one server. Each mistake goes to ``mistakes``."""
 
-    def wrong(problem: str, *inner: str | int, name: str | None = None) -> None:
-        mistakes((*path, *inner), problem, name)
+    def __init__(
+        self, name: str, entry: _Server, settings: Security, expand: Expander, mistakes: Mistakes
+    ) -> None:
+        self._path = ("mcpServers", name)
+        self._name = name
+        self._entry = entry
+        self._settings = settings
+        self._expand = expand
+        self._mistakes = mistakes
 
-    transport: StdioTransport | HttpTransport | SseTransport
-    timeouts = _timeouts(entry.timeout, name, mistakes, is_remote=entry.url is not None)
-    if entry.type not in (None, "stdio", "http", "sse"):
-        wrong("must be 'stdio', 'http' or 'sse'; Streamable HTTP is 'http'", "type")
-    if entry.command is not None and entry.url is not None:
-        wrong("has both 'command' and 'url'; a server is either a process or an address, remove one")
-        return None
-    if entry.command is not None:
-        if entry.type in ("http", "sse"):
-            wrong(f"{entry.type!r} needs 'url', not 'command'", "type")
-        for field in _ONLY_URL:
-            if getattr(entry, field):
-                wrong("belongs to a server with 'url', this one has 'command'", field)
-        for field in ONLY_URL:
-            if getattr(entry.security, field) is not msgspec.UNSET:
-                wrong("belongs to a server with 'url', this one has 'command'", "security", field)
-        if not entry.command:
-            wrong("is empty; name the program to start", "command")
-        if entry.cwd == "":
-            wrong("is empty; name the folder to start in, or remove it", "cwd")
-        cwd = (
-            None if entry.cwd is None else beside(mistakes.origin, expand.path(entry.cwd, f"{location}.cwd"))
+    def server(self) -> Server | None:
+        """The server; None if its transport is unclear."""
+        entry, settings = self._entry, self._settings
+        timeouts = _timeouts(entry.timeout, self._name, self._mistakes, is_remote=entry.url is not None)
+        if entry.type not in (None, "stdio", "http", "sse"):
+            self._wrong("must be 'stdio', 'http' or 'sse'; Streamable HTTP is 'http'", "type")
+        transport: StdioTransport | HttpTransport | SseTransport
+        match entry.command, entry.url:
+            case str(), str():
+                self._wrong(
+                    "has both 'command' and 'url'; a server is either a process or an address, remove one"
+                )
+                return None
+            case str(command), None:
+                transport = self._stdio_transport(command)
+            case None, str(url):
+                transport = self._http_transport(url)
+            case _:
+                self._wrong("needs 'command' (a process to start) or 'url' (a remote server)")
+                return None
+        rules = CallRules(settings.validate_arguments, settings.rate_limit, settings.max_concurrent_calls)
+        return Server(
+            self._name, entry.description, transport, entry.features, timeouts, rules, shared=entry.shared
         )
-        argument = expand.script if Path(entry.command).name in _SHELLS else expand
-        transport = StdioTransport(
-            command=expand.path(entry.command, f"{location}.command"),
+
+    def _wrong(self, problem: str, *inner: str | int, name: str | None = None) -> None:
+        self._mistakes((*self._path, *inner), problem, name)
+
+    def _refuse_fields_of(self, other: str, fields: Sequence[str], of_security: Sequence[str]) -> None:
+        """Refuse the members that only a server of the other kind has; ``other`` is its main member."""
+        own = "url" if other == "command" else "command"
+        problem = f"belongs to a server with {other!r}, this one has {own!r}"
+        for field in fields:
+            if getattr(self._entry, field):
+                self._wrong(problem, field)
+        for field in of_security:
+            if getattr(self._entry.security, field) is not msgspec.UNSET:
+                self._wrong(problem, "security", field)
+
+    def _stdio_transport(self, command: str) -> StdioTransport:
+        entry, settings, expand, location = self._entry, self._settings, self._expand, text_of(self._path)
+        if entry.type in ("http", "sse"):
+            self._wrong(f"{entry.type!r} needs 'url', not 'command'", "type")
+        self._refuse_fields_of("url", _ONLY_URL, ONLY_URL)
+        if not command:
+            self._wrong("is empty; name the program to start", "command")
+        if entry.cwd == "":
+            self._wrong("is empty; name the folder to start in, or remove it", "cwd")
+        cwd = None if entry.cwd is None else expand.path(entry.cwd, f"{location}.cwd")
+        argument = expand.script if Path(command).name in _SHELLS else expand
+        return StdioTransport(
+            command=expand.path(command, f"{location}.command"),
             args=tuple(argument(arg, f"{location}.args[{n}]") for n, arg in enumerate(entry.args)),
-            env=_secrets(entry.env, f"{location}.env", expand),
-            cwd=cwd,
+            env=self._secrets("env", entry.env),
+            cwd=None if cwd is None else beside(self._mistakes.origin, cwd),
             environment=settings.environment,
             limits=settings.limits,
             prefix=settings.command_prefix,
             max_message_size=settings.max_message_size,
         )
-    elif entry.url is not None:
+
+    def _http_transport(self, url: str) -> HttpTransport | SseTransport:
+        entry, settings, expand, location = self._entry, self._settings, self._expand, text_of(self._path)
         if entry.type == "stdio":
-            wrong("'stdio' needs 'command', not 'url'", "type")
-        for field in ("args", "env", "cwd"):
-            if getattr(entry, field):
-                wrong("belongs to a server with 'command', this one has 'url'", field)
-        for field in ONLY_COMMAND:
-            if getattr(entry.security, field) is not msgspec.UNSET:
-                wrong("belongs to a server with 'command', this one has 'url'", "security", field)
+            self._wrong("'stdio' needs 'command', not 'url'", "type")
+        self._refuse_fields_of("command", ("args", "env", "cwd"), ONLY_COMMAND)
         for n, host in enumerate(entry.oauth_private_hosts):
             if not _HOST.fullmatch(host):
-                wrong(
-                    "is not a host; write its name or address without scheme and port",
-                    "oauth_private_hosts",
-                    n,
-                )
+                problem = "is not a host; write its name or address without scheme and port"
+                self._wrong(problem, "oauth_private_hosts", n)
         spellings: dict[str, str] = {}
         for header in entry.headers:
             if (first := spellings.setdefault(header.lower(), header)) != header:
-                wrong(f"{header!r} is there twice, also as {first!r}; remove one", "headers", name=header)
+                problem = f"{header!r} is there twice, also as {first!r}; remove one"
+                self._wrong(problem, "headers", name=header)
         # A copied address, or a variable from a file, easily has a space or a line end too much.
-        url = Secret(expand(entry.url, f"{location}.url").strip())
-        headers = _secrets(entry.headers, f"{location}.headers", expand)
+        address = Secret(expand(url, f"{location}.url").strip())
+        headers = self._secrets("headers", entry.headers)
         short = ShortForms(entry.oauth_client_id, entry.oauth_client_secret, entry.oauth_scopes)
-        signing_in = oauth(entry.oauth or OAuthEntry(), short, path, expand, wrong, mistakes.origin)
-        hosts = tuple(entry.oauth_private_hosts)
-        shared = settings.require_https, settings.max_message_size, settings.token_store, hosts
-        own = signing_in.client_id, signing_in.scopes, *shared, signing_in.oauth, entry.oauth_at_start
-        is_sse = entry.type == "sse"
-        transport = (
-            SseTransport(url, headers, *own)
-            if is_sse
-            else HttpTransport(url, headers, entry.type is None, *own)
+        origin = self._mistakes.origin
+        signing_in = oauth(entry.oauth or OAuthEntry(), short, self._path, expand, self._wrong, origin)
+        transport = SseTransport(
+            url=address,
+            headers=headers,
+            oauth_client_id=signing_in.client_id,
+            oauth_scopes=signing_in.scopes,
+            require_https=settings.require_https,
+            max_message_size=settings.max_message_size,
+            token_store=settings.token_store,
+            oauth_private_hosts=tuple(entry.oauth_private_hosts),
+            oauth=signing_in.oauth,
+            oauth_at_start=entry.oauth_at_start,
         )
-    else:
-        wrong("needs 'command' (a process to start) or 'url' (a remote server)")
-        return None
-    policy = CallRules(settings.validate_arguments, settings.rate_limit, settings.max_concurrent_calls)
-    return Server(name, entry.description, transport, entry.features, timeouts, policy, shared=entry.shared)
+        if entry.type == "sse":
+            return transport
+        return HttpTransport(detect=entry.type is None, **msgspec.structs.asdict(transport))
 
-
-def _secrets(values: dict[str, str], location: str, expand: Expander) -> tuple[tuple[str, Secret], ...]:
-    return tuple((name, Secret(expand(value, f"{location}.{name}"))) for name, value in values.items())
+    def _secrets(self, field: str, values: dict[str, str]) -> tuple[tuple[str, Secret], ...]:
+        location = f"{text_of(self._path)}.{field}"
+        return tuple(
+            (name, Secret(self._expand(value, f"{location}.{name}"))) for name, value in values.items()
+        )
 
 
 def _timeouts(entry: _Timeouts, server: str, mistakes: Mistakes, *, is_remote: bool) -> Timeouts:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+
+from dynamic_mcp.config.model import Server, StdioTransport
 
 _CONTROLS = "\b\f\n\r\t"
 #: The beginning of a path, its names, and a character that no path has. The beginning is a drive, dots, a backslash, or a name before a
@@ -31,3 +34,18 @@ def warning(location: str, escape: str) -> str:
         f"{location}: JSON reads {escape} in this Windows path as one character; "
         "write two backslashes for each, as in C:\\\\temp"
     )
+
+
+def warnings(servers: Iterable[Server]) -> Iterator[str]:
+    """One sentence for each broken path of a child."""
+    for server in servers:
+        transport = server.transport
+        if isinstance(transport, StdioTransport):
+            texts = [
+                ("command", transport.command),
+                *((f"args[{n}]", arg) for n, arg in enumerate(transport.args)),
+                *((f"env.{name}", value.reveal()) for name, value in transport.env),
+            ]
+            for field, text in texts:
+                if (escape := broken_escape(text, is_program=field == "command")) is not None:
+                    yield warning(f"mcpServers.{server.name}.{field}", escape)
