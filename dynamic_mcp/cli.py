@@ -100,45 +100,55 @@ def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = 
         from dynamic_mcp.commands import completion
 
         completion.answer(parser)
-    match words[:1]:
-        case ["completion"]:
+    run = _command(words)
+    sys.exit(_serve(words, early) if run is None else run(words[1:]))
+
+
+def _command(words: Sequence[str]) -> Callable[[Sequence[str]], int] | None:
+    """The command that the first word names, which takes the rest; None if the words are about serving one client."""
+    match words:
+        case ["completion", *_]:
             from dynamic_mcp.commands import completion
 
-            sys.exit(completion.main(words[1:]))
-        case ["login" | "logout"]:
+            return completion.main
+        case ["login" | "logout" as verb, *_]:
             from dynamic_mcp.commands import login
 
-            sys.exit(login.main(words))
-        case ["import"]:
+            return lambda rest: login.main((verb, *rest))
+        case ["import", *_]:
             from dynamic_mcp.commands.importing import command
 
-            sys.exit(command.main(words[1:]))
-        case ["check"]:
+            return command.main
+        case ["check", *_]:
             from dynamic_mcp.commands import check
 
-            sys.exit(check.main(words[1:]))
-        case ["status"]:
+            return check.main
+        case ["status", *_]:
             from dynamic_mcp.commands import status
 
-            sys.exit(status.main(words[1:]))
-        case ["connect"]:
+            return status.main
+        case ["connect", *_]:
             from dynamic_mcp.commands import connect
 
-            sys.exit(connect.main(words[1:]))
-        case ["serve"]:
+            return connect.main
+        case ["serve", *_]:
             from dynamic_mcp.commands import serve
 
-            sys.exit(serve.main(words[1:]))
-        case ["schema"]:
-            from dynamic_mcp.commands.arguments import Parser
-            from dynamic_mcp.config.load import schema
+            return serve.main
+        case ["schema", *_]:
+            return _print_schema
+    return None
 
-            Parser(
-                prog="dynamic-mcp schema", description="Print the JSON Schema of a configuration."
-            ).parse_args(words[1:])
-            sys.stdout.buffer.write(schema())
-            sys.exit()
-    sys.exit(_serve(words, early))
+
+def _print_schema(rest: Sequence[str]) -> int:
+    from dynamic_mcp.commands.arguments import Parser
+    from dynamic_mcp.config.load import schema
+
+    Parser(prog="dynamic-mcp schema", description="Print the JSON Schema of a configuration.").parse_args(
+        rest
+    )
+    sys.stdout.buffer.write(schema())
+    return 0
 
 
 def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:

@@ -279,9 +279,8 @@ class FreshTokens:
 
     async def _renew(self, force: bool) -> UpstreamFailed | None:
         """Renew the tokens. Returns a failure that may pass, also that of the last attempt if the next one has to wait."""
-        from dynamic_mcp.oauth.moves import IssuerReplaced
         from dynamic_mcp.oauth.renewal import renewed
-        from dynamic_mcp.oauth.token_endpoint import GrantRefused, NoTokenEndpoint
+        from dynamic_mcp.oauth.token_endpoint import GrantRefused
 
         old, began = self._tokens, time.monotonic()
         waits = self._clock() < self._failed_at + self._retry_delay(force)
@@ -303,35 +302,45 @@ class FreshTokens:
                     self.forget()
                     return None
                 new = await renewed(self._transport, self._reach, old)
-                if new is None:
-                    if force or old.is_expired(time.time()):
-                        self.forget()
-                    return None
-                await self.keep(new)
-                self._fresh = True
-                self._record("token_renewal", server=self._server, began=began)
+                if new is not None:
+                    await self.keep(new)
+                    self._fresh = True
+                    self._record("token_renewal", server=self._server, began=began)
+                elif force or old.is_expired(time.time()):
+                    self.forget()
         except GrantRefused as refusal:
-            self._record(
-                "token_renewal", server=self._server, outcome="refused", began=began, reason=str(refusal)
-            )
+            self._record_failure("refused", began, refusal)
             log.warning("server %s: the tokens cannot be renewed: %s", self._server, refusal)
             await self.forget_registration(refusal, old)
             self.forget()
         except UpstreamFailed as failure:
-            self._record(
-                "token_renewal", server=self._server, outcome="failed", began=began, reason=str(failure)
-            )
-            no_endpoint = isinstance(failure, NoTokenEndpoint)
-            is_lost = isinstance(failure, IssuerReplaced) or (no_endpoint and old.machine)
-            if is_lost and (force or old.is_expired(time.time())):
-                # The next request without a token leads to the authorization server that the MCP server names now.
-                log.warning("server %s: the tokens cannot be renewed: %s", self._server, failure)
-                self.forget()
-                return None
-            if no_endpoint:
-                failure = failure.with_remedy(self.way_out)
-            self._failures, self._failed_at, self._failure = self._failures + 1, self._clock(), failure
-            if not force and not old.is_expired(time.time()):
-                log.warning("server %s: the tokens cannot be renewed now: %s", self._server, failure)
-            return failure
+            self._record_failure("failed", began, failure)
+            is_urgent = force or old.is_expired(time.time())
+            return self._after_failure(failure, is_urgent=is_urgent, is_machine=old.machine)
         return None
+
+    def _record_failure(self, outcome: str, began: float, failure: UpstreamFailed) -> None:
+        self._record("token_renewal", server=self._server, outcome=outcome, began=began, reason=str(failure))
+
+    def _after_failure(
+        self, failure: UpstreamFailed, *, is_urgent: bool, is_machine: bool
+    ) -> UpstreamFailed | None:
+        """The failure, after which the tokens stay in use; None if no later renewal can help, so that they are dropped.
+
+        ``is_urgent`` is whether the old token has no use any more.
+        """
+        from dynamic_mcp.oauth.moves import IssuerReplaced
+        from dynamic_mcp.oauth.token_endpoint import NoTokenEndpoint
+
+        no_endpoint = isinstance(failure, NoTokenEndpoint)
+        if is_urgent and (isinstance(failure, IssuerReplaced) or (no_endpoint and is_machine)):
+            # The next request without a token leads to the authorization server that the MCP server names now.
+            log.warning("server %s: the tokens cannot be renewed: %s", self._server, failure)
+            self.forget()
+            return None
+        if no_endpoint:
+            failure = failure.with_remedy(self.way_out)
+        self._failures, self._failed_at, self._failure = self._failures + 1, self._clock(), failure
+        if not is_urgent:
+            log.warning("server %s: the tokens cannot be renewed now: %s", self._server, failure)
+        return failure
