@@ -16,6 +16,7 @@ from dynamic_mcp.frontend.attribution import Elicitations
 from dynamic_mcp.frontend.client_info import client_info
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc, versions
+from dynamic_mcp.protocol.ids import ids_of_this_process
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Message, Refusal
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.protocol.pending import ASKS_THE_USER, Options
@@ -35,8 +36,6 @@ REQUIRED_CAPABILITIES = {
 _URL_MODE = "2025-11-25"
 #: Seconds that the user may take to answer a question.
 USER_TIMEOUT = 600.0
-#: Above every first id of a question. The ids have six digits, which every program that keeps numbers as doubles writes in full.
-_MAX_FIRST_ID = 900_000
 #: Seconds that the client itself may take, such as for its roots.
 CLIENT_TIMEOUT = 5.0
 
@@ -77,8 +76,8 @@ class ClientSession:
         #: the elicitations in URL mode that upstreams began
         self.elicitations = Elicitations()
         # The client may answer a question of an earlier process, so no later process uses its id again.
-        first_id = _random_id() if is_one_of_many else 0
-        self.client_peer = Peer(lambda message: send(message.line), lambda message: None, first_id=first_id)
+        ids = ids_of_this_process() if is_one_of_many else None
+        self.client_peer = Peer(lambda message: send(message.line), lambda message: None, ids=ids)
         #: the level of a client that set none; None for every message that the servers send
         self._default_level = "info" if is_one_of_many else None
         #: whether the client does not read, so that it gets no log messages meanwhile
@@ -201,9 +200,3 @@ def _known_capabilities(declared: dict[str, Raw]) -> bytes:
 def refusal_of(method: str | None) -> Refusal:
     """The refusal of a request that the client cannot answer."""
     return Refusal(jsonrpc.METHOD_NOT_FOUND, f"the client does not support {cut(method or '')}")
-
-
-def _random_id() -> int:
-    import secrets
-
-    return secrets.randbelow(_MAX_FIRST_ID)

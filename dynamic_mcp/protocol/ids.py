@@ -1,4 +1,4 @@
-"""When two ids are equal, and the id in a cancellation.
+"""The ids of requests: when two are equal, the id in a cancellation, and ids that no other connection has.
 
 Some programs keep numbers as doubles: they write 7.0 for 7, and 4.36E15 for a large number.
 """
@@ -6,9 +6,15 @@ Some programs keep numbers as doubles: they write 7.0 for 7, and 4.36E15 for a l
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import count
 
 import msgspec
 from msgspec import Raw
+
+#: Above the first id of a process. Most ids have six digits, which every program that keeps numbers as doubles writes in full.
+_MAX_FIRST_ID = 900_000
 
 _decode_id = msgspec.json.Decoder(str | int | float).decode
 
@@ -55,3 +61,15 @@ def whole_number(raw: bytes) -> int | None:
         return None
     fraction, exponent = (found[3] or b"").rstrip(b"0"), int(found[4] or 0)
     return int(found[2] + fraction.ljust(exponent, b"0")) if len(fraction) <= exponent else None
+
+
+@cache
+def ids_of_this_process() -> Iterator[int]:
+    """Ids that all connections of this process share. So no connection has an id of another one, and hardly one of an earlier process.
+
+    A server can mix its connections up, and a client can answer a question of an earlier process.
+    """
+    # Most proxies need none of this.
+    import secrets
+
+    return count(1 + secrets.randbelow(_MAX_FIRST_ID))

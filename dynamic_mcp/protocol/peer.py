@@ -12,7 +12,8 @@ once, and refuses the others. Another side that sends nothing but junk is report
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import count
 
 import msgspec
 from msgspec import Raw
@@ -54,14 +55,15 @@ class Peer:
         on_junk: Callable[[str], None] = lambda reason: None,
         ask: Callable[[float], Awaitable[object]] | None = None,
         on_oddity: Callable[[str], None] = lambda what: None,
-        first_id: int = 0,
+        ids: Iterator[int] | None = None,
     ) -> None:
         """``on_cancelled`` gets the id of a request that timed out or was cancelled; true means that no notification is needed.
 
         ``max_size`` is the bound in bytes that the error of an oversized answer names. ``on_junk`` gets the reason to end the
         connection, because the other side sends nothing but junk, or answers neither its requests nor ``ask`` (see ``Silence``).
         ``on_oddity`` gets what the other side does against the protocol, without anything that it sent.
-        ``on_request`` gets a request with the calls that it can belong to (``callers``). The own ids follow ``first_id``.
+        ``on_request`` gets a request with the calls that it can belong to (``callers``). ``ids`` are the growing ids of the own
+        requests, by default 1, 2, 3.
         """
         self._send = send
         self._on_notification = on_notification
@@ -80,7 +82,9 @@ class Peer:
         self._questions = QuestionClocks(self._pending, self._wake_at)
         self._on_request = on_request
         self._serving = self._new_serving()
-        self._first_id = self._next_id = first_id
+        self._ids = count(1) if ids is None else ids
+        #: the first and the last id so far
+        self._first_id, self._last_id = 1, 0
         self._callers = Callers(self._pending)
         self._oversized = OversizedMessages(self.take_oversized)
         self._closed: UpstreamFailed | None = None
@@ -105,8 +109,10 @@ class Peer:
         timeout = options.timeout
         if timeout is not None and timeout <= 0.0:
             raise UpstreamTimeout(f"no time is left for {method}")
-        self._next_id += 1
-        id = self._next_id
+        id = next(self._ids)
+        if self._last_id == 0:
+            self._first_id = id
+        self._last_id = id
         if options.on_progress is not None:
             params = progress.with_token(params, id)
         if options.on_id is not None:
@@ -219,7 +225,7 @@ class Peer:
         return number is not None and self._is_own(number)
 
     def _is_own(self, number: int) -> bool:
-        return self._first_id < number <= self._next_id
+        return self._first_id <= number <= self._last_id
 
     def leave_session(self) -> None:
         """Cancel the open requests of the other side. A new session may use their ids again."""

@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import StreamEnded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log, report_bug
+from dynamic_mcp.protocol.ids import ids_of_this_process
 from dynamic_mcp.protocol.jsonrpc import Outgoing
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.protocol.peer import Peer
@@ -66,6 +67,7 @@ class HttpUpstream(ABC):
             on_junk=self._end_with,
             ask=self._ask,
             on_oddity=events.on_oddity,
+            ids=ids_of_this_process(),
         )
         self._is_open = False
         self._tasks = TaskSet()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -350,3 +351,29 @@ async def test_ping_before_the_new_stream_has_an_address_only_fails(
         server.next_endpoint.set()
         await asyncio.wait_for(waiting, WITHIN)
     assert server.ran == [("echo", 2)]
+
+
+async def test_late_answer_of_an_old_connection_reaches_no_call_of_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has one transport for all connections, so it answers on the newest stream."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    calls: list[Request] = []
+
+    async def hold(server: Server, request: Request) -> None:
+        request.answer(202)
+        calls.append(request)
+
+    server = Server(hold)
+    async with connected(tmp_path, server) as upstream:
+        lost = asyncio.create_task(call(upstream, "old"))
+        await eventually(lambda: calls, "the call")
+    with pytest.raises(UpstreamGone):
+        await lost
+    server._streams.clear()
+    async with connected(tmp_path, server) as upstream:
+        running = asyncio.create_task(call(upstream, "new"))
+        await eventually(lambda: len(calls) == 2, "the call on the new connection")
+        for request, name in zip(calls, ("old", "new"), strict=True):
+            server.answer(request, {"of": name})
+        assert json.loads(await running) == {"of": "new"}
