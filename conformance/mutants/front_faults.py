@@ -14,7 +14,7 @@ from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.origin import is_web_address
 from dynamic_mcp.protocol import nulls
 from dynamic_mcp.upstream.http import json_body
-from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
+from dynamic_mcp.upstream.http.replies import Replies
 
 if TYPE_CHECKING:
     from dynamic_mcp.frontend.exchange import Handler
@@ -48,12 +48,9 @@ def forgets_a_list_at_its_change() -> None:
 
 @mutant("FRONT-132")
 def takes_only_an_error_with_its_id() -> None:
-    # Private: only here does a reply become an answer.
-    right = StreamableHttpUpstream._deliver
+    right = Replies.deliver
 
-    async def wrong(
-        self: StreamableHttpUpstream, id: int | None, data: Line, *, is_refusal: bool = False
-    ) -> bool:
+    async def wrong(self: Replies, id: int | None, data: Line, *, is_refusal: bool = False) -> bool:
         is_lost = (
             isinstance(data, bytes)
             and b'"error":' in data

@@ -1,8 +1,6 @@
 """An upstream behind a URL: Streamable HTTP, of the handshake revisions and of 2026-07-28.
 
-Each message of the proxy is its own POST, and the POSTs run concurrently. The answer to a request comes only from the reply to its POST, or
-from the stream that resumes this reply. It is JSON, or the event with its id. Other events may precede the answer, and the stream may go on
-after it. A bad reply fails only its own request.
+Each message of the proxy is its own POST, and the POSTs run concurrently. The replies contain the answers (``replies``).
 
 Handshake revisions also have a session, which begins again after the server forgot it, a stream of the server's own (GET), and
 resumption of broken streams. A modern server has none of these; the end of the connection tells it of a cancellation (MCP 2025-11-25,
@@ -12,7 +10,6 @@ basic/transports; MCP 2026-07-28, basic/transports/streamable-http).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
 
 import anyio
 from msgspec import Raw
@@ -26,21 +23,16 @@ from dynamic_mcp.errors import (
     UpstreamTimeout,
 )
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import era, jsonrpc, large
-from dynamic_mcp.protocol.ids import whole_number
-from dynamic_mcp.protocol.jsonrpc import Malformed, Message, Outgoing
+from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol.jsonrpc import Outgoing
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
-from dynamic_mcp.protocol.pieces import Line, is_batch, size_of
-from dynamic_mcp.tasks import Slices
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
-from dynamic_mcp.upstream.http.answer_stream import AnswerStream
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.era_changes import EraChanges
-from dynamic_mcp.upstream.http.json_body import json_body, messages_in, no_answer
 from dynamic_mcp.upstream.http.own_stream import OwnStream
-from dynamic_mcp.upstream.http.reply import HttpReply
+from dynamic_mcp.upstream.http.replies import Replies
 from dynamic_mcp.upstream.http.session import SESSION, HttpSession
 from dynamic_mcp.upstream.http.tries import SessionGone, Tries
 
@@ -64,14 +56,13 @@ class StreamableHttpUpstream(HttpUpstream):
         self._posts: dict[int, asyncio.Task[None]] = {}
         self._tries = Tries(self._session)
         self._era_changes = EraChanges(self._peer, events.client_info)
-        #: take what is no message in the JSON body that answers a request
-        self._notes: dict[int, Callable[[Malformed], None]] = {}
+        self._replies = Replies(client, self._peer, self._tries, self._flow, max_size)
         self._timeout = 10.0
         self._renewal: asyncio.Task[None] | None = None
         self._own_stream = OwnStream(
             client,
             self._session,
-            lambda last_id: self._stream(None, last_id),
+            lambda last_id: self._replies.stream(None, last_id),
             self._in_background,
             events.on_stream_open,
             self._renew,
@@ -183,111 +174,14 @@ class StreamableHttpUpstream(HttpUpstream):
             if reply.status >= 400:
                 await self._era_changes.check(id, message, reply, modern=self.modern)
             if reply.content_type != "text/event-stream" or reply.status != 200:
-                await self._take_json(id, reply)
+                await self._replies.take_json(id, reply)
                 return
-            stream = self._stream(id)
+            stream = self._replies.stream(id)
             if await stream.read(reply):
                 return
         if self.modern:
             raise stream.failure
         await stream.resume(self._client, self._session)
-
-    async def _take_json(self, id: int, reply: HttpReply) -> None:
-        """Take the answer from a JSON body. A reply with an error status may contain a JSON-RPC error, which is the answer."""
-        if reply.status >= 400:
-            # Before the whole body is read, so that a refusal can show its words.
-            await reply.beginning_of_body()
-        if reply.status >= 400 and await self._tries.refusal_says_lost(id, reply):
-            problem = await self._client.refusal(reply, f"it does not know the session (HTTP {reply.status})")
-            raise SessionGone(str(problem), problem.last_output, status=reply.status)
-        body = await json_body(reply, self._max_size)
-        problems: list[str] = []
-
-        def note(problem: Malformed) -> None:
-            problem.reason = f"{problem.reason} ({reply.outline})"
-            problems.append(problem.reason)
-
-        try:
-            elements = await messages_in(body)
-        except Malformed as problem:
-            elements = ()
-            note(problem)
-        self._notes[id] = note
-        try:
-            if await self._deliver_all(id, elements, is_refusal=reply.status >= 400):
-                return
-        finally:
-            del self._notes[id]
-        if reply.status >= 300:
-            raise await self._client.refusal(reply)
-        raise UpstreamFailed(await no_answer(reply, body, problems))
-
-    def _stream(self, id: int | None, last_id: str = "") -> AnswerStream:
-        return AnswerStream(
-            id,
-            lambda data: self._deliver_event(id, data),
-            self._peer.take_oversized,
-            self._flow,
-            max_size=self._max_size,
-            last_id=last_id,
-        )
-
-    async def _deliver_event(self, id: int | None, data: Line) -> bool:
-        """Handle the data of an event: a message, or a batch. True if the answer to the request with this id is in it."""
-        if not is_batch(data):
-            return await self._deliver(id, data)
-        try:
-            elements = await large.elements_of_any(data)
-        except Malformed:
-            return await self._deliver(id, data)
-        return await self._deliver_all(id, elements)
-
-    async def _deliver_all(
-        self, id: int | None, elements: Iterable[Line], *, is_refusal: bool = False
-    ) -> bool:
-        is_answered, slices = False, Slices()
-        for element in elements:
-            is_answered |= await self._deliver(id, element, is_refusal=is_refusal)
-            await slices.rest()
-        return is_answered
-
-    async def _deliver(self, id: int | None, data: Line, *, is_refusal: bool = False) -> bool:
-        """Handle one message of a reply; true for the answer to the request with this id."""
-        own = b"" if id is None else b"%d" % id
-        try:
-            message = await large.parse_any(data)
-        except Malformed as problem:
-            if id is not None and id in self._notes:
-                self._notes[id](problem)
-            # Only the reply to a request can end it.
-            is_own = problem.answer and self._is_own(id, problem.id)
-            problem.answer = is_own
-            if is_refusal and not is_own:
-                # Its words are shown, so nothing is lost.
-                return False
-            self._peer.receive_malformed(problem)
-            if not is_own:
-                self._peer.count_junk(size_of(data))
-            return is_own
-        if message.method is not None:
-            if message.id and self._tries.is_of_lost_session(id):
-                log.debug("a request of the server was dropped, because its session is lost")
-            else:
-                self._peer.receive_message(message, within=id)
-            return False
-        if message.error and (is_refusal or bytes(message.id) == jsonrpc.NULL):
-            # A server that refuses the whole HTTP request may not have read the id.
-            message = Message(jsonrpc="2.0", id=Raw(own), error=message.error)
-        if not self._is_own(id, bytes(message.id)):
-            self._peer.count_junk(size_of(data))
-            return False
-        if message.error and not is_refusal and self._tries.error_says_lost(id, bytes(message.error)):
-            raise SessionGone("it does not know the session")
-        self._peer.receive_answer(message)
-        return True
-
-    def _is_own(self, id: int | None, found: bytes) -> bool:
-        return id is not None and whole_number(found) == id
 
     async def _post_unanswered(self, message: Outgoing) -> None:
         await self._client.post(self._session.message_headers(message), message.line.rstrip())

@@ -1,0 +1,137 @@
+"""Takes what a server sends in its replies to POSTs, and on its own stream.
+
+The answer to a request comes only from the reply to its POST: as JSON, or as the event with its id. Other messages may precede the answer,
+and all of them reach the peer. A bad reply fails only its own request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Raw
+
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.log import log
+from dynamic_mcp.protocol import jsonrpc, large
+from dynamic_mcp.protocol.ids import whole_number
+from dynamic_mcp.protocol.jsonrpc import Malformed, Message
+from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.pieces import Line, is_batch, size_of
+from dynamic_mcp.tasks import Slices
+from dynamic_mcp.upstream.flow import EventFlow
+from dynamic_mcp.upstream.http.answer_stream import AnswerStream
+from dynamic_mcp.upstream.http.client import HttpClient
+from dynamic_mcp.upstream.http.json_body import json_body, messages_in, no_answer
+from dynamic_mcp.upstream.http.reply import HttpReply
+from dynamic_mcp.upstream.http.tries import SessionGone, Tries
+
+
+class Replies:
+    """Finds the answers in the replies of one connection."""
+
+    def __init__(self, client: HttpClient, peer: Peer, tries: Tries, flow: EventFlow, max_size: int) -> None:
+        """``max_size`` is the size of the largest message in bytes."""
+        self._client = client
+        self._peer = peer
+        self._tries = tries
+        self._flow = flow
+        self._max_size = max_size
+        #: take what is no message in the JSON body that answers a request
+        self._notes: dict[int, Callable[[Malformed], None]] = {}
+
+    async def take_json(self, id: int, reply: HttpReply) -> None:
+        """Take the answer from a JSON body. A reply with an error status may contain a JSON-RPC error, which is the answer."""
+        if reply.status >= 400:
+            # Before the whole body is read, so that a refusal can show its words.
+            await reply.beginning_of_body()
+        if reply.status >= 400 and await self._tries.refusal_says_lost(id, reply):
+            problem = await self._client.refusal(reply, f"it does not know the session (HTTP {reply.status})")
+            raise SessionGone(str(problem), problem.stderr_tail, status=reply.status)
+        body = await json_body(reply, self._max_size)
+        problems: list[str] = []
+
+        def note(problem: Malformed) -> None:
+            problem.reason = f"{problem.reason} ({reply.outline})"
+            problems.append(problem.reason)
+
+        try:
+            elements = await messages_in(body)
+        except Malformed as problem:
+            elements = ()
+            note(problem)
+        self._notes[id] = note
+        try:
+            if await self._deliver_all(id, elements, is_refusal=reply.status >= 400):
+                return
+        finally:
+            del self._notes[id]
+        if reply.status >= 300:
+            raise await self._client.refusal(reply)
+        raise UpstreamFailed(await no_answer(reply, body, problems))
+
+    def stream(self, id: int | None, last_id: str = "") -> AnswerStream:
+        return AnswerStream(
+            id,
+            lambda data: self._deliver_event(id, data),
+            self._peer.take_oversized,
+            self._flow,
+            max_size=self._max_size,
+            last_id=last_id,
+        )
+
+    async def _deliver_event(self, id: int | None, data: Line) -> bool:
+        """Handle the data of an event: a message, or a batch. True if the answer to the request with this id is in it."""
+        if not is_batch(data):
+            return await self.deliver(id, data)
+        try:
+            elements = await large.elements_of_any(data)
+        except Malformed:
+            return await self.deliver(id, data)
+        return await self._deliver_all(id, elements)
+
+    async def _deliver_all(
+        self, id: int | None, elements: Iterable[Line], *, is_refusal: bool = False
+    ) -> bool:
+        is_answered, slices = False, Slices()
+        for element in elements:
+            is_answered |= await self.deliver(id, element, is_refusal=is_refusal)
+            await slices.rest()
+        return is_answered
+
+    async def deliver(self, id: int | None, data: Line, *, is_refusal: bool = False) -> bool:
+        """Handle one message of a reply; true for the answer to the request with this id."""
+        own = b"" if id is None else b"%d" % id
+        try:
+            message = await large.parse_any(data)
+        except Malformed as problem:
+            if id is not None and id in self._notes:
+                self._notes[id](problem)
+            # Only the reply to a request can end it.
+            is_own = problem.answer and self._is_own(id, problem.id)
+            problem.answer = is_own
+            if is_refusal and not is_own:
+                # Its words are shown, so nothing is lost.
+                return False
+            self._peer.receive_malformed(problem)
+            if not is_own:
+                self._peer.count_junk(size_of(data))
+            return is_own
+        if message.method is not None:
+            if message.id and self._tries.is_of_lost_session(id):
+                log.debug("a request of the server was dropped, because its session is lost")
+            else:
+                self._peer.receive_message(message, within=id)
+            return False
+        if message.error and (is_refusal or bytes(message.id) == jsonrpc.NULL):
+            # A server that refuses the whole HTTP request may not have read the id.
+            message = Message(jsonrpc="2.0", id=Raw(own), error=message.error)
+        if not self._is_own(id, bytes(message.id)):
+            self._peer.count_junk(size_of(data))
+            return False
+        if message.error and not is_refusal and self._tries.error_says_lost(id, bytes(message.error)):
+            raise SessionGone("it does not know the session")
+        self._peer.receive_answer(message)
+        return True
+
+    def _is_own(self, id: int | None, found: bytes) -> bool:
+        return id is not None and whole_number(found) == id
