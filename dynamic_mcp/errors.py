@@ -18,6 +18,7 @@
         │   └── SignInNeeded the user has to sign in
         ├── UpstreamTimeout  it did not answer in time
         └── UpstreamRefused  it answered with a JSON-RPC error, which the client gets as a valid error object
+            └── HeadersRefused its error is about the HTTP headers of the request
 
 A message names the location and the fix. It contains no value of the configuration that may be a secret. If a server cannot start, it names
 the command or the folder.
@@ -26,7 +27,7 @@ the command or the folder.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
 import msgspec
@@ -195,6 +196,17 @@ class UpstreamRefused(UpstreamError):
     def as_failure(self, method: str) -> UpstreamFailed:
         """The failure of an upstream that refuses a request which the proxy cannot do without."""
         return UpstreamFailed(f"it answered {method} with JSON-RPC error {self.code}", self.text[:_MAX_SHOWN])
+
+
+class HeadersRefused(UpstreamRefused):
+    """A modern server behind a URL refused a request before it ran, because the HTTP headers do not fit the body.
+
+    ``are_outdated`` tells whether the request would have other headers now, because the proxy has listed the tools again.
+    """
+
+    def __init__(self, error: bytes, are_outdated: Callable[[], bool]) -> None:
+        super().__init__(error)
+        self.are_outdated = are_outdated
 
 
 class _ErrorObject(msgspec.Struct):

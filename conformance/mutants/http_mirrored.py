@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from conformance.mutants.wire_http import ProxyRequest
+    from dynamic_mcp.errors import HeadersRefused
 
 _PREFIX = "Mcp-Param-"
 
@@ -61,8 +62,8 @@ def lists_every_tool_whatever_its_annotations() -> None:
 
 @mutant("HTTP-062")
 def takes_a_mismatch_for_the_answer() -> None:
-    async def wrong(self: Group) -> bool:
+    async def wrong(self: Group, refusal: HeadersRefused) -> bool:
         return False
 
     # Private: only here does a mismatch lead to another list.
-    replace(Group._has_other_tools, wrong)
+    replace(Group._learns_other_headers, wrong)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Coroutine, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import anyio
@@ -15,10 +16,10 @@ import anyio
 from dynamic_mcp.config.model import Server
 from dynamic_mcp.errors import (
     EraChanged,
+    HeadersRefused,
     SignInNeeded,
     UpstreamError,
     UpstreamFailed,
-    UpstreamRefused,
     UpstreamTimeout,
 )
 from dynamic_mcp.groups.in_flight import InFlight
@@ -35,7 +36,6 @@ from dynamic_mcp.groups.subscriptions import UpstreamSubscriptions
 from dynamic_mcp.hooks import CallPolicy, Hooks
 from dynamic_mcp.log import log
 from dynamic_mcp.pacing import Paced
-from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Message, Refusal
 from dynamic_mcp.protocol.nulls import valid_result
 from dynamic_mcp.protocol.pending import MAX_TIMES, ClientCall, Options
@@ -197,7 +197,7 @@ class Group:
             with self.in_flight:
                 try:
                     result = await upstream.request(method, params, options)
-                except (UpstreamRefused, EraChanged) as error:
+                except (HeadersRefused, EraChanged) as error:
                     result = await self._request_again(error, upstream, method, params, options)
         except UpstreamFailed as error:
             raise self._as_shown(error) from None
@@ -209,7 +209,7 @@ class Group:
 
     async def _request_again(
         self,
-        error: UpstreamRefused | EraChanged,
+        error: HeadersRefused | EraChanged,
         upstream: Upstream,
         method: str,
         params: bytes,
@@ -219,16 +219,18 @@ class Group:
         if isinstance(error, EraChanged):
             self._state.leave(upstream)
             upstream = await self.connected()
-        elif error.code == era.HEADER_MISMATCH and await self._has_other_tools():
+        elif await self._learns_other_headers(error):
             self.in_flight.count()
         else:
             raise error
         return await upstream.request(method, params, options)
 
-    async def _has_other_tools(self) -> bool:
-        """Whether a new listing of the tools replaced the last one, so that a call may need other headers."""
-        last = self.cached_listing(TOOLS)
-        return await self.listing(TOOLS, doubt=Doubt.MISSING) is not last
+    async def _learns_other_headers(self, refusal: HeadersRefused) -> bool:
+        """Whether a new listing of the tools gives the refused call other headers."""
+        # If the listing fails, the refusal says more.
+        with suppress(UpstreamError):
+            await self.listing(TOOLS, doubt=Doubt.MISSING)
+        return refusal.are_outdated()
 
     def _explained(self, error: UpstreamTimeout, kind: Kind) -> UpstreamError:
         """Why a request got no answer in time: the user has to sign in, or the upstream is slow."""

@@ -199,7 +199,7 @@ class Peer:
         elif (pending := self._claim(id)) is not None:
             pending.future.set_exception(TooLarge(f"its answer is larger than {size}"))
 
-    def fail(self, id: int, reason: UpstreamFailed) -> None:
+    def fail(self, id: int, reason: UpstreamError) -> None:
         """Fail one request whose answer will not come, as the transport knows."""
         pending = self._pending.pop(id, None)
         if pending is not None and not pending.future.done():

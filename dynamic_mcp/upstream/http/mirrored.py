@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Raw
 
 _KEY = "x-mcp-header"
-_PREFIX = "Mcp-Param-"
+#: how the name of such a header begins
+ARGUMENT = "Mcp-Param-"
 #: The largest schema with annotations, in bytes, because reading it takes a multiple of them in memory.
 _MAX_SCHEMA = 1 << 20
 _MAX_SAFE = 2**53
@@ -61,7 +62,7 @@ class MirroredArguments:
         for path, name in self._headers.get(call.name, {}).items():
             text = _text_at(path, call.arguments)
             if text is not None:
-                found[_PREFIX + name] = header_value(text)
+                found[ARGUMENT + name] = header_value(text)
         return found
 
 

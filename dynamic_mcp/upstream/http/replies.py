@@ -7,12 +7,13 @@ and all of them reach the peer. A bad reply fails only its own request.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.errors import HeadersRefused, UpstreamFailed, UpstreamRefused
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import jsonrpc, large
+from dynamic_mcp.protocol import answers, era, jsonrpc, large
 from dynamic_mcp.protocol.ids import whole_number
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message
 from dynamic_mcp.protocol.peer import Peer
@@ -24,6 +25,13 @@ from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.json_body import json_body, messages_in, no_answer
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.tries import SessionGone, Tries
+
+
+class Refusal(NamedTuple):
+    """A reply with an error status. ``are_outdated`` tells whether its request would have other headers now."""
+
+    reply: HttpReply
+    are_outdated: Callable[[], bool]
 
 
 class Replies:
@@ -39,14 +47,17 @@ class Replies:
         #: take what is no message in the JSON body that answers a request
         self._notes: dict[int, Callable[[Malformed], None]] = {}
 
-    async def take_json(self, id: int, reply: HttpReply) -> None:
-        """Take the answer from a JSON body. A reply with an error status may contain a JSON-RPC error, which is the answer."""
+    async def take_json(self, id: int, reply: HttpReply, are_outdated: Callable[[], bool]) -> None:
+        """Take the answer from a JSON body. A reply with an error status may contain a JSON-RPC error, which is the answer.
+
+        ``are_outdated`` tells whether the request would have other headers now. Raises UpstreamFailed.
+        """
         if reply.status >= 400:
             # Before the whole body is read, so that a refusal can show its words.
             await reply.beginning_of_body()
         if reply.status >= 400 and await self._tries.refusal_says_lost(id, reply):
             problem = await self._client.refusal(reply, f"it does not know the session (HTTP {reply.status})")
-            raise SessionGone(str(problem), problem.stderr_tail, status=reply.status)
+            raise SessionGone(str(problem), problem.last_output, status=reply.status)
         body = await json_body(reply, self._max_size)
         problems: list[str] = []
 
@@ -61,7 +72,8 @@ class Replies:
             note(problem)
         self._notes[id] = note
         try:
-            if await self._deliver_all(id, elements, is_refusal=reply.status >= 400):
+            refusal = Refusal(reply, are_outdated) if reply.status >= 400 else None
+            if await self._deliver_all(id, elements, refusal=refusal):
                 return
         finally:
             del self._notes[id]
@@ -90,15 +102,15 @@ class Replies:
         return await self._deliver_all(id, elements)
 
     async def _deliver_all(
-        self, id: int | None, elements: Iterable[Line], *, is_refusal: bool = False
+        self, id: int | None, elements: Iterable[Line], *, refusal: Refusal | None = None
     ) -> bool:
         is_answered, slices = False, Slices()
         for element in elements:
-            is_answered |= await self.deliver(id, element, is_refusal=is_refusal)
+            is_answered |= await self.deliver(id, element, refusal=refusal)
             await slices.rest()
         return is_answered
 
-    async def deliver(self, id: int | None, data: Line, *, is_refusal: bool = False) -> bool:
+    async def deliver(self, id: int | None, data: Line, *, refusal: Refusal | None = None) -> bool:
         """Handle one message of a reply; true for the answer to the request with this id."""
         own = b"" if id is None else b"%d" % id
         try:
@@ -109,7 +121,7 @@ class Replies:
             # Only the reply to a request can end it.
             is_own = problem.answer and self._is_own(id, problem.id)
             problem.answer = is_own
-            if is_refusal and not is_own:
+            if refusal is not None and not is_own:
                 # Its words are shown, so nothing is lost.
                 return False
             self._peer.receive_malformed(problem)
@@ -122,16 +134,25 @@ class Replies:
             else:
                 self._peer.receive_message(message, within=id)
             return False
-        if message.error and (is_refusal or bytes(message.id) == jsonrpc.NULL):
+        if message.error and (refusal is not None or bytes(message.id) == jsonrpc.NULL):
             # A server that refuses the whole HTTP request may not have read the id.
             message = Message(jsonrpc="2.0", id=Raw(own), error=message.error)
         if not self._is_own(id, bytes(message.id)):
             self._peer.count_junk(size_of(data))
             return False
-        if message.error and not is_refusal and self._tries.error_says_lost(id, bytes(message.error)):
+        if message.error and refusal is None and self._tries.error_says_lost(id, bytes(message.error)):
             raise SessionGone("it does not know the session")
-        self._peer.receive_answer(message)
+        if id is None or refusal is None or refusal.reply.status >= 500 or not _is_mismatch(message):
+            self._peer.receive_answer(message)
+        else:
+            error = answers.valid_error(bytes(message.error))
+            self._peer.fail(id, HeadersRefused(error, refusal.are_outdated))
         return True
 
     def _is_own(self, id: int | None, found: bytes) -> bool:
         return id is not None and whole_number(found) == id
+
+
+def _is_mismatch(message: Message) -> bool:
+    """Whether a refusal says that the headers do not fit the body."""
+    return bool(message.error) and UpstreamRefused(bytes(message.error)).code == era.HEADER_MISMATCH

@@ -7,12 +7,14 @@ message (MCP 2026-07-28, basic/transports/streamable-http, "Request Metadata").
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Outgoing
-from dynamic_mcp.upstream.http.mirrored import MirroredArguments, header_value
+from dynamic_mcp.upstream.http.mirrored import ARGUMENT, MirroredArguments, header_value
 
 #: The header with the id of a session.
 SESSION = "Mcp-Session-Id"
@@ -55,10 +57,18 @@ class HttpSession:
                 headers |= self.mirrored.headers(message.params)
         return headers
 
+    def has_other_arguments(self, message: Outgoing, headers: Mapping[str, str]) -> bool:
+        """Whether a call that had these headers would now repeat other arguments in them."""
+        return _arguments_in(self.message_headers(message)) != _arguments_in(headers)
+
     def stream_headers(self, last_id: str) -> dict[str, str]:
         """Headers of a GET; the stream resumes after the event ``last_id``, if that is not empty."""
         resumed = {"Last-Event-ID": last_id} if last_id else {}
         return {**self.headers(), "Accept": "text/event-stream", **resumed}
+
+
+def _arguments_in(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.startswith(ARGUMENT)}
 
 
 def _name_of(message: Outgoing) -> str | None:

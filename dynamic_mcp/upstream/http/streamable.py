@@ -10,6 +10,7 @@ basic/transports; MCP 2026-07-28, basic/transports/streamable-http).
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import anyio
 from msgspec import Raw
@@ -174,7 +175,8 @@ class StreamableHttpUpstream(HttpUpstream):
             if reply.status >= 400:
                 await self._era_changes.check(id, message, reply, modern=self.modern)
             if reply.content_type != "text/event-stream" or reply.status != 200:
-                await self._replies.take_json(id, reply)
+                are_outdated = partial(self._session.has_other_arguments, message, headers)
+                await self._replies.take_json(id, reply, are_outdated)
                 return
             stream = self._replies.stream(id)
             if await stream.read(reply):

@@ -8,14 +8,13 @@ import anyio
 import pytest
 from msgspec import Raw
 
-from dynamic_mcp.errors import EraChanged, UpstreamFailed, UpstreamGone, UpstreamRefused
+from dynamic_mcp.errors import EraChanged, HeadersRefused, UpstreamFailed, UpstreamGone, UpstreamRefused
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups import backoff
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import TOOLS
 from dynamic_mcp.hooks import Hooks
-from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.upstream.base import Events, Upstream
@@ -45,7 +44,7 @@ class Connector(NoConnector):
 
 
 async def test_change_during_the_first_listing_is_seen() -> None:
-    group = Group(server("a"), Connector(), Relay(ClientSession(lambda line: None), {}), Hooks())
+    group = Group(server("a"), Connector(), silent_relay(), Hooks())
     async with asyncio.timeout(5), anyio.create_task_group() as tasks:
         tasks.start_soon(group.run)
         assert list(await group.listing(TOOLS)) == ["one", "two"]
@@ -116,40 +115,53 @@ async def test_call_that_met_another_era_is_repeated_once(monkeypatch: pytest.Mo
     assert (connector.connections, connector.calls) == (2, 2)
 
 
-class OtherHeaders(FakeUpstream):
-    """Refuses the first call, because a header does not match the arguments. The next listing may have other headers."""
+class Mismatches(FakeUpstream):
+    """Refuses every call with an error, and lists another tool each time."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: UpstreamRefused, *, lists: bool = True) -> None:
         super().__init__()
+        self._error = error
+        self._lists = lists
         self.calls = self.listings = 0
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        if method == "tools/list":
-            self.listings += 1
-            return b'{"tools":[]}'
-        self.calls += 1
-        if self.calls == 1:
-            raise UpstreamRefused(b'{"code":%d,"message":"header mismatch"}' % era.HEADER_MISMATCH)
-        return b'{"content":[]}'
+        if method == "tools/call":
+            self.calls += 1
+            raise self._error
+        self.listings += 1
+        if self.listings > 1 and not self._lists:
+            raise UpstreamFailed("no list")
+        return b'{"tools":[{"name":"tool%d"}]}' % self.listings
 
 
-class OneConnection(NoConnector):
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-
-    def connect(self, events: Events) -> Upstream:
-        return self._upstream
+_MISMATCH = b'{"code":-32020,"message":"the cards of the player do not match"}'
 
 
-async def test_call_whose_headers_do_not_match_is_repeated_after_a_listing_and_counts_twice() -> None:
-    upstream = OtherHeaders()
-    group = Group(server("a"), OneConnection(upstream), silent_relay(), Hooks())
+@pytest.mark.parametrize(
+    ("error", "lists", "calls"),
+    [
+        # The error of a tool, for example of a legacy server on stdio.
+        (UpstreamRefused(_MISMATCH), True, 1),
+        (HeadersRefused(_MISMATCH, lambda: False), True, 1),
+        (HeadersRefused(_MISMATCH, lambda: False), False, 1),
+        (HeadersRefused(_MISMATCH, lambda: True), True, 2),
+    ],
+)
+async def test_call_with_a_mismatch_is_repeated_only_with_other_headers(
+    error: UpstreamRefused, lists: bool, calls: int
+) -> None:
+    upstream = Mismatches(error, lists=lists)
+
+    class Connector(NoConnector):
+        def connect(self, events: Events) -> Upstream:
+            return upstream
+
+    group = Group(server("a"), Connector(), silent_relay(), Hooks())
     async with asyncio.timeout(5), anyio.create_task_group() as tasks:
         tasks.start_soon(group.run)
-        assert await group.request("tools/call", b"{}", Options(5.0)) == b'{"content":[]}'
-        async with asyncio.timeout(1):
-            await group.in_flight.none_left()
+        await group.listing(TOOLS)
+        with pytest.raises(UpstreamRefused) as raised:
+            await group.request("tools/call", b"{}", Options(5.0))
+        assert raised.value.error == _MISMATCH
         tasks.cancel_scope.cancel()
-    assert (upstream.calls, upstream.listings) == (2, 2)
-    # The calls, and the second listing: that of the start is no request of a client.
-    assert group.in_flight.total == 3
+    assert upstream.calls == calls

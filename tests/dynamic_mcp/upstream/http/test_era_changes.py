@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
-from dynamic_mcp.errors import EraChanged, UpstreamGone, UpstreamRefused
+from dynamic_mcp.errors import EraChanged, HeadersRefused, UpstreamGone, UpstreamRefused
 from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol.pending import Options
 from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.upstream.http.scripted_server import Request
 from tests.dynamic_mcp.upstream.http.test_streamable import CALL, SESSION, Server, connected
@@ -129,3 +131,31 @@ async def test_unreachable_server_shows_no_other_era(tmp_path: Path) -> None:
         server.on["server/discover"] = reset
         with pytest.raises(UpstreamRefused):
             await upstream.call()
+
+
+@pytest.mark.parametrize(
+    ("modern", "status", "is_outdated"),
+    [(True, 400, True), (True, 500, None), (True, 200, None), (False, 400, False)],
+)
+async def test_refused_headers_are_outdated_once_a_listing_changes_them(
+    tmp_path: Path, modern: bool, status: int, is_outdated: bool | None
+) -> None:
+    server = Changing(modern=modern)
+
+    async def refuse(request: Request) -> None:
+        error = {"code": era.HEADER_MISMATCH, "message": "Header mismatch"}
+        request.answer(status, {"jsonrpc": "2.0", "id": request.id, "error": error})
+
+    server.on[CALL] = refuse
+    params = b'{"name":"a","arguments":{"x":"1"}}'
+    async with connected(tmp_path, server) as upstream:
+        with pytest.raises(UpstreamRefused) as caught:
+            await upstream.upstream.request(CALL, params, Options(WITHIN))
+        if is_outdated is None:
+            assert not isinstance(caught.value, HeadersRefused)
+            return
+        assert isinstance(caught.value, HeadersRefused)
+        assert not caught.value.are_outdated()
+        schema = b'{"properties":{"x":{"type":"string","x-mcp-header":"X"}}}'
+        upstream.upstream.learn_tool("a", Raw(b'{"name":"a","inputSchema":%b}' % schema))
+        assert caught.value.are_outdated() is is_outdated
