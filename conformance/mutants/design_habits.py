@@ -117,7 +117,7 @@ def speaks_the_last_two_legacy_revisions_only() -> None:
     two = versions.LEGACY_VERSIONS[-2:]
     set_constant(versions, "LEGACY_VERSIONS", two)
 
-    async def no_probe(peer: Peer) -> None:
+    async def no_probe(peer: Peer, client_info: bytes = b"", timeout: float | None = None) -> None:
         return None
 
     replace(handshake.probe, no_probe)

@@ -107,11 +107,11 @@ def takes_a_demand_for_a_sign_in_for_the_handshake_era() -> None:
     right = handshake.probe
     demands: list[SignInNeeded] = []
 
-    async def wrong(peer: Peer, client_info: bytes = b"") -> Handshake | None:
+    async def wrong(peer: Peer, client_info: bytes = b"", timeout: float | None = None) -> Handshake | None:
         if demands:
             return None
         try:
-            return await right(peer, client_info)
+            return await right(peer, client_info, timeout)
         except SignInNeeded as demand:
             demands.append(demand)
             raise

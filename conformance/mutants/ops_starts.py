@@ -89,8 +89,8 @@ def gives_up_a_server_that_fails_the_probe() -> None:
     """The proxy behaved like this before version 1.2 of the requirements, for statuses from 500 on and for resets."""
     probe, right = handshake.probe, StreamableHttpUpstream.open
 
-    async def wrong(peer: Peer, client_info: bytes = b"") -> Handshake | None:
-        found = await probe(peer, client_info)
+    async def wrong(peer: Peer, client_info: bytes = b"", timeout: float | None = None) -> Handshake | None:
+        found = await probe(peer, client_info, timeout)
         if found is None:
             raise handshake.NoCommonVersion("the probe failed")
         return found

@@ -33,6 +33,8 @@ METHODS = frozenset({"initialize", "server/discover"})
 INITIALIZED = "notifications/initialized"
 #: Seconds that an upstream may take to answer the probe.
 PROBE_BUDGET = 2.0
+#: How a legacy server refuses a probe without JSON-RPC. Other statuses show no era.
+_UNKNOWN_REQUEST = frozenset({400, 404, 405, 406, 415, 422})
 #: The largest answer in bytes. Each of its capabilities becomes an object, which takes thirty times as much.
 MAX_HANDSHAKE = 1 << 20
 
@@ -72,18 +74,47 @@ class NoCommonVersion(UpstreamFailed):
     """A modern server shares no version with the proxy."""
 
 
-async def probe(peer: Peer, client_info: bytes = b"") -> Handshake | None:
+async def probe(peer: Peer, client_info: bytes = b"", timeout: float | None = None) -> Handshake | None:
     """The handshake of a modern upstream; None means that the upstream is a legacy one.
 
-    ``client_info`` is the description of the proxy's client.
+    ``client_info`` is the description of the proxy's client. ``timeout`` is in seconds, by default ``PROBE_BUDGET``.
     Raises NoCommonVersion, and from the connection UpstreamGone, SignInNeeded, StoreFailed, or HttpStatus if the server asks to wait.
+    """
+    try:
+        return await _discover(peer, client_info, PROBE_BUDGET if timeout is None else timeout)
+    except (UpstreamGone, SignInNeeded, StoreFailed, NoCommonVersion):
+        raise
+    except (UpstreamFailed, UpstreamTimeout, msgspec.DecodeError) as problem:
+        if isinstance(problem, HttpStatus) and problem.retry_after:
+            raise
+        log.debug("no answer to server/discover, so initialize follows: %s", problem)
+        return None
+
+
+async def has_changed_era(peer: Peer, client_info: bytes, timeout: float, *, modern: bool) -> bool:
+    """Whether a server that was of this era answers a probe as one of the other era, within ``timeout`` seconds.
+
+    Silence, and the refusal of a gateway, show no era.
+    """
+    try:
+        return modern is (await _discover(peer, client_info, timeout) is None)
+    except HttpStatus as refusal:
+        return modern and refusal.status in _UNKNOWN_REQUEST and not refusal.retry_after
+    except (UpstreamFailed, UpstreamTimeout, msgspec.DecodeError) as problem:
+        log.debug("the probe did not show the era: %s", problem)
+        return False
+
+
+async def _discover(peer: Peer, client_info: bytes, timeout: float) -> Handshake | None:
+    """The answer of a modern upstream to ``server/discover``; None for one of a legacy upstream.
+
+    Raises NoCommonVersion, msgspec.DecodeError, UpstreamFailed and UpstreamTimeout.
     """
     params = with_request_meta(b"", client_info=client_info)
     for _ in range(2):
         try:
-            found = _read(
-                await peer.request("server/discover", params, Options(PROBE_BUDGET)), "server/discover"
-            )
+            answer = await peer.request("server/discover", params, Options(timeout))
+            found = _read(answer, "server/discover")
         except UpstreamRefused as refusal:
             supported = _supported_by(refusal)
             if supported is None:
@@ -93,25 +124,9 @@ async def probe(peer: Peer, client_info: bytes = b"") -> Handshake | None:
                     return None
                 raise NoCommonVersion(f"it speaks only {', '.join(supported)[:80]}") from None
             # The upstream lists the version that it refused: probe it again.
-        except (UpstreamGone, SignInNeeded, StoreFailed):
-            raise
-        except (UpstreamFailed, UpstreamTimeout, msgspec.DecodeError) as problem:
-            if isinstance(problem, HttpStatus) and problem.retry_after:
-                raise
-            log.debug("no answer to server/discover, so initialize follows: %s", problem)
-            return None
         else:
             return found if era.MODERN in found.supported else None
     raise NoCommonVersion(f"it refuses protocol version {era.MODERN}, which it lists as supported")
-
-
-async def has_changed_era(peer: Peer, client_info: bytes, *, modern: bool) -> bool:
-    """Whether a server that was of this era answers a probe as one of the other era. Without a connection, nothing shows it."""
-    try:
-        return modern is (await probe(peer, client_info) is None)
-    except UpstreamFailed as problem:
-        log.debug("the probe did not show the era: %s", problem)
-        return False
 
 
 def _read(answer: bytes, method: str) -> Handshake:

@@ -173,7 +173,7 @@ class StreamableHttpUpstream(HttpUpstream):
             if message.method == "initialize" and reply.status < 400:
                 self._session.id = reply.header(SESSION)
             if reply.status >= 400:
-                await self._era_changes.check(id, message, reply, modern=self.modern)
+                await self._era_changes.check(id, message, reply, self._timeout, modern=self.modern)
             if reply.content_type != "text/event-stream" or reply.status != 200:
                 are_outdated = partial(self._session.has_other_arguments, message, headers)
                 await self._replies.take_json(id, reply, are_outdated)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from dynamic_mcp.errors import EraChanged, HeadersRefused, UpstreamGone, UpstreamRefused
+from dynamic_mcp.errors import EraChanged, HeadersRefused, HttpStatus, UpstreamGone, UpstreamRefused
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.pending import Options
 from tests.dynamic_mcp.helpers import WITHIN
@@ -159,3 +159,40 @@ async def test_refused_headers_are_outdated_once_a_listing_changes_them(
         schema = b'{"properties":{"x":{"type":"string","x-mcp-header":"X"}}}'
         upstream.upstream.learn_tool("a", Raw(b'{"name":"a","inputSchema":%b}' % schema))
         assert caught.value.are_outdated() is is_outdated
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+async def test_call_that_may_have_run_shows_no_other_era(tmp_path: Path, status: int) -> None:
+    """A gateway lost the answer of a modern server, and the next version is a legacy one."""
+    server = Changing(modern=True)
+
+    async def replace(request: Request) -> None:
+        server.change()
+        request.answer(status, b"upstream connect error: session was terminated before headers")
+
+    async with connected(tmp_path, server) as upstream:
+        server.on[CALL] = replace
+        with pytest.raises(HttpStatus, match=str(status)):
+            await upstream.call()
+        del server.on[CALL]
+        # This one was refused before it ran.
+        with pytest.raises(EraChanged):
+            await upstream.call()
+
+
+@pytest.mark.parametrize("status", [None, 401, 429, 502])
+async def test_probe_without_an_answer_shows_no_other_era(tmp_path: Path, status: int | None) -> None:
+    server = Changing(modern=True)
+
+    async def silent(request: Request) -> None:
+        if status is None:
+            await request.gone()
+        else:
+            request.answer(status, b"busy")
+
+    async with connected(tmp_path, server) as upstream:
+        upstream.upstream._timeout = 0.3
+        server.refuses = True
+        server.on["server/discover"] = silent
+        with pytest.raises(UpstreamRefused):
+            await upstream.call()
