@@ -96,7 +96,8 @@ class StdioUpstream:
                 peer, timeout, self._events.capabilities(), self._events.client_info()
             )
         except handshake.SpeaksModern:
-            found = await handshake.probe(peer, self._events.client_info())
+            # It is known to be modern, so it may take as long as for any other answer of the handshake.
+            found = await handshake.probe(peer, self._events.client_info(), timeout)
             if found is None:
                 raise
             self.modern = True

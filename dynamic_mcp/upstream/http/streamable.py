@@ -82,21 +82,23 @@ class StreamableHttpUpstream(HttpUpstream):
                 self._own_stream.restart()
                 await self._own_stream.replied(OWN_STREAM_WAIT)
             except handshake.SpeaksModern:
-                if not await self._is_modern():
+                # It is known to be modern, so it may take as long as for any other answer of the handshake.
+                if not await self._is_modern(timeout):
                     raise
         self._is_open = True
 
-    async def _is_modern(self) -> bool:
+    async def _is_modern(self, timeout: float | None = None) -> bool:
+        """Probe the server. ``timeout`` is in seconds; without it, the probe is short."""
         self._session.version = era.MODERN
-        agreed = await self._probe()
+        agreed = await self._probe(timeout)
         self.modern = agreed is not None
         if agreed is not None:
             self.agreed = agreed
         return self.modern
 
-    async def _probe(self) -> Handshake | None:
+    async def _probe(self, timeout: float | None) -> Handshake | None:
         try:
-            return await handshake.probe(self._peer, self._events.client_info())
+            return await handshake.probe(self._peer, self._events.client_info(), timeout)
         except UpstreamGone as problem:
             # Some servers and gateways reset the connection. If the server is unreachable, ``initialize`` fails for the same reason.
             log.debug("no answer to server/discover, so initialize follows: %s", problem)

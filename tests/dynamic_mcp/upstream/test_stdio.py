@@ -14,6 +14,7 @@ from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.secret import Secret
+from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.stdio import StdioUpstream
 from tests.dynamic_mcp.fakes import FakeGroup, server
 from tests.dynamic_mcp.helpers import WITHIN
@@ -141,5 +142,35 @@ async def test_unexpected_error_ends_the_connection_with_a_reason(
     try:
         with pytest.raises(UpstreamGone, match=f"its output could not be read: .*{reason}"):
             await upstream.open(5.0)
+    finally:
+        await upstream.close()
+
+
+#: A modern server that answers the discovery after the probe has ended.
+SLOW_MODERN = """
+import json, sys, time
+for line in sys.stdin:
+    message = json.loads(line)
+    answer = {"jsonrpc": "2.0", "id": message.get("id")}
+    if message["method"] == "initialize":
+        data = {"supported": ["2026-07-28"]}
+        answer["error"] = {"code": -32022, "message": "Unsupported protocol version", "data": data}
+    else:
+        time.sleep(0.6)
+        answer["result"] = {"supportedVersions": ["2026-07-28"], "capabilities": {}}
+    if "id" in message:
+        print(json.dumps(answer), flush=True)
+"""
+
+
+async def test_slow_modern_server_has_the_time_of_a_start(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "PROBE_BUDGET", 0.2)
+    transport = StdioTransport(sys.executable, ("-c", SLOW_MODERN), ())
+    upstream = StdioUpstream(transport, FakeGroup(server("a")), guard)
+    try:
+        await upstream.open(WITHIN)
+        assert upstream.modern
     finally:
         await upstream.close()

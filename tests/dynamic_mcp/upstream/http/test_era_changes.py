@@ -12,6 +12,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import EraChanged, HeadersRefused, HttpStatus, UpstreamGone, UpstreamRefused
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.upstream import handshake
 from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.upstream.http.scripted_server import Request
 from tests.dynamic_mcp.upstream.http.test_streamable import CALL, SESSION, Server, connected
@@ -196,3 +197,23 @@ async def test_probe_without_an_answer_shows_no_other_era(tmp_path: Path, status
         server.on["server/discover"] = silent
         with pytest.raises(UpstreamRefused):
             await upstream.call()
+
+
+async def test_slow_modern_server_has_the_time_of_a_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses ``initialize`` in time, and answers the discovery after the probe has ended."""
+    monkeypatch.setattr(handshake, "PROBE_BUDGET", 0.2)
+    server = Changing(modern=True)
+
+    async def refuse(request: Request) -> None:
+        server.refuse(request, REFUSALS["modern"])
+
+    async def slowly(request: Request) -> None:
+        await asyncio.sleep(0.5)
+        server.by_default(request)
+
+    server.on |= {"initialize": refuse, "server/discover": slowly}
+    async with connected(tmp_path, server) as upstream:
+        assert upstream.upstream.modern
+        assert await upstream.call() == "a"
