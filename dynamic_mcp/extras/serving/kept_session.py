@@ -84,10 +84,10 @@ class KeptSession:
             self._listening.cancel()
         session = self.current
         self._listening = self._tasks.start(
-            listen(self._client, session, self._open_stream, lambda: self._is_lost(session))
+            listen(self._client, session, self._open_stream, lambda status: self._is_lost(session))
         )
 
-    def _is_lost(self, session: HttpSession) -> bool:
+    async def _is_lost(self, session: HttpSession) -> bool:
         self._tasks.start(self._renew_without_request(session))
         return True
 

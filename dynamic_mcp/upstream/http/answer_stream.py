@@ -170,7 +170,7 @@ async def listen(
     client: HttpClient,
     session: HttpSession,
     open_stream: Callable[[str], AnswerStream],
-    is_lost: Callable[[], bool],
+    is_lost: Callable[[int], Awaitable[bool]],
     opened: Callable[[bool], AbstractContextManager[None]] = lambda resumed: nullcontext(),
     *,
     was_open: bool = False,
@@ -178,8 +178,8 @@ async def listen(
     """Read the server's own stream while the server offers one.
 
     MCP 2025-11-25, basic/transports, "Listening for Messages from the Server". ``open_stream`` makes the stream after an event id. A
-    reply that says that the session is lost is the end if ``is_lost`` agrees. ``opened`` lasts as long as an open stream, and gets
-    whether the stream goes on after the last event. ``was_open`` says that the server has offered the stream before.
+    reply that says that the session is lost is the end if ``is_lost``, which gets the status, agrees. ``opened`` lasts as long as an
+    open stream, and gets whether the stream goes on after the last event. ``was_open`` says that the server has offered the stream before.
 
     A refused token is renewed once. After that, only a call gets another one, because a server that refuses every GET would use up tokens
     that work for calls.
@@ -197,7 +197,7 @@ async def listen(
                     report = log.info if was_open else log.debug
                     report("the server has no event stream of its own (HTTP %d)", reply.status)
                     return
-                elif reply.status >= 400 and await reply.is_session_lost() and is_lost():
+                elif reply.status >= 400 and await reply.is_session_lost() and await is_lost(reply.status):
                     return
                 elif reply.status in (401, 403):
                     may_renew = False

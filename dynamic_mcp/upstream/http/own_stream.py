@@ -7,7 +7,7 @@ Server"). Some servers offer none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -38,12 +38,13 @@ class OwnStream:
         start: Callable[[Callable[[], Coroutine[Any, Any, None]]], asyncio.Task[None]],
         on_open: Callable[[], None],
         renew: Renew,
+        confirm_loss: Callable[[], Awaitable[bool]],
     ) -> None:
         """``open_stream`` makes the stream after an event id, and ``start`` begins a task.
 
         ``on_open`` is called each time the stream opens without the messages that the server may have sent before.
 
-        ``renew`` begins a new session, because the server has forgotten the old one.
+        ``renew`` begins a new session, because the server has forgotten the old one. ``confirm_loss`` tells whether that is so.
         """
         self.is_open = False
         self._client = client
@@ -52,6 +53,7 @@ class OwnStream:
         self._start = start
         self._on_open = on_open
         self._renew = renew
+        self._confirm_loss = confirm_loss
         #: in this session, and in any session of the connection
         self._has_opened = False
         self._was_open = False
@@ -75,7 +77,7 @@ class OwnStream:
                 self._client,
                 self._session,
                 self._open_stream,
-                lambda: self._is_lost(number),
+                lambda status: self._is_lost(number, status),
                 self._opened,
                 was_open=self._was_open,
             )
@@ -98,7 +100,7 @@ class OwnStream:
         finally:
             self.is_open = False
 
-    def _is_lost(self, number: int) -> bool:
+    async def _is_lost(self, number: int, status: int) -> bool:
         """Whether a reply such as 404 ends the session. Before the stream was open once, the server may just have no such stream.
 
         The bound in time is for a server that opens one stream in each session and answers 404 afterwards.
@@ -108,6 +110,8 @@ class OwnStream:
         if self._session.id is None or not self._has_opened or now < self._lost_at + MAX_RETRY_DELAY:
             return False
         self._lost_at = now
+        if status != 404 and not await self._confirm_loss():
+            return False
         self._start(lambda: self._begin_session(number))
         return True
 

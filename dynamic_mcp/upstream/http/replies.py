@@ -129,6 +129,8 @@ class Replies:
                 self._peer.count_junk(size_of(data))
             return is_own
         if message.method is not None:
+            if id is not None:
+                self._tries.has_run(id)
             if message.id and self._tries.is_of_lost_session(id):
                 log.debug("a request of the server was dropped, because its session is lost")
             else:
@@ -140,7 +142,7 @@ class Replies:
         if not self._is_own(id, bytes(message.id)):
             self._peer.count_junk(size_of(data))
             return False
-        if message.error and refusal is None and self._tries.error_says_lost(id, bytes(message.error)):
+        if message.error and refusal is None and await self._tries.error_says_lost(id, bytes(message.error)):
             raise SessionGone("it does not know the session")
         if id is None or refusal is None or refusal.reply.status >= 500 or not _is_mismatch(message):
             self._peer.receive_answer(message)

@@ -10,7 +10,9 @@ basic/transports; MCP 2026-07-28, basic/transports/streamable-http).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import anyio
 from msgspec import Raw
@@ -39,6 +41,8 @@ from dynamic_mcp.upstream.http.tries import SessionGone, Tries
 
 #: Seconds in which the server has to answer the DELETE of the session.
 END_SESSION_TIMEOUT = 2.0
+#: Seconds that the server has to answer the request which shows whether it has lost the session.
+CONFIRMATION_TIMEOUT = 5.0
 #: Seconds that a start waits for the server's own stream, so that the first list is certain. Some servers open it with their first event.
 OWN_STREAM_WAIT = 0.5
 
@@ -55,11 +59,13 @@ class StreamableHttpUpstream(HttpUpstream):
         super().__init__(client, events, self._on_cancelled, max_size=max_size)
         self._session = HttpSession()
         self._posts: dict[int, asyncio.Task[None]] = {}
-        self._tries = Tries(self._session)
+        self._tries = Tries(self._session, self._confirm_loss)
         self._era_changes = EraChanges(self._peer, events.client_info)
         self._replies = Replies(client, self._peer, self._tries, self._flow, max_size)
         self._timeout = 10.0
         self._renewal: asyncio.Task[None] | None = None
+        #: whether the session is lost, once the request that shows it is over
+        self._confirmation: asyncio.Future[bool] | None = None
         self._own_stream = OwnStream(
             client,
             self._session,
@@ -67,6 +73,7 @@ class StreamableHttpUpstream(HttpUpstream):
             self._in_background,
             events.on_stream_open,
             self._renew,
+            self._confirm_loss,
         )
 
     @property
@@ -129,8 +136,11 @@ class StreamableHttpUpstream(HttpUpstream):
         id = message.id
         if id is None:
             self._outbox.add(message)
-            return
-        task = self._in_background(lambda: self._post_request(id, message))
+        else:
+            self._start_post(id, partial(self._post_request, id, message))
+
+    def _start_post(self, id: int, post: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._in_background(post)
         self._posts[id] = task
         task.add_done_callback(lambda _: self._posts.pop(id, None))
 
@@ -185,12 +195,51 @@ class StreamableHttpUpstream(HttpUpstream):
                 return
         if self.modern:
             raise stream.failure
+        self._tries.has_run(id)
         await stream.resume(self._client, self._session)
 
     async def _post_unanswered(self, message: Outgoing) -> None:
         await self._client.post(self._session.message_headers(message), message.line.rstrip())
 
     # Sessions of the handshake revisions
+
+    async def _confirm_loss(self) -> bool:
+        """Whether the server refuses a harmless request as one of a lost session; once for all requests that ask at the same time.
+
+        A ping shows nothing, because a server answers it before ``initialize`` too (MCP 2025-11-25, basic/lifecycle).
+        """
+        if self._confirmation is None:
+            self._confirmation = asyncio.get_running_loop().create_future()
+            # A separate task, because the cancellation of one request must not end it for the others.
+            self._in_background(partial(self._list_to_confirm, self._confirmation))
+        return await asyncio.shield(self._confirmation)
+
+    async def _list_to_confirm(self, confirmation: asyncio.Future[bool]) -> None:
+        is_lost = False
+        try:
+            await self._peer.request(
+                "tools/list", b"", Options(CONFIRMATION_TIMEOUT), send=self._send_confirmation
+            )
+        except UpstreamFailed as error:
+            is_lost = isinstance(error, SessionGone)
+        except UpstreamError as error:
+            log.debug("the session seems to go on: %s", error)
+        finally:
+            self._confirmation = None
+            confirmation.set_result(is_lost)
+
+    def _send_confirmation(self, message: Outgoing) -> None:
+        if message.id is not None:
+            self._start_post(message.id, partial(self._post_confirmation, message.id, message))
+
+    async def _post_confirmation(self, id: int, message: Outgoing) -> None:
+        self._tries.begin(id, message.method, confirms=True)
+        try:
+            await self._exchange(id, message)
+        except UpstreamFailed as error:
+            self._peer.fail(id, error)
+        finally:
+            self._tries.end(id)
 
     async def _renew(self, old: int, *, may_fail: bool = False) -> None:
         """Begin a new session, once for all requests of the old one, which has this number. Raises UpstreamGone.

@@ -1,12 +1,13 @@
 """The requests of the handshake revisions in flight over Streamable HTTP: their session, and whether their answers say that it is lost.
 
-Only the answer to the first try may say so. If a repeated request gets the same answer in its new session, that has another cause, at
-least for a while. A server without session ids can ask for ``initialize`` too; any other status or text is then about something else.
+Only the status 404 to a request with a session id is certain (MCP 2025-11-25, basic/transports, "Session Management"). Other statuses and
+words can be those of a tool, about a session or a device of its own. So the server has to refuse a harmless request of the same session
+too. Only the answer to the first try of a request counts. If it came after other messages for the request, the request has run.
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -16,10 +17,6 @@ from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.http.refusals import is_session_lost_error
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import HttpSession
-
-#: Seconds for which the error of a lost session has another cause, after a repeated request got it again. A server that restarts twice
-#: in a row answers so too, so the errors count again afterwards.
-OWN_ERRORS_TIME = 10.0
 
 
 class SessionGone(HttpStatus):
@@ -36,29 +33,36 @@ class SessionGone(HttpStatus):
 class _Try(msgspec.Struct):
     session: int
     #: whether its answer may say that the session is lost
-    is_first: bool
+    may_be_lost: bool
     has_id: bool = False
+    #: whether it shows if the session is lost, so that no other request has to
+    confirms: bool = False
 
 
 class Tries:
     """The requests of a connection, by their ids."""
 
-    def __init__(self, session: HttpSession) -> None:
+    def __init__(self, session: HttpSession, confirm: Callable[[], Awaitable[bool]]) -> None:
+        """``confirm`` makes a harmless request, and returns whether its answer says that the current session is lost."""
         self._session = session
+        self._confirm = confirm
         self._tries: dict[int, _Try] = {}
-        #: the loop time until which errors of a lost session have another cause
-        self._own_errors_until = float("-inf")
 
-    def begin(self, id: int, method: str | None) -> int:
+    def begin(self, id: int, method: str | None, *, confirms: bool = False) -> int:
         """Note a request in the current session; the number of the session."""
         session = self._session
         has_session = session.version != era.MODERN and method not in handshake.METHODS
-        self._tries[id] = _Try(session.number, is_first=has_session, has_id=session.id is not None)
+        self._tries[id] = _Try(session.number, has_session, session.id is not None, confirms)
         return session.number
 
     def repeat(self, id: int) -> None:
         """Note that the request is sent again, in the current session."""
-        self._tries[id] = _Try(self._session.number, is_first=False)
+        self._tries[id] = _Try(self._session.number, may_be_lost=False)
+
+    def has_run(self, id: int) -> None:
+        """Note that the server has begun to answer the request, so its session was not lost."""
+        if (found := self._tries.get(id)) is not None:
+            found.may_be_lost = False
 
     def end(self, id: int) -> None:
         """Note that the request has its answer, or will get none."""
@@ -72,17 +76,21 @@ class Tries:
     async def refusal_says_lost(self, id: int, reply: HttpReply) -> bool:
         """Whether a reply with an error status says that the session is lost."""
         found = self._tries.get(id)
-        if found is None or not found.is_first:
+        if found is None or not found.may_be_lost:
             return False
-        return await (reply.is_session_lost() if found.has_id else reply.asks_for_initialize())
+        if reply.status == 404 and found.has_id:
+            return True
+        if not await (reply.is_session_lost() if found.has_id else reply.asks_for_initialize()):
+            return False
+        return await self._is_confirmed(found)
 
-    def error_says_lost(self, id: int | None, error: bytes) -> bool:
+    async def error_says_lost(self, id: int | None, error: bytes) -> bool:
         """Whether a JSON-RPC error in a successful reply says that the session is lost."""
         found = None if id is None else self._tries.get(id)
-        if found is None or not is_session_lost_error(error):
+        if found is None or not found.may_be_lost or not is_session_lost_error(error):
             return False
-        now = asyncio.get_running_loop().time()
-        if found.is_first:
-            return now >= self._own_errors_until
-        self._own_errors_until = now + OWN_ERRORS_TIME
-        return False
+        return await self._is_confirmed(found)
+
+    async def _is_confirmed(self, found: _Try) -> bool:
+        # Another request may have shown it already.
+        return found.confirms or found.session != self._session.number or await self._confirm()
