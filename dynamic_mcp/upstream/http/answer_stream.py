@@ -41,6 +41,11 @@ _NO_STREAM = frozenset({405, 501})
 MAX_RESUMPTIONS = 5
 
 _LOST = "the connection was lost before the answer came"
+_FORGOTTEN = "the server has forgotten the session, and with it the answer"
+
+
+async def _never() -> bool:
+    return False
 
 
 class AnswerStream:
@@ -98,8 +103,12 @@ class AnswerStream:
         self.lasted = asyncio.get_running_loop().time() - began
         return self._is_oversized
 
-    async def resume(self, client: HttpClient, session: HttpSession) -> None:
+    async def resume(
+        self, client: HttpClient, session: HttpSession, is_lost: Callable[[], Awaitable[bool]] = _never
+    ) -> None:
         """Resume a stream that ended before the answer, as often as it ends. Raises UpstreamFailed if the answer does not come.
+
+        ``is_lost`` tells whether the session of the request has ended. The ids of its events mean nothing in another session.
 
         A resumption is in vain if there is no reply, or one of a gateway. It is also in vain if the stream ends at once without a new event
         id, and the server named no time for a pause.
@@ -108,6 +117,8 @@ class AnswerStream:
         while (last_id := self.parser.last_id) and in_vain < MAX_RESUMPTIONS:
             requested = self.parser.retry
             await asyncio.sleep(RETRY_DELAY if requested is None else max(requested, MIN_RETRY_DELAY))
+            if await is_lost():
+                raise UpstreamGone(_FORGOTTEN)
             try:
                 async with client.request("GET", session.stream_headers(last_id)) as reply:
                     if reply.status >= 500 or reply.status in _BUSY:

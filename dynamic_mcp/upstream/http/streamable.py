@@ -196,12 +196,18 @@ class StreamableHttpUpstream(HttpUpstream):
         if self.modern:
             raise stream.failure
         self._tries.has_run(id)
-        await stream.resume(self._client, self._session)
+        await stream.resume(self._client, self._session, partial(self._has_lost_session_of, id))
 
     async def _post_unanswered(self, message: Outgoing) -> None:
         await self._client.post(self._session.message_headers(message), message.line.rstrip())
 
     # Sessions of the handshake revisions
+
+    async def _has_lost_session_of(self, id: int) -> bool:
+        """Whether the session in which the request was sent has ended. A renewal that goes on may leave it."""
+        if self._renewal is not None:
+            await asyncio.shield(self._renewal)
+        return self._tries.is_of_lost_session(id)
 
     async def _confirm_loss(self) -> bool:
         """Whether the server refuses a harmless request as one of a lost session; once for all requests that ask at the same time.

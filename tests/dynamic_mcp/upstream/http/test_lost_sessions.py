@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamRefused
+from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamGone, UpstreamRefused
 from dynamic_mcp.protocol import versions
 from dynamic_mcp.upstream.http import answer_stream, streamable
 from tests.dynamic_mcp.helpers import eventually
@@ -257,3 +257,29 @@ async def test_session_that_is_lost_twice_in_a_row_begins_again_with_the_next_ca
             await upstream.call()
         assert await upstream.call() == "a"
     assert len(upstream.site.of("initialize")) == 3
+
+
+async def test_stream_of_a_lost_session_is_not_resumed_in_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.05)
+    server, is_renewed = Forgetful(404), asyncio.Event()
+
+    async def begin(request: Request) -> None:
+        if request.message["params"]["name"] == "old":
+            request.begin()
+            request.event(b"", id="1")
+            await is_renewed.wait()
+        else:
+            server.by_default(request)
+
+    async with connected(tmp_path, server) as upstream:
+        server.on[CALL] = begin
+        old = upstream.begin("old")
+        await upstream.site.arrived(CALL)
+        server.sessions.append("forgotten")
+        assert await upstream.call("new") == "new"
+        is_renewed.set()
+        with pytest.raises(UpstreamGone, match="forgotten the session"):
+            await old
+    assert not [one for one in upstream.site.requests if "last-event-id" in one.headers]
