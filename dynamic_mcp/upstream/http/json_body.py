@@ -6,10 +6,15 @@ A byte order mark and a charset other than UTF-8 are read too, although RFC 8259
 from __future__ import annotations
 
 import codecs
+import contextlib
 from collections.abc import Iterable
 
+import anyio
+
+from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.protocol import large
 from dynamic_mcp.protocol.pieces import Large, Line, first_character
+from dynamic_mcp.upstream.http import refusals
 from dynamic_mcp.upstream.http.reply import HttpReply
 
 #: Types of bodies that may hold JSON. Others are not read. PHP calls everything a page that names no other type.
@@ -31,8 +36,17 @@ _FAULT = "the server is faulty, or its url is not that of an MCP server"
 async def json_body(reply: HttpReply, max_size: int) -> Line:
     """The body as JSON in UTF-8; empty if its type says that it is none, or if a body of an unspecific type holds none.
 
-    Raises TooLarge beyond ``max_size`` bytes, and UpstreamGone if the body breaks off.
+    Raises TooLarge beyond ``max_size`` bytes, and UpstreamGone if the body breaks off. A reply that refuses the request raises neither,
+    and has ``READ_TIME`` seconds. Its body is then empty, because the status says more than such a failure.
     """
+    if reply.status < 300:
+        return await _json_body(reply, max_size)
+    with anyio.move_on_after(refusals.READ_TIME), contextlib.suppress(UpstreamFailed):
+        return await _json_body(reply, max_size)
+    return b""
+
+
+async def _json_body(reply: HttpReply, max_size: int) -> Line:
     kind = reply.content_type
     is_json = kind == "application/json" or kind.endswith("+json")
     if not is_json and kind not in _UNSPECIFIC:

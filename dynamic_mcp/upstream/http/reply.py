@@ -31,8 +31,9 @@ class HttpReply:
         self.status = response.status
         #: the media type without parameters, lower case
         self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        #: what ``words`` has read of the body
+        #: what ``beginning_of_body`` has read of the body, and whether it has
         self._read: list[bytes] = []
+        self._has_read_beginning = False
         #: whether any of the body has come
         self.has_body = False
 
@@ -51,7 +52,9 @@ class HttpReply:
 
     async def beginning_of_body(self) -> str:
         """The text at the beginning of the body, as far as it comes in time. ``chunks`` gives it again."""
-        if not self._read:
+        if not self._has_read_beginning:
+            # Once, because a body that hangs would take the time again.
+            self._has_read_beginning = True
             with (
                 anyio.move_on_after(refusals.READ_TIME),
                 contextlib.suppress(UpstreamFailed),

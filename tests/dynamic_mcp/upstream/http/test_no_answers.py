@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.errors import HttpStatus, UpstreamFailed
+from dynamic_mcp.upstream.http import refusals
+from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.upstream.http.scripted_server import Request
 from tests.dynamic_mcp.upstream.http.test_streamable import CALL, Server, connected
 
 FAULT = "; the server is faulty, or its url is not that of an MCP server"
+MAX_SIZE = 1 << 20
 _OBJECT = b'{"jsonrpc":"2.0","id":%d,"result":{"content":[]}}'
 
 
@@ -201,3 +204,47 @@ async def test_unfinished_notification_comes_once(tmp_path: Path) -> None:
     async with connected(tmp_path, server) as upstream:
         assert await upstream.call() == "here"
         assert upstream.events.methods == ["notifications/x"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "words"),
+    [
+        (503, "application/json", b"{", "{"),
+        (503, "text/plain", b"", ""),
+        (500, "text/html", b"<p>busy!", "busy!"),
+        (302, "application/json", b"{", ""),
+    ],
+)
+async def test_refusal_whose_body_does_not_end_is_reported_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, kind: str, body: bytes, words: str
+) -> None:
+    monkeypatch.setattr(refusals, "READ_TIME", 0.1)
+    server = Server()
+
+    async def refuse(request: Request) -> None:
+        request.begin(status, kind, Content_Length="100")
+        request.write(body)
+        await request.gone()
+
+    async with connected(tmp_path, server) as upstream:
+        server.on[CALL] = refuse
+        with pytest.raises(HttpStatus) as raised:
+            await upstream.call(timeout=WITHIN / 2)
+    assert (raised.value.status, raised.value.stderr_tail) == (status, words)
+
+
+@pytest.mark.parametrize("length", [100, MAX_SIZE + 100])
+async def test_refusal_whose_body_breaks_off_or_is_too_large_has_its_status(
+    tmp_path: Path, length: int
+) -> None:
+    server = Server()
+
+    async def refuse(request: Request) -> None:
+        request.begin(503, "application/json", Content_Length=str(length))
+        request.write(b"down".ljust(length - 10))
+
+    async with connected(tmp_path, server, MAX_SIZE) as upstream:
+        server.on[CALL] = refuse
+        with pytest.raises(HttpStatus, match="503") as raised:
+            await upstream.call()
+    assert raised.value.stderr_tail.startswith("down")
