@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import urlsplit
+
+import msgspec
 
 #: A shorter value could be part of ordinary words.
 MIN_LENGTH = 6
@@ -22,6 +24,9 @@ MAX_LINES = 5
 MAX_CHARACTERS = 600
 
 _HIDDEN = "[hidden]"
+#: a text in JSON, and the members of a JSON-RPC error
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_MEMBERS = frozenset({b'"code"', b'"message"', b'"data"'})
 _OPTION = re.compile(r"--[A-Za-z][A-Za-z-]*|-[a-z][a-z-]*")
 _SEPARATORS = re.compile(r"""[\s"'`=:,;&?@#/\\|(){}\[\]<>]+""")
 _SCHEME = r"""["']?(?:(?:Bearer|Basic|Token)\s+)?["']?"""
@@ -64,6 +69,25 @@ class HiddenValues:
                 yield at, at + len(value)
                 # Two places of a value can overlap.
                 at = text.find(value, at + 1)
+
+
+def hide_in_json(raw: bytes, hidden: Sequence[HiddenValues]) -> bytes:
+    """JSON whose texts lack the hidden values. Everything else stays the bytes that came, and so do the names of an error's members."""
+
+    def without(text: re.Match[bytes]) -> bytes:
+        if text[0] in _MEMBERS:
+            return text[0]
+        try:
+            found = msgspec.json.decode(text[0], type=str)
+        except msgspec.DecodeError:
+            # No text has a lone surrogate.
+            found = text[0][1:-1].decode(errors="replace")
+        shown = found
+        for values in hidden:
+            shown = values.hide(shown)
+        return text[0] if shown == found else msgspec.json.encode(shown)
+
+    return _TEXT.sub(without, raw)
 
 
 def _parts(value: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamic_mcp.config.model import HttpTransport, StdioTransport
-from dynamic_mcp.hiding import MAX_CHARACTERS, MIN_LENGTH, HiddenValues
+from dynamic_mcp.hiding import MAX_CHARACTERS, MIN_LENGTH, HiddenValues, hide_in_json
 from dynamic_mcp.secret import Secret
 
 TOKEN = "s3cr3t-value-4711"
@@ -112,3 +112,18 @@ def test_values_of_each_transport() -> None:
         "sandbox run-server [hidden] [hidden] [hidden]"
     )
     assert remote.hidden().hide("address-1 header-1") == "[hidden] [hidden]"
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b'{"message": "bad key hunter2", "data": 1.50}', b'{"message": "bad key [hidden]", "data": 1.50}'),
+        (b'{"message":"bad key h\\u0075nter2"}', b'{"message":"bad key [hidden]"}'),
+        (b'{"data":{"hunter2":["hunter2"]}}', b'{"data":{"[hidden]":["[hidden]"]}}'),
+        (b'{"message":"\\"hunter2\\" \\\\"}', b'{"message":"\\"[hidden]\\" \\\\"}'),
+        (b'"hunter2 \\ud800"', b'"[hidden] \\\\ud800"'),
+        (b'{"message":"nothing","data":NaN}', b'{"message":"nothing","data":NaN}'),
+    ],
+)
+def test_values_in_json_are_hidden_and_the_rest_stays(raw: bytes, shown: bytes) -> None:
+    assert hide_in_json(raw, [HiddenValues(["hunter2", "message"])]) == shown

@@ -23,7 +23,7 @@ from anyio import to_thread
 from dynamic_mcp import __version__
 from dynamic_mcp.config import defects
 from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamFailed, UpstreamGone
-from dynamic_mcp.hiding import HiddenValues
+from dynamic_mcp.hiding import HiddenValues, hide_in_json
 from dynamic_mcp.http_proxy import OTHER_PROXY, is_http, proxy_for
 from dynamic_mcp.origin import NO_WEB_ADDRESS, has_credentials_twice, is_plain, is_web_address, without_user
 from dynamic_mcp.tls import trust_store
@@ -182,9 +182,16 @@ class HttpClient:
 
     async def _shown(self, reply: HttpReply) -> str:
         """What may be shown of the words of the server. It may repeat what the request had, and what the reply sets."""
+        words = await reply.beginning_of_body()
+        return refusals.shown(words, reply.content_type, *self._hidden_in(reply))
+
+    def without_hidden(self, reply: HttpReply, error: bytes) -> bytes:
+        """What may be shown of a JSON-RPC error in a reply with an error status."""
+        return hide_in_json(error, self._hidden_in(reply))
+
+    def _hidden_in(self, reply: HttpReply) -> tuple[HiddenValues, HiddenValues]:
         token = [] if reply.bearer is None else [reply.bearer]
-        own = HiddenValues([*token, *reply.cookies, *self._cookies.values])
-        return refusals.shown(await reply.beginning_of_body(), reply.content_type, own, self._hidden)
+        return HiddenValues([*token, *reply.cookies, *self._cookies.values]), self._hidden
 
     async def post(
         self,

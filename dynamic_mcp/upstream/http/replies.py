@@ -26,6 +26,9 @@ from dynamic_mcp.upstream.http.json_body import json_body, messages_in, no_answe
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.tries import SessionGone, Tries
 
+#: Bytes of the largest JSON-RPC error in a reply with an error status that reaches the client, because all of it is searched for secrets.
+_MAX_ERROR = 1 << 16
+
 
 class Refusal(NamedTuple):
     """A reply with an error status. ``are_outdated`` tells whether its request would have other headers now."""
@@ -136,9 +139,15 @@ class Replies:
             else:
                 self._peer.receive_message(message, within=id)
             return False
-        if message.error and (refusal is not None or bytes(message.id) == jsonrpc.NULL):
+        error = message.error
+        if error and refusal is not None:
+            if len(error) > _MAX_ERROR:
+                # The beginning of the body is shown instead.
+                return False
+            error = Raw(self._client.without_hidden(refusal.reply, bytes(error)))
+        if error and (refusal is not None or bytes(message.id) == jsonrpc.NULL):
             # A server that refuses the whole HTTP request may not have read the id.
-            message = Message(jsonrpc="2.0", id=Raw(own), error=message.error)
+            message = Message(jsonrpc="2.0", id=Raw(own), error=error)
         if not self._is_own(id, bytes(message.id)):
             self._peer.count_junk(size_of(data))
             return False
@@ -147,8 +156,8 @@ class Replies:
         if id is None or refusal is None or refusal.reply.status >= 500 or not _is_mismatch(message):
             self._peer.receive_answer(message)
         else:
-            error = answers.valid_error(bytes(message.error))
-            self._peer.fail(id, HeadersRefused(error, refusal.are_outdated))
+            valid = answers.valid_error(bytes(message.error))
+            self._peer.fail(id, HeadersRefused(valid, refusal.are_outdated))
         return True
 
     def _is_own(self, id: int | None, found: bytes) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.errors import HttpStatus, UpstreamFailed
+from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, UpstreamRefused
+from dynamic_mcp.hiding import HiddenValues
 from dynamic_mcp.upstream.http import refusals
 from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.upstream.http.scripted_server import Request
@@ -16,6 +17,7 @@ from tests.dynamic_mcp.upstream.http.test_streamable import CALL, Server, connec
 
 FAULT = "; the server is faulty, or its url is not that of an MCP server"
 MAX_SIZE = 1 << 20
+KEY = "canary-key-4711"
 _OBJECT = b'{"jsonrpc":"2.0","id":%d,"result":{"content":[]}}'
 
 
@@ -248,3 +250,32 @@ async def test_refusal_whose_body_breaks_off_or_is_too_large_has_its_status(
         with pytest.raises(HttpStatus, match="503") as raised:
             await upstream.call()
     assert raised.value.stderr_tail.startswith("down")
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize("is_large", [False, True])
+async def test_json_rpc_error_of_a_refusal_shows_no_secret(
+    tmp_path: Path, status: int, is_large: bool
+) -> None:
+    """An answer is the server's own, so it stays as it came."""
+    server = Server()
+
+    async def refuse(request: Request) -> None:
+        error = {"code": -32000, "message": f"bad {KEY}", "data": {"key": KEY, "n": 1}}
+        if is_large:
+            error["data"] = "x" * 100_000
+        request.answer(status, {"jsonrpc": "2.0", "id": None, "error": error})
+
+    async with connected(tmp_path, server) as upstream:
+        upstream.upstream._client._hidden = HiddenValues([KEY])
+        server.on[CALL] = refuse
+        with pytest.raises(UpstreamError) as raised:
+            await upstream.call()
+    if isinstance(raised.value, UpstreamRefused):
+        assert raised.value.code == -32000
+        assert (KEY.encode() in raised.value.error) is (status == 200)
+    else:
+        assert isinstance(raised.value, HttpStatus)
+        assert status != 200
+        assert is_large
+        assert "bad [hidden]" in raised.value.stderr_tail
