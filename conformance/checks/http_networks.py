@@ -1,4 +1,4 @@
-"""HTTP-050 to HTTP-057: lost sessions, cookies, redirects, proxies of the environment, and replies with odd types and reasons."""
+"""HTTP-050 to HTTP-057, HTTP-073: lost sessions, cookies, redirects, proxies of the environment, odd types and reasons of replies."""
 
 from __future__ import annotations
 
@@ -50,6 +50,40 @@ async def _must_be_renewed(workbench: Workbench, proxy: Proxy, upstream: RemoteM
         last = upstream.posts("tools/call")[-1]
         new = upstream.sessions[-1]
         workbench.expect(last.header(SESSION) == new, f"the last call carries {new}", last)
+
+
+_BANK = "The bank session of this account has expired"
+#: errors of a tool: the status of the reply, the code and the words
+_OWN_ERRORS: dict[str, tuple[int, int, str]] = {
+    "bad-request": (400, -32602, _BANK),
+    "unprocessable": (422, -32602, _BANK),
+    "session": (200, -32001, "Session expired"),
+    "mismatch": (200, -32020, "The names on the two cards do not match"),
+}
+
+
+@check("HTTP-073", timeout=60)
+async def the_own_error_of_a_tool_does_not_run_its_call_again(workbench: Workbench) -> None:
+    rules = [
+        on_call(name, respond(status, _error(code, text), headers={"Content-Type": "application/json"}))
+        for name, (status, code, text) in _OWN_ERRORS.items()
+    ]
+    tools = [echo_tool(), *(tool(name, properties=any_arguments("x")) for name in _OWN_ERRORS)]
+    upstream = await workbench.http("a", Script(http=SESSIONS, tools=tools, on=rules))
+    async with workbench.serving(upstream) as proxy:
+        for name in _OWN_ERRORS:
+            with workbench.case(f"the error {name}"):
+                answer = await proxy.call("a", name, {"x": name})
+                workbench.expect(answer.is_error, "an error", answer.raw)
+                await can_call(workbench, proxy, upstream)
+                calls = [
+                    post for post in upstream.posts("tools/call") if post.message["params"]["name"] == name
+                ]
+                workbench.expect(len(calls) == 1, "the upstream gets the call once", calls)
+
+
+def _error(code: int, text: str) -> str:
+    return f'{{"jsonrpc": "2.0", "id": "$id", "error": {{"code": {code}, "message": "{text}"}}}}'
 
 
 @check("HTTP-051")

@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp import http_proxy
+from dynamic_mcp.errors import UpstreamRefused
 from dynamic_mcp.groups import state
+from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.listing import TOOLS, Kind
+from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream.http import json_body, redirects, refusals
 from dynamic_mcp.upstream.http.cookies import Cookies
 from dynamic_mcp.upstream.http.reply import HttpReply
+from dynamic_mcp.upstream.http.tries import Tries
 
 if TYPE_CHECKING:
     from dynamic_mcp.protocol.pieces import Line
+    from dynamic_mcp.upstream.base import Options
 
 
 @mutant("HTTP-050", also={"SSE-016": "one of its servers says it by 400"})
@@ -25,6 +31,31 @@ def knows_only_404() -> None:
 def believes_in_status_200() -> None:
     """The error of a lost session goes to the client."""
     replace(refusals.is_session_lost_error, lambda error: False)
+
+
+@mutant("HTTP-073")
+def takes_the_words_of_a_tool_for_the_end_of_the_session() -> None:
+    """The proxy behaved like this before version 1.3 of the requirements."""
+
+    async def wrong(self: Tries, id: int, reply: HttpReply) -> bool:
+        return await reply.is_session_lost()
+
+    replace(Tries.refusal_says_lost, wrong)
+
+
+@mutant("HTTP-073")
+def repeats_a_call_after_any_mismatch() -> None:
+    right = Group.request
+
+    async def wrong(self: Group, method: str, params: bytes, options: Options, kind: Kind = TOOLS) -> bytes:
+        try:
+            return await right(self, method, params, options, kind)
+        except UpstreamRefused as refusal:
+            if refusal.code != era.HEADER_MISMATCH:
+                raise
+            return await right(self, method, params, options, kind)
+
+    replace(right, wrong)
 
 
 @mutant("HTTP-051")

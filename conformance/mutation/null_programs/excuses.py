@@ -60,7 +60,7 @@ RELAYS = {
     **_because("the JSON parser of the relay takes a byte order mark", "FRONT-090 STD-041"),
     **_because("the relay writes nothing to stderr", "OPS-041 OPS-042"),
     **_because("the relay asks for the first page of a list only", "FRONT-091 FRONT-166"),
-    **_because("the relay makes one call of each call of its client", "FRONT-164 FRONT-165"),
+    **_because("the relay makes one call of each call of its client", "FRONT-164 FRONT-165 HTTP-073"),
     **_because(
         "the relay follows the endpoint of its stream, and takes answers from the stream alone",
         "SSE-001 SSE-002 SSE-003 SSE-007",

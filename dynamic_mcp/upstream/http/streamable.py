@@ -29,6 +29,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import Outgoing
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
+from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.http.client import HttpClient
