@@ -75,7 +75,7 @@ async def the_own_error_of_a_tool_does_not_run_its_call_again(workbench: Workben
             with workbench.case(f"the error {name}"):
                 answer = await proxy.call("a", name, {"x": name})
                 workbench.expect(answer.is_error, "an error", answer.raw)
-                await can_call(workbench, proxy, upstream)
+                await must_be_callable(workbench, proxy, upstream)
                 calls = [
                     post for post in upstream.posts("tools/call") if post.message["params"]["name"] == name
                 ]

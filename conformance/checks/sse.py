@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from conformance.checks import check
 from conformance.checks.common import must_be_callable, must_be_usable
 from conformance.checks.http_requests import must_have_its_headers
-from mock_servers.actions import silence, sleep
+from mock_servers.actions import reply, silence, sleep
 from mock_servers.remote_actions import close_streams, endpoint, expire_session, stream
 from mock_servers.script import Http, Rule, Script, any_arguments, echo_tool, on_call, tool
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import HttpRequest
+
+#: SSE-017: seconds until an answer, and the calls that wait for one at the same time
+_LATE, _WAITING = 5.0, 5
 
 
 def _endpoint_announced(upstream: RemoteMockUpstream) -> list[float]:
@@ -269,6 +272,47 @@ async def a_session_that_the_server_forgot_is_replaced(workbench: Workbench) -> 
             last = upstream.posts("tools/call")[-1]
             old = upstream.posts("initialize")[0].target
             workbench.expect(last.target != old, f"{upstream.name}: the last call at the new endpoint", last)
+
+
+@check("SSE-017", timeout=60, slow=True)
+async def a_late_answer_of_an_old_connection_reaches_no_other_call(workbench: Workbench) -> None:
+    """Several calls wait at a time, so that their ids meet if each connection numbers them in the same way."""
+    old, new = ({"x": name} for name in ("old", "new"))
+    script = Script(
+        http=Http(one_transport=True),
+        on=[
+            *(on_call("echo", sleep(_LATE), reply(), params={"arguments": one}) for one in (old, new)),
+            on_call("add", close_streams(), silence(), times=1),
+        ],
+    )
+    upstream = await workbench.sse("a", script)
+    async with workbench.serving(upstream) as proxy:
+        for _ in range(_WAITING):
+            await proxy.begin_call("a", "echo", old)
+        with workbench.precondition("the calls of the first connection arrive"):
+            what = "calls at the upstream"
+            await workbench.eventually(lambda: _calls_with(upstream, old), within=5.0, what=what)
+        await proxy.call("a", "add", {"a": 1, "b": 2}, within=20.0)
+
+        async def gets_its_own_answer(number: int) -> None:
+            with workbench.case(f"call {number} of the new connection"):
+                result = await proxy.call("a", "echo", new, within=30.0)
+                workbench.expect(result.is_error or "new" in result.text, "its own answer", result.raw)
+
+        await workbench.run_cases(*(partial(gets_its_own_answer, number) for number in range(_WAITING)))
+    first = _calls_with(upstream, old)[0]
+    in_time = [call for call in _calls_with(upstream, new) if call.t < first.t + _LATE]
+    with workbench.precondition("a call of the new connection waits when the late answers come"):
+        workbench.expect(
+            in_time, f"a call within {_LATE} s after the first one", upstream.posts("tools/call")
+        )
+        workbench.expect(in_time[0].target != first.target, "another connection", in_time[0])
+
+
+def _calls_with(upstream: RemoteMockUpstream, arguments: dict[str, str]) -> list[HttpRequest]:
+    return [
+        call for call in upstream.posts("tools/call") if call.message["params"].get("arguments") == arguments
+    ]
 
 
 @check("SSE-008", timeout=60, slow=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
@@ -17,6 +18,7 @@ from conformance.mutants.wire_http import Reply, data_of, drop_configured_header
 from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.group import Group
+from dynamic_mcp.protocol import ids
 from dynamic_mcp.upstream.http import legacy_sse
 
 if TYPE_CHECKING:
@@ -192,6 +194,12 @@ def trusts_in_its_open_stream() -> None:
             yield Reply(status=502) if lost else reply
 
     wire_http.around_requests(wrong)
+
+
+@mutant("SSE-017")
+def counts_the_requests_of_each_connection_from_1() -> None:
+    """The proxy behaved like this before version 1.3 of the requirements."""
+    replace(ids.ids_of_this_process, lambda: count(1))
 
 
 @mutant("SSE-008")

@@ -6,12 +6,15 @@ URL of the stream itself.
 
 from mock_servers.actions import Action
 from mock_servers.incoming import is_answer
+from mock_servers.journal import Journal
+from mock_servers.lifecycle import Lifecycle
 from mock_servers.player import NO_MESSAGE, ReceivedMessage
 from mock_servers.remote.event_stream import EventStream
 from mock_servers.remote.exchange import HttpExchange
 from mock_servers.remote.player import MockSession, announce_endpoint
 from mock_servers.remote.server import RemoteServer
 from mock_servers.remote.writers import StreamWriter
+from mock_servers.script import Script
 
 # A rule with one of these actions answers the POST itself.
 _HTTP_ANSWERS = frozenset({"respond", "cut", "wire"})
@@ -19,6 +22,11 @@ _HTTP_ANSWERS = frozenset({"respond", "cut", "wire"})
 
 class LegacySse(RemoteServer):
     """The application of `python -m mock_servers sse`."""
+
+    def __init__(self, script: Script, journal: Journal, lifecycle: Lifecycle) -> None:
+        super().__init__(script, journal, lifecycle)
+        #: with `one_transport`: those of all requests
+        self._writers: list[StreamWriter] = []
 
     def serve(self, exchange: HttpExchange) -> None:
         at_stream = exchange.target.partition("?")[0] == self.http.path
@@ -45,6 +53,9 @@ class LegacySse(RemoteServer):
     def _open(self, exchange: HttpExchange) -> tuple[MockSession, StreamWriter]:
         session = self.new_session()
         stream = self.new_get_stream(session, exchange, {})
+        if self.http.one_transport:
+            for writer in self._writers:
+                writer.stream = stream
         return session, StreamWriter(stream)
 
     def _announce(self, session: MockSession, writer: StreamWriter) -> None:
@@ -88,4 +99,6 @@ class LegacySse(RemoteServer):
         received = ReceivedMessage(message, text, session.state.answers.refusal(message))
         if received.is_request or actions is not None:
             writer = StreamWriter(session.get_streams[-1])
+            if self.http.one_transport:
+                self._writers.append(writer)
             self.play(session, received, actions or [], exchange, writer)

@@ -126,3 +126,13 @@ def test_missing_header_is_401(tmp_path: Path) -> None:
     with remote(tmp_path, "sse", Script(http=Http(required_headers={"X-A": "b"}))) as mock:
         assert mock.request("GET").status == 401
         assert mock.request("GET", X_A="b").status == 200
+
+
+def test_server_with_one_transport_answers_on_the_newest_stream(tmp_path: Path) -> None:
+    script = Script(http=Http(one_transport=True), on=[on_call("echo", sleep(0.5))])
+    with remote(tmp_path, "sse", script) as mock:
+        _, target = open_stream(mock)
+        call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "echo"}}
+        assert mock.request("POST", target, call).status == 202
+        listening, _ = open_stream(mock)
+        assert json.loads(event_of(listening)["data"])["id"] == 7

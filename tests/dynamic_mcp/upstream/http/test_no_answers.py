@@ -232,7 +232,7 @@ async def test_refusal_whose_body_does_not_end_is_reported_soon(
         server.on[CALL] = refuse
         with pytest.raises(HttpStatus) as raised:
             await upstream.call(timeout=WITHIN / 2)
-    assert (raised.value.status, raised.value.stderr_tail) == (status, words)
+    assert (raised.value.status, raised.value.last_output) == (status, words)
 
 
 @pytest.mark.parametrize("length", [100, MAX_SIZE + 100])
@@ -249,7 +249,7 @@ async def test_refusal_whose_body_breaks_off_or_is_too_large_has_its_status(
         server.on[CALL] = refuse
         with pytest.raises(HttpStatus, match="503") as raised:
             await upstream.call()
-    assert raised.value.stderr_tail.startswith("down")
+    assert raised.value.last_output.startswith("down")
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
@@ -278,4 +278,4 @@ async def test_json_rpc_error_of_a_refusal_shows_no_secret(
         assert isinstance(raised.value, HttpStatus)
         assert status != 200
         assert is_large
-        assert "bad [hidden]" in raised.value.stderr_tail
+        assert "bad [hidden]" in raised.value.last_output
