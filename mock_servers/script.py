@@ -255,8 +255,8 @@ class Http:
     endpoint: str = "/messages?sid=$sid"
     # HTTP+SSE: the status of the response to a POST to the URL of the stream.
     stream_post: int = 405
-    # HTTP+SSE: send every message on the newest stream, also the answer to a request of an earlier one, as a server does that has
-    # one transport for all connections.
+    # HTTP+SSE: send every message on the newest stream, also the answer to a request of an earlier one. A server with one transport
+    # for all connections does so.
     one_transport: bool = False
 
 

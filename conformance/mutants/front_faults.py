@@ -14,7 +14,7 @@ from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.origin import is_web_address
 from dynamic_mcp.protocol import nulls
 from dynamic_mcp.upstream.http import json_body
-from dynamic_mcp.upstream.http.replies import Refusal, Replies
+from dynamic_mcp.upstream.http.replies import HttpRefusal, Replies
 
 if TYPE_CHECKING:
     from dynamic_mcp.frontend.exchange import Handler
@@ -50,7 +50,7 @@ def forgets_a_list_at_its_change() -> None:
 def takes_only_an_error_with_its_id() -> None:
     right = Replies.deliver
 
-    async def wrong(self: Replies, id: int | None, data: Line, *, refusal: Refusal | None = None) -> bool:
+    async def wrong(self: Replies, id: int | None, data: Line, *, refusal: HttpRefusal | None = None) -> bool:
         is_lost = (
             isinstance(data, bytes)
             and b'"error":' in data

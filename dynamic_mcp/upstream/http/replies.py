@@ -30,7 +30,7 @@ from dynamic_mcp.upstream.http.tries import SessionGone, Tries
 _MAX_ERROR = 1 << 16
 
 
-class Refusal(NamedTuple):
+class HttpRefusal(NamedTuple):
     """A reply with an error status. ``are_outdated`` tells whether its request would have other headers now."""
 
     reply: HttpReply
@@ -75,7 +75,7 @@ class Replies:
             note(problem)
         self._notes[id] = note
         try:
-            refusal = Refusal(reply, are_outdated) if reply.status >= 400 else None
+            refusal = HttpRefusal(reply, are_outdated) if reply.status >= 400 else None
             if await self._deliver_all(id, elements, refusal=refusal):
                 return
         finally:
@@ -105,7 +105,7 @@ class Replies:
         return await self._deliver_all(id, elements)
 
     async def _deliver_all(
-        self, id: int | None, elements: Iterable[Line], *, refusal: Refusal | None = None
+        self, id: int | None, elements: Iterable[Line], *, refusal: HttpRefusal | None = None
     ) -> bool:
         is_answered, slices = False, Slices()
         for element in elements:
@@ -113,7 +113,7 @@ class Replies:
             await slices.rest()
         return is_answered
 
-    async def deliver(self, id: int | None, data: Line, *, refusal: Refusal | None = None) -> bool:
+    async def deliver(self, id: int | None, data: Line, *, refusal: HttpRefusal | None = None) -> bool:
         """Handle one message of a reply; true for the answer to the request with this id."""
         own = b"" if id is None else b"%d" % id
         try:
