@@ -18,7 +18,7 @@ from dynamic_mcp.upstream.http.tries import Tries
 
 if TYPE_CHECKING:
     from dynamic_mcp.protocol.pieces import Line
-    from dynamic_mcp.upstream.base import Options
+    from dynamic_mcp.protocol.pending import Options
 
 
 @mutant("HTTP-050", also={"SSE-016": "one of its servers says it by 400"})
