@@ -158,7 +158,7 @@ def exit_code(report: RunReport) -> int:
         return FAILED
     if not summary.executed:
         print(
-            "conformance: nothing to check: the profile declares every selected requirement absent",
+            "conformance: nothing to check: no selected requirement applies, and the report has the reasons",
             file=sys.stderr,
         )
         return USAGE

@@ -16,7 +16,7 @@ import pytest
 import conformance
 from conformance.checks import Check, make_check
 from conformance.cli import main
-from conformance.errors import Untestable, Violation
+from conformance.errors import NotApplicable, Untestable, Violation
 from conformance.model.profile import Profile
 from conformance.model.registry import Registry
 from conformance.model.sut import make_sut
@@ -138,6 +138,11 @@ def test_2_when_all_selected_requirements_are_absent(tmp_path: Path) -> None:
     profile = tmp_path / "mine.toml"
     profile.write_text('name = "mine"\n[absent]\nCFG = "none"\n', encoding="utf-8")
     assert run_cli("--profile", str(profile), checks=(passing(),)) == 2
+
+
+def test_2_when_no_selected_requirement_applies(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(checks=(raising(NotApplicable("it makes no modern request")),)) == 2
+    assert "nothing to check: no selected requirement applies" in capsys.readouterr().err
 
 
 def test_a_known_failure_is_0_and_a_stale_entry_1(tmp_path: Path) -> None:
