@@ -10,6 +10,7 @@ from conformance.checks import check
 from conformance.checks.common import SESSION, VERSION, must_be_callable, must_be_usable
 from conformance.checks.modern_servers import for_modern_servers
 from conformance.model.registry import MODERN
+from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri
 from conformance.workbench.transcript import part
 from mock_servers.remote_actions import respond
 from mock_servers.script import Rule, Script, echo_tool, tool
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.transcript import Json
     from conformance.workbench.workbench import Workbench
 
 FOREIGN_NAME = "größe_設定"
@@ -39,11 +41,21 @@ async def serving_modern(
 
 @check("HTTP-022")
 async def modern_requests_carry_matching_metadata_and_headers(workbench: Workbench) -> None:
-    upstream = await workbench.http("a", Script(era="modern", tools=[echo_tool(), tool(FOREIGN_NAME)]))
+    script = Script(
+        era="modern",
+        tools=[echo_tool(), tool(FOREIGN_NAME)],
+        resources=[{"uri": "mock://one", "name": "one"}],
+        prompts=[{"name": FOREIGN_NAME}],
+    )
+    upstream = await workbench.http("a", script)
     with workbench.must("a modern upstream becomes usable"):
         async with serving_modern(workbench, upstream) as proxy:
             await must_be_usable(workbench, proxy, upstream)
             await must_be_callable(workbench, proxy, upstream, FOREIGN_NAME)
+            for method, params in (await _reads(proxy, upstream)).items():
+                answer = await proxy.request(method, params, within=10.0)
+                workbench.expect("result" in answer.message, f"{method} succeeds", answer.raw)
+                workbench.some(upstream.posts(method), f"{method} reaches the upstream")
     workbench.some(upstream.posts("tools/call"), "a call that reaches the upstream")
     # A proxy may look for documents, and try `initialize`, before it knows the era.
     posts = [one for one in upstream.http if one.method == "POST" and one.rpc != "initialize"]
@@ -53,6 +65,16 @@ async def modern_requests_carry_matching_metadata_and_headers(workbench: Workben
         workbench.expect(
             version == MODERN == request.header(VERSION), f"{MODERN} in body and header", request
         )
+
+
+async def _reads(proxy: Proxy, upstream: MockUpstream) -> dict[str, Json]:
+    """By method, as far as the proxy declares it: the params for the resource and the prompt of the upstream."""
+    asked: dict[str, Json] = {}
+    if declares(proxy, "resources"):
+        asked["resources/read"] = {"uri": await exposed_uri(proxy, upstream.name, "mock://one")}
+    if declares(proxy, "prompts"):
+        asked["prompts/get"] = {"name": await exposed_prompt(proxy, upstream.name, FOREIGN_NAME)}
+    return asked
 
 
 @check("HTTP-023", timeout=40)

@@ -30,4 +30,7 @@ def for_modern_servers(*upstreams: MockUpstream) -> Iterator[None]:
 
 
 def _is_modern(arrived: Entry) -> bool:
-    return part(arrived.message, "params", "_meta", "io.modelcontextprotocol/protocolVersion") is not None
+    """Whether the body or a header announces the modern era. The other one may be missing, which a check then judges."""
+    in_header = [name for name, _ in arrived.data.get("headers", ()) if name.lower() == "mcp-method"]
+    in_body = part(arrived.message, "params", "_meta", "io.modelcontextprotocol/protocolVersion")
+    return bool(in_header) or in_body is not None

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from dynamic_mcp.upstream.http.reply import HttpReply
 
 
-@mutant(
-    "HTTP-022",
-    also=dict.fromkeys(
-        ("HTTP-023", "HTTP-061", "HTTP-062", "HTTP-063", "OAUTH-090"), "modern servers want it"
-    ),
+_WANT_IT = dict.fromkeys(
+    ("HTTP-023", "HTTP-060", "HTTP-061", "HTTP-062", "HTTP-063", "OAUTH-090"), "modern servers want it"
 )
+
+
+@mutant("HTTP-022", also=_WANT_IT)
 def leaves_the_metadata_out_of_the_body() -> None:
     """Only the headers announce 2026-07-28."""
 
@@ -35,6 +35,27 @@ def leaves_the_metadata_out_of_the_body() -> None:
         if is_modern(request.message) and request.rpc != "server/discover":
             params = {name: value for name, value in request.message["params"].items() if name != "_meta"}
             request.body = msgspec.json.encode({**request.message, "params": params})
+
+    wire_http.change_requests(wrong)
+
+
+@mutant("HTTP-022", also=_WANT_IT)
+def leaves_the_metadata_out_of_every_body() -> None:
+    """The probe lacks it too."""
+
+    def wrong(request: ProxyRequest) -> None:
+        if is_modern(request.message):
+            params = {name: value for name, value in request.message["params"].items() if name != "_meta"}
+            request.body = msgspec.json.encode({**request.message, "params": params})
+
+    wire_http.change_requests(wrong)
+
+
+@mutant("HTTP-022")
+def names_no_resource_and_no_prompt_in_the_header() -> None:
+    def wrong(request: ProxyRequest) -> None:
+        if request.rpc in ("resources/read", "prompts/get"):
+            request.headers.pop("Mcp-Name", None)
 
     wire_http.change_requests(wrong)
 

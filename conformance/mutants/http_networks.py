@@ -17,8 +17,8 @@ from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.tries import Tries
 
 if TYPE_CHECKING:
-    from dynamic_mcp.protocol.pieces import Line
     from dynamic_mcp.protocol.pending import Options
+    from dynamic_mcp.protocol.pieces import Line
 
 
 @mutant("HTTP-050", also={"SSE-016": "one of its servers says it by 400"})
