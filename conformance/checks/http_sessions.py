@@ -125,11 +125,15 @@ async def a_new_session_has_the_subscriptions_of_the_lost_one(workbench: Workben
 @check("HTTP-072", timeout=40, slow=True)
 async def an_answer_reaches_only_the_session_that_asked(workbench: Workbench) -> None:
     """The answer to the old question is sent also if the proxy withdrew it, because the two can cross."""
-    question = ask(ELICIT, {"message": "Well?", "requestedSchema": _NUMBER}, id=0, wait=3.0)
-    asking = {"x": "ask"}
+    asking, asking_otherwise = {"x": "ask"}, {"x": "ask with another id"}
+    form = {"message": "Well?", "requestedSchema": _NUMBER}
     script = Script(
         http=SESSIONS,
-        on=[on_call("echo", question, params={"arguments": asking}), on_call("add", expire_session())],
+        on=[
+            on_call("echo", ask(ELICIT, form, id=0, wait=3.0), params={"arguments": asking}),
+            on_call("echo", ask(ELICIT, form, id=7, wait=3.0), params={"arguments": asking_otherwise}),
+            on_call("add", expire_session()),
+        ],
     )
     upstream = await workbench.http("a", script)
     async with workbench.proxy(upstream) as proxy:
@@ -140,6 +144,9 @@ async def an_answer_reaches_only_the_session_that_asked(workbench: Workbench) ->
         await proxy.begin_call("a", "echo", asking)
         old = await _question(workbench, proxy, 1)
         if old is None:
+            await proxy.begin_call("a", "echo", asking_otherwise)
+            other = await _question(workbench, proxy, 1)
+            workbench.expect(other is None, "a question with id 0 comes like one with id 7", other)
             raise NotApplicable("it passes no question on")
         await proxy.call("a", "add", {"a": 1, "b": 2})
         await proxy.call("a", "echo", {"x": 1})  # may fail, or go into the new session

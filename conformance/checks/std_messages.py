@@ -222,12 +222,12 @@ def _digest(text: str) -> str:
 
 @check("STD-020")
 async def requests_from_the_upstream_are_answered(workbench: Workbench) -> None:
-    """One ping has the id of the pending call. The proxy must not take it for the response."""
+    """One ping has the id of the pending call. The proxy must not take it for the response. Another one has the id 0."""
     sampling = {"messages": [{"role": "user", "content": {"type": "text", "text": "hi"}}], "maxTokens": 5}
     actions = [
         send({"jsonrpc": "2.0", "id": "$id", "method": "ping"}),
         request("sampling/createMessage", sampling, id="sampling", wait=5.0),
-        request("ping", id="ping", wait=5.0),
+        request("ping", id=0, wait=5.0),
     ]
     upstream = workbench.stdio("a", Script(on=[on_call("echo", *actions, reply())]))
     async with workbench.serving(upstream) as proxy:
@@ -236,7 +236,7 @@ async def requests_from_the_upstream_are_answered(workbench: Workbench) -> None:
             result = await proxy.call("a", "echo", {"x": 1}, within=15.0)
         workbench.expect(is_echo(result, {"x": 1}), "the call completes", result.raw)
         call = upstream.first_call.id
-        for id_ in ("ping", call):
+        for id_ in (0, call):
             answer = await _answer_to(workbench, upstream, id_)
             given = answer.get("result")
             is_empty = isinstance(given, dict) and not given.keys() - {"_meta"}

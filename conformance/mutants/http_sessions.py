@@ -66,6 +66,17 @@ def keeps_the_questions_of_a_lost_session() -> None:
     replace(Outbox.leave_session, lambda self: None)
 
 
+@mutant("HTTP-072")
+def passes_no_question_with_the_id_0_on() -> None:
+    """It takes the id for a missing one."""
+    is_zero = re.compile(rb'"id": ?0[,}]')
+
+    def wrong(request: ProxyRequest, event: bytes) -> bytes | None:
+        return None if b'"method"' in event and is_zero.search(event) else event
+
+    wire_http.change_events(wrong)
+
+
 @mutant("HTTP-010")
 def leaves_without_a_word() -> None:
     """The proxy sends no DELETE."""

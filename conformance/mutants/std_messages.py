@@ -156,6 +156,14 @@ def ignores_requests_from_upstreams() -> None:
     )
 
 
+@mutant("STD-020")
+def ignores_requests_with_the_id_0() -> None:
+    """It takes the id for a missing one."""
+    wire.from_stdio_upstreams(
+        lambda message, way: None if "method" in message and message.get("id") == 0 else message
+    )
+
+
 @mutant("STD-021")
 def never_cancels_a_call() -> None:
     wire.to_stdio_upstreams(without(CANCELLED))
