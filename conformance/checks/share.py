@@ -28,9 +28,9 @@ CAN_BE_ASKED: dict[str, Any] = {"elicitation": {}}
 #: seconds after which a message that has not come counts as kept from a client
 QUIET = 0.5
 #: seconds after which a held call ends by itself: what ends it earlier may be in another process, or wait behind this call
-_HELD = 6.0
+HELD = 6.0
 #: seconds for an answer that waits until two held calls have ended by themselves
-_PATIENCE = 2 * _HELD + 5.0
+PATIENCE = 2 * HELD + 5.0
 #: seconds after which a call that has not reached its server waits behind another one in the proxy
 _ARRIVES = 3.0
 
@@ -46,7 +46,7 @@ def answers(proxy: Proxy, id: object) -> list[Json]:
 
 
 async def answer_to(
-    workbench: Workbench, proxy: Proxy, id: object, what: str, within: float = _PATIENCE
+    workbench: Workbench, proxy: Proxy, id: object, what: str, within: float = PATIENCE
 ) -> Json:
     """The answer to a request of `begin`, once it has come."""
     found = await workbench.eventually(lambda: answers(proxy, id), within=within, what=what)
@@ -64,14 +64,13 @@ async def progress_goes_to_the_client_of_the_call(workbench: Workbench) -> None:
     """Both clients use the same id and the same token. Each one ends the wait of its own call, which may be in a process of its own."""
     values = {"first": (1, 2), "second": (11, 12)}
     rules = [
-        on_call(
-            "echo", hold(word, _HELD), *map(progress, values[word]), reply(), params=with_argument(x=word)
-        )
+        on_call("echo", hold(word, HELD), *map(progress, values[word]), reply(), params=with_argument(x=word))
         for word in values
     ]
     rules += [
         on_call("echo", release(word), reply(), params=with_argument(x=f"release {word}")) for word in values
     ]
+    rules.append(on_call("echo", progress(1), progress(2), reply(), params=with_argument(x="alone")))
     upstream = workbench.stdio("a", Script(on=rules))
     async with clients_of_one_program(workbench, upstream) as (first, second):
         clients = {"first": first, "second": second}
@@ -80,7 +79,7 @@ async def progress_goes_to_the_client_of_the_call(workbench: Workbench) -> None:
             await client.begin("tools/call", params, id="same")
             await reaches_or_waits(workbench, upstream, word)
         for word, client in clients.items():
-            await client.call("a", "echo", {"x": f"release {word}"}, within=_PATIENCE)
+            await client.call("a", "echo", {"x": f"release {word}"}, within=PATIENCE)
         for client in (first, second):
             must_be_right(workbench, await answer_to(workbench, client, "same", "an answer"), "the call")
         heard = {
@@ -88,6 +87,7 @@ async def progress_goes_to_the_client_of_the_call(workbench: Workbench) -> None:
             for name, client in clients.items()
         }
         if not any(heard.values()):
+            await _must_relay_none(workbench, first)
             raise NotApplicable("it relays no progress")
         for name, reports in heard.items():
             workbench.expect(
@@ -97,53 +97,17 @@ async def progress_goes_to_the_client_of_the_call(workbench: Workbench) -> None:
             )
 
 
-@check("SHARE-003", timeout=90)
-async def a_client_cancels_its_own_requests_only(workbench: Workbench) -> None:
-    """Both clients have a call with the same id, and each one in turn cancels its own."""
-    rules = []
-    for number in (1, 2):
-        go = f"go {number}"
-        rules += [
-            on_call("echo", hold(go, _HELD), reply(), params=with_argument(x=f"stays {number}")),
-            on_call("echo", hold("never", _HELD), reply(), params=with_argument(x=f"goes {number}")),
-            on_call("echo", release(go), reply(), params=with_argument(x=f"release {number}")),
-        ]
-    upstream = workbench.stdio("a", Script(on=rules))
-    async with clients_of_one_program(workbench, upstream) as (first, second):
-        with workbench.case("the second client cancels"):
-            await _one_cancels(workbench, upstream, second, other=first, number=1)
-        with workbench.case("the first client cancels"):
-            await _one_cancels(workbench, upstream, first, other=second, number=2)
-
-
-async def _one_cancels(
-    workbench: Workbench, upstream: MockUpstream, cancelling: Proxy, *, other: Proxy, number: int
-) -> None:
-    """Whether the cancelled call itself ends is another matter (FRONT-024)."""
-    stays = f"stays {number}"
-    for client, word in ((other, stays), (cancelling, f"goes {number}")):
-        await client.begin("tools/call", client.call_params("a", "echo", {"x": word}), id=number)
-        await reaches_or_waits(workbench, upstream, word)
-    await cancelling.notify("notifications/cancelled", {"requestId": number})
-    await workbench.holds_for(QUIET, lambda: _goes_on(workbench, other, number))
-    further = await cancelling.call("a", "echo", {"x": 1}, within=_PATIENCE)
-    must_be_right(workbench, further.message, "a further call")
-    await other.call("a", "echo", {"x": f"release {number}"}, within=_PATIENCE)
-    answer = await answer_to(workbench, other, number, "the other client has its answer")
-    must_be_right(workbench, answer, "the call")
-    foreign = [one for one in answers(cancelling, number) if stays in str(one)]
-    workbench.expect(not foreign, "no answer of the other client for the cancelled call", foreign)
-
-
-def _goes_on(workbench: Workbench, proxy: Proxy, id: object) -> None:
-    """The call has no answer yet, or its result, because a held call ends by itself."""
-    for answer in answers(proxy, id):
-        must_be_right(workbench, answer, "the call of the other client goes on, so it")
+async def _must_relay_none(workbench: Workbench, client: Proxy) -> None:
+    """Raise `Violation` if the client hears of the progress of a call that is alone, with a token of its own."""
+    params = {**client.call_params("a", "echo", {"x": "alone"}), "_meta": {"progressToken": "of one call"}}
+    await client.request("tools/call", params, within=PATIENCE)
+    reports = [one.params for one in client.transcript.heard(PROGRESS)]
+    workbench.expect(not reports, "progress of two calls with the same token, as of a call alone", reports)
 
 
 async def reaches_or_waits(workbench: Workbench, upstream: MockUpstream, word: str) -> None:
-    """Wait until the call is at the upstream, or waits in the proxy: one call of a server at a time is allowed (HTTP-018)."""
-    what = f"the call with {word!r} reaches the upstream"
+    """Wait until the request is at the upstream, or waits in the proxy: one call of a server at a time is allowed (HTTP-018)."""
+    what = f"the request with {word!r} reaches the upstream"
     try:
         await workbench.eventually(lambda: _with_word(upstream, word), within=_ARRIVES, what=what)
     except Violation as problem:
@@ -153,7 +117,8 @@ async def reaches_or_waits(workbench: Workbench, upstream: MockUpstream, word: s
 
 
 def _with_word(upstream: MockUpstream, word: str) -> list[Request]:
-    return [one for one in upstream.requests("tools/call") if f'"{word}"' in one.text]
+    requests = [*upstream.requests("tools/call"), *upstream.requests("resources/read")]
+    return [one for one in requests if f'"{word}"' in one.text]
 
 
 @check("SHARE-004", timeout=60)
@@ -166,7 +131,7 @@ async def a_question_goes_to_the_client_whose_call_it_is(workbench: Workbench) -
         Script(
             on=[
                 on_call("echo", *ask, params=with_argument(x="asks")),
-                on_call("echo", hold("go", _HELD), reply(), params=with_argument(x="waits")),
+                on_call("echo", hold("go", HELD), reply(), params=with_argument(x="waits")),
                 on_call("echo", release("go"), reply(), params=with_argument(x="release")),
             ]
         ),
@@ -183,7 +148,7 @@ async def a_question_goes_to_the_client_whose_call_it_is(workbench: Workbench) -
             await first.begin("tools/call", first.call_params("a", "echo", {"x": "waits"}), id="waits")
             await reaches_or_waits(workbench, upstream, "waits")
             await _question(workbench, upstream, second, first)
-            await first.call("a", "echo", {"x": "release"}, within=_PATIENCE)
+            await first.call("a", "echo", {"x": "release"}, within=PATIENCE)
             must_be_right(
                 workbench, await answer_to(workbench, first, "waits", "an answer"), "the call that waits"
             )
@@ -201,7 +166,7 @@ async def _question(workbench: Workbench, upstream: MockUpstream, asker: Proxy, 
             or len(upstream.events("answer")) > settled
             or answers(asker, id)
         ),
-        within=_PATIENCE,
+        within=PATIENCE,
         what="the question comes to the client of the call, or the proxy refuses it",
     )
     found = _questions(asker)[before[asker] :]

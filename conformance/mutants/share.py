@@ -123,6 +123,25 @@ def only_the_first_client_hears_of_progress() -> None:
     _between_clients(sent)
 
 
+@mutant("SHARE-002", profile=SHARE)
+def equal_tokens_of_two_clients_end_all_progress() -> None:
+    users: dict[str, set[int]] = {}
+
+    def sent(line: bytes, send: Take, lines: _Lines) -> None:
+        message = _message(line)
+        token = repr((message.get("params") or {}).get("progressToken"))
+        if message.get("method") != "notifications/progress" or len(users.get(token, ())) == 1:
+            send(line)
+
+    def received(line: bytes, receive: Take, lines: _Lines) -> None:
+        meta = (_message(line).get("params") or {}).get("_meta") or {}
+        if "progressToken" in meta:
+            users.setdefault(repr(meta["progressToken"]), set()).add(lines.receivers.index(receive))
+        receive(line)
+
+    _between_clients(sent, received)
+
+
 @mutant("SHARE-003", profile=SHARE)
 def a_cancellation_concerns_the_id_of_every_client() -> None:
     _cancellations_concern_all(lambda receive, lines: True)
@@ -131,6 +150,22 @@ def a_cancellation_concerns_the_id_of_every_client() -> None:
 @mutant("SHARE-003", profile=SHARE)
 def a_cancellation_of_the_first_client_concerns_the_id_of_every_client() -> None:
     _cancellations_concern_all(lambda receive, lines: receive is lines.receivers[0])
+
+
+@mutant("SHARE-003", profile=SHARE)
+def a_cancellation_of_a_read_concerns_the_id_of_every_client() -> None:
+    reads: set[str] = set()
+
+    def received(line: bytes, receive: Take, lines: _Lines) -> None:
+        message = _message(line)
+        if message.get("method") == "resources/read":
+            reads.add(repr(message["id"]))
+        is_of_read = repr((message.get("params") or {}).get("requestId")) in reads
+        concerns_all = message.get("method") == CANCELLED and is_of_read
+        for one in lines.receivers if concerns_all else [receive]:
+            one(line)
+
+    _between_clients(from_client=received)
 
 
 def _cancellations_concern_all(comes_from: Callable[[Take, _Lines], bool]) -> None:
