@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri
 from conformance.workbench.several_clients import another_client, clients_of_one_program
-from mock_servers.script import Rule, Script, on_call, reply, sleep
+from mock_servers.script import Rule, Script, error, on_call, reply, sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.transcript import Json
@@ -46,6 +47,15 @@ async def each_client_gets_its_own_answers(workbench: Workbench) -> None:
                 await workbench.run_cases(*steps)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A request of a client, and whether the server answers it with an error."""
+
+    method: str
+    params: Json
+    fails: bool = False
+
+
 def _who(number: int) -> str:
     """What only the requests of this client have, and the answers to them."""
     return f"client {number}"
@@ -65,45 +75,57 @@ def _script() -> Script:
         )
         for number in _NUMBERS
     ]
+    failures = [
+        on_call("add", _TAKES, error(-32050, _who(number)), params={"arguments": {"a": number}})
+        for number in _NUMBERS
+    ]
     reads = [Rule(method, [_TAKES, reply()]) for method in ("resources/read", "prompts/get")]
     return Script(
         capabilities={"tools": {}, "resources": {}, "prompts": {}, "completions": {}},
         resources=[{"uri": _uri(number), "name": _who(number)} for number in _NUMBERS],
         contents={_uri(number): [{"uri": _uri(number), "text": _who(number)}] for number in _NUMBERS},
         prompts=[{"name": _PROMPT, "arguments": [{"name": "x"}]}],
-        on=[on_call("echo", _TAKES, reply()), *reads, *completions],
+        on=[on_call("echo", _TAKES, reply()), *failures, *reads, *completions],
     )
 
 
-async def _asked(proxy: Proxy, number: int) -> dict[str, Json]:
-    """The params by method of what this client asks, as far as the proxy declares it."""
-    asked = {"tools/call": proxy.call_params(_GROUP, "echo", {"x": _who(number)})}
+async def _asked(proxy: Proxy, number: int) -> list[_Asked]:
+    """What this client asks, as far as the proxy declares it."""
+    call = proxy.call_params(_GROUP, "echo", {"x": _who(number)})
+    failing = proxy.call_params(_GROUP, "add", {"a": number, "b": 0})
+    asked = [_Asked("tools/call", call), _Asked("tools/call", failing, fails=True)]
     if declares(proxy, "resources"):
-        asked["resources/read"] = {"uri": await exposed_uri(proxy, _GROUP, _uri(number))}
+        uri = await exposed_uri(proxy, _GROUP, _uri(number))
+        asked.append(_Asked("resources/read", {"uri": uri}))
     if declares(proxy, "prompts"):
         name = await exposed_prompt(proxy, _GROUP, _PROMPT)
-        asked["prompts/get"] = {"name": name, "arguments": {"x": _who(number)}}
+        asked.append(_Asked("prompts/get", {"name": name, "arguments": {"x": _who(number)}}))
         if declares(proxy, "completions"):
             argument = {"name": "x", "value": _who(number)}
-            asked["completion/complete"] = {"ref": {"type": "ref/prompt", "name": name}, "argument": argument}
+            params = {"ref": {"type": "ref/prompt", "name": name}, "argument": argument}
+            asked.append(_Asked("completion/complete", params))
     return asked
 
 
 async def _asks(
-    workbench: Workbench, proxy: Proxy, number: int, asked: Mapping[int, Mapping[str, Json]]
+    workbench: Workbench, proxy: Proxy, number: int, asked: Mapping[int, Sequence[_Asked]]
 ) -> None:
     """Send the requests of a client in rounds, those of a round at once. Clients at the same time use the same ids."""
 
-    async def ask(method: str, params: Json, id: int) -> None:
-        answer = await proxy.request(method, params, id=id, within=10.0)
+    async def ask(one: _Asked, id: int) -> None:
+        answer = await proxy.request(one.method, one.params, id=id, within=10.0)
         named = [other for other in _NUMBERS if _who(other) in answer.raw]
-        what = "it succeeds, with the words of this client alone"
-        workbench.expect(not answer.is_error and named == [number], what, answer.raw)
+        if one.fails:  # a proxy may have words of its own for a failure
+            what = "it fails, without the words of another client"
+            workbench.expect(answer.is_error and named in ([], [number]), what, answer.raw)
+        else:
+            what = "it succeeds, with the words of this client alone"
+            workbench.expect(not answer.is_error and named == [number], what, answer.raw)
 
     id = 0 if number < 2 else 100
     for _ in range(_ROUNDS):
         steps = []
-        for method, params in asked[number].items():
+        for one in asked[number]:
             id += 1
-            steps.append(partial(ask, method, params, id))
+            steps.append(partial(ask, one, id))
         await workbench.run_cases(*steps)

@@ -89,12 +89,19 @@ def completions_go_to_the_client_that_used_the_id_last() -> None:
     _answers_go_to_the_last_user("completion/complete")
 
 
-def _answers_go_to_the_last_user(method: str) -> None:
+@mutant("SHARE-001", profile=SHARE)
+def errors_go_to_the_client_that_used_the_id_last() -> None:
+    _answers_go_to_the_last_user(
+        "tools/call", lambda answer: "error" in answer or (answer.get("result") or {}).get("isError")
+    )
+
+
+def _answers_go_to_the_last_user(method: str, which: Callable[[Message], Any] = lambda answer: True) -> None:
     owners: dict[str, Take] = {}
 
     def sent(line: bytes, send: Take, lines: _Lines) -> None:
         message = _message(line)
-        if "method" in message:
+        if "method" in message or not which(message):
             send(line)
         else:
             owners.get(repr(message.get("id")), send)(line)
