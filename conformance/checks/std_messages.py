@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.common import is_echo, must_be_echoed, must_work_again
+from conformance.checks.std_answers import reads_out_of_order, steps_of_reads
 from conformance.errors import Untestable, Violation
 from conformance.workbench.transcript import part
 from mock_servers.script import (
@@ -67,13 +68,13 @@ async def every_message_to_the_child_is_one_line_of_utf_8(workbench: Workbench) 
 async def answers_are_matched_by_id(workbench: Workbench) -> None:
     """A proxy that sends one call after the other passes, with a note."""
     delays = [1.0, 0.75, 0.5, 0.25]
-    script = Script(on=[on_call("echo", sleep(delay), nth=n) for n, delay in enumerate(delays, start=1)])
+    script = Script(**reads_out_of_order())
+    script.on += [on_call("echo", sleep(delay), nth=n) for n, delay in enumerate(delays, start=1)]
     upstream = workbench.stdio("a", script)
     async with workbench.serving(upstream) as proxy:
         numbers = range(len(delays) + 1)
-        await workbench.run_cases(
-            *(partial(must_be_echoed, workbench, proxy, "a", {"number": n}) for n in numbers)
-        )
+        calls = [partial(must_be_echoed, workbench, proxy, "a", {"number": n}) for n in numbers]
+        await workbench.run_cases(*calls, *await steps_of_reads(workbench, proxy, "a"))
         asked = [call.id for call in upstream.requests("tools/call")]
         sent = [entry.message.get("id") for entry in upstream.events("sent") if entry.message]
         if [id_ for id_ in sent if id_ in asked] == asked:

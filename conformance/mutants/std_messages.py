@@ -46,6 +46,18 @@ def gives_each_answer_to_the_oldest_request() -> None:
     )
 
 
+@mutant("STD-012")
+def gives_answers_of_reads_and_prompts_to_the_oldest_of_their_kind() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        method = way.method_of(message)
+        if "method" in message or method not in ("resources/read", "prompts/get"):
+            return message
+        same = (one["id"] for one in way.back.asked.values() if one["method"] == method)
+        return {**message, "id": next(same)}
+
+    wire.from_stdio_upstreams(wrong)
+
+
 @mutant("STD-030")
 def closes_at_the_first_line_that_is_no_message() -> None:
     def wrong(line: bytes, way: Way) -> bytes:
