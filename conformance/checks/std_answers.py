@@ -1,18 +1,20 @@
-"""STD-012: reads and prompts whose answers come out of order."""
+"""STD-012: reads and prompts whose answers come out of order. STD-015: a late answer on an event stream."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
 
+from conformance.errors import Untestable
 from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri
-from mock_servers.script import Rule, reply, sleep
+from mock_servers.script import Rule, Script, hold, on_call, release, reply, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
     from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.transcript import Json
     from conformance.workbench.workbench import Workbench
 
@@ -68,3 +70,28 @@ async def steps_of_reads(
             params = {"name": name, "arguments": {"x": _word(number)}}
             steps.append(partial(must_match, "prompts/get", params, number))
     return steps
+
+
+def late_on_its_stream() -> Script:
+    """A server that answers the call with `late` while the call with `next` waits."""
+    return Script(
+        on=[
+            on_call("echo", hold("next", most=4.0), reply(), params={"arguments": {"x": "late"}}),
+            on_call("echo", release("next"), sleep(0.5), reply(), params={"arguments": {"x": "next"}}),
+        ]
+    )
+
+
+async def must_match_on_its_stream(workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream) -> None:
+    """After a call that timed out, the next one gets its own answer. SSE is about servers that never get ready."""
+    try:
+        await proxy.ready(upstream)
+    except Untestable as problem:
+        workbench.note(f"a late answer on an event stream was not judged: {problem}")
+        return
+    await proxy.call(upstream.name, "echo", {"x": "late"})
+    answer = await proxy.call(upstream.name, "echo", {"x": "next"})
+    is_own = not answer.is_error and "next" in answer.text and "late" not in answer.text
+    workbench.expect(
+        is_own, "over HTTP+SSE, the call after the one that timed out gets its own answer", answer.raw
+    )

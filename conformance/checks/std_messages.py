@@ -15,9 +15,8 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from conformance.checks import check
+from conformance.checks import check, std_answers
 from conformance.checks.common import is_echo, must_be_echoed, must_work_again
-from conformance.checks.std_answers import reads_out_of_order, steps_of_reads
 from conformance.errors import Untestable, Violation
 from conformance.workbench.transcript import part
 from mock_servers.script import (
@@ -68,13 +67,13 @@ async def every_message_to_the_child_is_one_line_of_utf_8(workbench: Workbench) 
 async def answers_are_matched_by_id(workbench: Workbench) -> None:
     """A proxy that sends one call after the other passes, with a note."""
     delays = [1.0, 0.75, 0.5, 0.25]
-    script = Script(**reads_out_of_order())
+    script = Script(**std_answers.reads_out_of_order())
     script.on += [on_call("echo", sleep(delay), nth=n) for n, delay in enumerate(delays, start=1)]
     upstream = workbench.stdio("a", script)
     async with workbench.serving(upstream) as proxy:
         numbers = range(len(delays) + 1)
         calls = [partial(must_be_echoed, workbench, proxy, "a", {"number": n}) for n in numbers]
-        await workbench.run_cases(*calls, *await steps_of_reads(workbench, proxy, "a"))
+        await workbench.run_cases(*calls, *await std_answers.steps_of_reads(workbench, proxy, "a"))
         asked = [call.id for call in upstream.requests("tools/call")]
         sent = [entry.message.get("id") for entry in upstream.events("sent") if entry.message]
         if [id_ for id_ in sent if id_ in asked] == asked:
@@ -83,7 +82,7 @@ async def answers_are_matched_by_id(workbench: Workbench) -> None:
             )
 
 
-@check("STD-015", slow=True)
+@check("STD-015", slow=True, timeout=60)
 async def a_late_answer_is_discarded(workbench: Workbench) -> None:
     """The second call lets the upstream answer the first one, and waits for its own answer meanwhile.
 
@@ -95,7 +94,11 @@ async def a_late_answer_is_discarded(workbench: Workbench) -> None:
         on_call("echo", release(here), hold(out, most=0.4), sleep(0.2), params={"arguments": {"number": 2}}),
     ]
     upstream = workbench.stdio("a", Script(on=rules), timeout={"tools": "1s"})
-    async with workbench.serving(upstream) as proxy:
+    script = std_answers.late_on_its_stream()
+    streaming = [await workbench.sse("b", script, timeout={"tools": "1s"})] if workbench.has("SSE") else []
+    async with workbench.proxy(upstream, *streaming) as proxy:
+        await proxy.handshake()
+        await proxy.ready(upstream)
         await proxy.call("a", "echo", {"number": 1})
         first = upstream.first_call
         workbench.expect(
@@ -115,6 +118,8 @@ async def a_late_answer_is_discarded(workbench: Workbench) -> None:
         await workbench.run_cases(
             *(partial(must_be_echoed, workbench, proxy, "a", {"number": n}) for n in range(3, 8))
         )
+        for remote in streaming:
+            await std_answers.must_match_on_its_stream(workbench, proxy, remote)
 
 
 async def _must_have_answered_or_ended(

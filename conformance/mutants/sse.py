@@ -115,6 +115,31 @@ def gives_each_answer_of_the_stream_to_the_oldest_request() -> None:
     wire_http.change_events(wrong)
 
 
+@mutant("STD-015")
+def gives_a_late_answer_of_the_stream_to_the_oldest_call() -> None:
+    asked: defaultdict[object, list[int]] = defaultdict(list)
+
+    async def remember(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
+        if request.rpc == "tools/call":
+            asked[request.client].append(request.message["id"])
+        if request.rpc == "notifications/cancelled":
+            asked[request.client].remove(request.message["params"]["requestId"])
+        async with send(request) as reply:
+            yield reply
+
+    def wrong(request: ProxyRequest, event: bytes) -> bytes:
+        message: Message = decoded(data_of(event)) or {}
+        calls = asked[request.client]
+        if "content" not in (message.get("result") or {}) or not calls:
+            return event
+        id = message["id"] if message["id"] in calls else calls[0]
+        calls.remove(id)
+        return with_data(event, {**message, "id": id})
+
+    wire_http.around_requests(remember)
+    wire_http.change_events(wrong)
+
+
 @mutant("SSE-015")
 def sends_the_configured_headers_with_the_get_only() -> None:
     def wrong(request: ProxyRequest) -> None:
