@@ -11,25 +11,42 @@ import anyio
 
 from conformance.checks import check
 from conformance.errors import ImplementationCrashed
+from conformance.workbench.client import MODERN
 from conformance.workbench.exposed import requests_of_each_kind
 from conformance.workbench.transcript import part
 from mock_servers.script import Rule, Script, crash, error, on_call, silence, tool
 
 if TYPE_CHECKING:
+    from conformance.workbench.client import Era
     from conformance.workbench.inbox import Answer
     from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
+    from mock_servers.script import Era as ServerEra
 
 
-@check("FRONT-013", timeout=30, slow=True)
+@check("FRONT-013", timeout=40, slow=True)
 async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(workbench: Workbench) -> None:
     """A program that takes no timeout can wait for ever. One with a single upstream can end with it."""
-    upstreams = [workbench.stdio("dying", Script(on=[on_call("echo", crash())]))]
+    await workbench.run_cases(*(partial(_calls_fail, workbench, era) for era in _eras_of_clients(workbench)))
+
+
+def _eras_of_clients(workbench: Workbench) -> tuple[Era, ...]:
+    """Only a profile tells of modern clients, because another program may not even answer a modern request."""
+    return ("legacy", "modern") if workbench.sut.profile.speaks(MODERN) else ("legacy",)
+
+
+async def _calls_fail(workbench: Workbench, era: Era) -> None:
+    spoken: ServerEra = "both" if era == "modern" else "legacy"
+    upstreams = [workbench.stdio(f"dying-{era}", Script(era=spoken, on=[on_call("echo", crash())]))]
     if workbench.can_set("timeout"):
-        script = Script(on=[on_call("echo", silence())])
-        upstreams.append(workbench.stdio("silent", script, timeout={"tools": "1s"}))
-    async with workbench.serving(*upstreams) as proxy:
+        script = Script(era=spoken, on=[on_call("echo", silence())])
+        upstreams.append(workbench.stdio(f"silent-{era}", script, timeout={"tools": "1s"}))
+    async with workbench.proxy(*upstreams) as proxy:
+        proxy.modern = era == "modern"
+        if not proxy.modern:
+            await proxy.handshake()
+        await proxy.ready(*upstreams)
         with workbench.precondition("an ordinary call succeeds"):
             for upstream in upstreams:
                 worked = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})

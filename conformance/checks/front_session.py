@@ -263,6 +263,7 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
         "null",
         "é\u2028😀",
         'a"\\b\n',
+        "long " * 50,
         2,
     ]
 

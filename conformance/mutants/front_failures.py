@@ -29,8 +29,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from conformance.mutants.wire import Message
+    from conformance.mutants.wire import Changed, Message, Way
     from dynamic_mcp.upstream.base import Upstream
+
+
+@mutant("FRONT-013")
+def calls_every_failure_of_a_modern_client_a_success() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        request = way.request_of(message)
+        if not wire.is_modern(request) or not (message.get("result") or {}).get("isError"):
+            return message
+        return {**message, "result": {**message["result"], "isError": False}}
+
+    wire.to_client(wrong)
 
 
 @mutant(

@@ -198,6 +198,17 @@ def turns_negative_ids_into_strings() -> None:
     wire.to_client(wrong)
 
 
+@mutant("FRONT-007")
+def cuts_long_ids() -> None:
+    """It keeps as many characters as a UUID has."""
+
+    def wrong(message: Message, way: Way) -> Changed:
+        id = message.get("id")
+        return {**message, "id": id[:36]} if isinstance(id, str) and "method" not in message else message
+
+    wire.to_client(wrong)
+
+
 @mutant("FRONT-007", also=_PINGS)
 def answers_ping_twice() -> None:
     wire.to_client(_again("ping", lambda message: message))
