@@ -11,7 +11,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.errors import ImplementationCrashed
-from conformance.workbench.client import MODERN
+from conformance.model.registry import MODERN
 from conformance.workbench.exposed import requests_of_each_kind
 from conformance.workbench.transcript import part
 from mock_servers.script import Rule, Script, crash, error, on_call, silence, tool

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
+from conformance.checks.asides import provoke_asides, rules_of_asides
 from conformance.checks.common import SESSION, SESSIONS, VERSION, must_be_callable, must_be_usable
 from conformance.errors import Untestable, Violation
 from mock_servers.script import Http, Script
@@ -114,12 +115,13 @@ async def initialized_is_posted_before_any_other_request(workbench: Workbench) -
 
 @check("HTTP-007")
 async def an_assigned_session_id_is_sent_on_every_later_request(workbench: Workbench) -> None:
-    upstream = await workbench.http("a", Script(http=SESSIONS))
+    upstream = await workbench.http("a", Script(http=SESSIONS, on=rules_of_asides()))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await must_be_usable(
             workbench, proxy, upstream, what="an upstream that wants its session id becomes usable"
         )
+        await provoke_asides(workbench, proxy, upstream)
     for request in after_initialize(workbench, upstream):
         value = request.header(SESSION)
         workbench.expect(value in upstream.sessions, f"{SESSION} is one of {upstream.sessions}", request)
@@ -148,7 +150,7 @@ async def a_session_id_is_never_invented(workbench: Workbench) -> None:
 
 @check("HTTP-011", timeout=40)
 async def every_request_has_the_version_header(workbench: Workbench) -> None:
-    for version, upstream in (await _sessions_by_version(workbench)).items():
+    for version, upstream in await _sessions_by_version(workbench):
         if version != OLDEST:
             for request in after_initialize(workbench, upstream):
                 workbench.expect(request.header(VERSION), f"{VERSION} after {version}", request)
@@ -156,14 +158,14 @@ async def every_request_has_the_version_header(workbench: Workbench) -> None:
 
 @check("HTTP-033", timeout=40, slow=True)
 async def the_version_header_carries_the_negotiated_version(workbench: Workbench) -> None:
-    for version, upstream in (await _sessions_by_version(workbench)).items():
+    for version, upstream in await _sessions_by_version(workbench):
         right = (version, None) if version == OLDEST else (version,)
         for request in after_initialize(workbench, upstream):
             workbench.expect(request.header(VERSION) in right, f"{VERSION}: {version}", request)
 
 
-async def _sessions_by_version(workbench: Workbench) -> dict[str, RemoteMockUpstream]:
-    """Upstreams that the proxy has used, by the version that each answered."""
+async def _sessions_by_version(workbench: Workbench) -> list[tuple[str, RemoteMockUpstream]]:
+    """Upstreams that the proxy has used, each with the version that it answered. One of them has sessions, which end with DELETE."""
     every = (OLDEST, "2025-06-18", "2025-11-25")
     # The proxy may decline what it does not speak; with such a server some connect to no other one.
     versions = [one for one in every if workbench.sut.profile.speaks(one) is not False] or every
@@ -171,7 +173,9 @@ async def _sessions_by_version(workbench: Workbench) -> dict[str, RemoteMockUpst
         version: await workbench.http(f"v{version}", Script(protocol_version=version)) for version in versions
     }
     spoken = {version: one for version, one in upstreams.items() if workbench.sut.profile.speaks(version)}
-    async with workbench.proxy(*upstreams.values()) as proxy:
+    script = Script(protocol_version=versions[-1], http=SESSIONS, on=rules_of_asides())
+    in_sessions = await workbench.http("in-sessions", script)
+    async with workbench.proxy(*upstreams.values(), in_sessions) as proxy:
         await proxy.handshake()
         for version, upstream in upstreams.items():
             # The proxy may decline an older version that it does not speak (HTTP-012).
@@ -180,7 +184,12 @@ async def _sessions_by_version(workbench: Workbench) -> dict[str, RemoteMockUpst
                 spoken[version] = upstream
         for upstream in spoken.values():
             await must_be_callable(workbench, proxy, upstream)
-    return spoken
+        used = list(spoken.items())
+        with suppress(Untestable):  # whether sessions work is another requirement (HTTP-007)
+            await proxy.ready(in_sessions)
+            await provoke_asides(workbench, proxy, in_sessions)
+            used.append((versions[-1], in_sessions))
+    return used
 
 
 @check("HTTP-012", timeout=40)

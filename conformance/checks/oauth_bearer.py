@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
+from conformance.checks.asides import provoke_asides, rules_of_asides
 from conformance.checks.common import must_answer_a_call, must_sign_in
 from conformance.errors import Untestable
 from mock_servers.hostile.sign_ins import is_never_satisfied, refuses_every_token, wants_more_each_time
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @check("OAUTH-024", timeout=40)
 async def every_request_carries_the_bearer_once(workbench: Workbench) -> None:
     plain = await workbench.oauth("a")
-    in_sessions = await workbench.oauth("b", script=Script(http=Http(sessions=True)))
+    in_sessions = await workbench.oauth("b", script=Script(http=Http(sessions=True), on=rules_of_asides()))
     workbench.browser()
     async with workbench.proxy(plain, in_sessions) as proxy:
         await proxy.handshake()
@@ -32,6 +33,7 @@ async def every_request_carries_the_bearer_once(workbench: Workbench) -> None:
         # Only a session ends with DELETE. Whether sessions work is another requirement (HTTP-007).
         with suppress(Untestable):
             await proxy.ready(in_sessions)
+            await provoke_asides(workbench, proxy, in_sessions)
     _must_have_the_bearer_alone(workbench, plain)
     if in_sessions.exchanges:
         _must_have_the_bearer_alone(workbench, in_sessions)

@@ -138,6 +138,21 @@ def carries_the_session_only_after_the_first_listing() -> None:
     wire_http.change_requests(wrong)
 
 
+def _is_aside(request: ProxyRequest) -> bool:
+    """Whether this is a cancellation, or the answer to a question of a server."""
+    is_answer = bool(request.message) and "method" not in request.message
+    return request.method == "POST" and (is_answer or request.rpc == "notifications/cancelled")
+
+
+@mutant("HTTP-007", also={"HTTP-072": "no answer reaches the session"})
+def answers_and_cancels_without_the_session() -> None:
+    def wrong(request: ProxyRequest) -> None:
+        if _is_aside(request):
+            request.headers.pop(SESSION, None)
+
+    wire_http.change_requests(wrong)
+
+
 @mutant(
     "HTTP-007",
     also=dict.fromkeys(_WANT_A_SESSION, "its server knows the session as it wrote it"),
@@ -168,6 +183,24 @@ def names_no_version_to_a_server_of_the_handshake_era() -> None:
     def wrong(request: ProxyRequest) -> None:
         if "Mcp-Method" not in request.headers:
             request.headers.pop(VERSION, None)
+
+    wire_http.change_requests(wrong)
+
+
+@mutant("HTTP-011", also={"HTTP-033": "these requests name no version"})
+def answers_cancels_and_leaves_without_a_version() -> None:
+    def wrong(request: ProxyRequest) -> None:
+        if _is_aside(request) or request.method == "DELETE":
+            request.headers.pop(VERSION, None)
+
+    wire_http.change_requests(wrong)
+
+
+@mutant("OAUTH-024", also={"SSE-004": "these POSTs have no token"})
+def answers_and_cancels_without_the_bearer() -> None:
+    def wrong(request: ProxyRequest) -> None:
+        if _is_aside(request):
+            request.headers.pop("Authorization", None)
 
     wire_http.change_requests(wrong)
 
