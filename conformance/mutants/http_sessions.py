@@ -55,6 +55,17 @@ def _forgot_the_session(request: ProxyRequest, reply: HttpReply) -> bool:
     return request.is_call and reply.status == 404 and request.header(SESSION) is not None
 
 
+@mutant("HTTP-009")
+def takes_a_404_for_a_lost_session_at_calls_only() -> None:
+    """After the 404 to another request, each such request fails until a call begins a new session."""
+
+    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
+        is_missed = _forgot_the_session(request, reply) and request.rpc != "tools/call"
+        return Reply(status=500) if is_missed else reply
+
+    wire_http.change_replies(wrong)
+
+
 @mutant("HTTP-071")
 def begins_a_new_session_without_the_subscriptions() -> None:
     replace(Group.on_new_session, lambda self: None)
