@@ -83,7 +83,7 @@ def late_on_its_stream() -> Script:
 
 
 async def must_match_on_its_stream(workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream) -> None:
-    """After a call that timed out, the next one gets its own answer. SSE is about servers that never get ready."""
+    """After a call that timed out, the next one gets its own answer. Not judged at an upstream that never gets ready."""
     try:
         await proxy.ready(upstream)
     except Untestable as problem:
