@@ -27,14 +27,15 @@ OPENID = f"{WELL_KNOWN}openid-configuration"
 #: The path of endpoints that no other metadata name. So a request there shows that the proxy used the metadata of another issuer.
 FOREIGN = "/foreign/"
 _ENDPOINTS = {"authorization": "authorize", "token": "token", "registration": "register"}
-_OF_ANOTHER_ISSUER = {
-    "issuer": "https://honest.example",
-    **{f"{name}_endpoint": f"$issuer{FOREIGN}{path}" for name, path in _ENDPOINTS.items()},
-}
+_AT_FOREIGN_ENDPOINTS = {f"{name}_endpoint": f"$issuer{FOREIGN}{path}" for name, path in _ENDPOINTS.items()}
+_OF_ANOTHER_ISSUER = {"issuer": "https://honest.example", **_AT_FOREIGN_ENDPOINTS}
 _OF_ITS_ISSUER = {
     "issuer": "$issuer",
     **{f"{name}_endpoint": f"$issuer/{path}" for name, path in _ENDPOINTS.items()},
 }
+
+
+_METHODS = "code_challenge_methods_supported"
 
 
 def documents(upstream: ProtectedMockUpstream, base: str) -> list[str]:
@@ -131,16 +132,18 @@ async def server_metadata_is_tried_in_the_standard_order(workbench: Workbench) -
 
 
 async def must_sign_in_to_the_good_one_only(
-    workbench: Workbench, *bad: OAuth, half_bad: OAuth | None = None
+    workbench: Workbench, *bad: OAuth, half_bad: tuple[OAuth, ...] = ()
 ) -> None:
     """Raise `Violation` unless the upstream without a defect alone becomes usable.
 
-    For the others the proxy opens no page and requests no token, and a call says that they failed. The proxy may sign in to an upstream
-    that is `half_bad`, but not at a place with `FOREIGN`.
+    For the others the proxy opens no page and requests no token, and a call says that they failed. The proxy may sign in to a `half_bad`
+    upstream, for example at the default endpoints of MCP 2025-03-26, but not at a place with `FOREIGN`.
     """
     good = await workbench.oauth("good")
     upstreams = [await workbench.oauth(f"bad{number}", oauth) for number, oauth in enumerate(bad, start=1)]
-    others = [] if half_bad is None else [await workbench.oauth("half-bad", half_bad)]
+    others = [
+        await workbench.oauth(f"half-bad{number}", oauth) for number, oauth in enumerate(half_bad, start=1)
+    ]
     browser = workbench.browser()
     async with workbench.proxy(good, *upstreams, *others) as proxy:
         await proxy.handshake()
@@ -182,21 +185,33 @@ async def must_sign_in_to_the_good_one_only(
 async def metadata_of_another_issuer_is_not_used(workbench: Workbench) -> None:
     wrong = OAuth(registration=True, server_fields=_OF_ANOTHER_ISSUER)
     next_is_right = replace(wrong, server_metadata=[SERVER, OPENID], openid_fields=_OF_ITS_ISSUER)
-    await must_sign_in_to_the_good_one_only(workbench, wrong, half_bad=next_is_right)
+    other_port, other_path = (
+        replace(wrong, server_fields={**_OF_ANOTHER_ISSUER, "issuer": issuer})
+        for issuer in ("http://127.0.0.1:9", "$issuer/tenant")
+    )
+    openid = replace(wrong, server_metadata=[OPENID])
+    await must_sign_in_to_the_good_one_only(
+        workbench, wrong, other_port, other_path, half_bad=(next_is_right, openid)
+    )
 
 
 @check("OAUTH-007", timeout=40, slow=True)
 async def metadata_of_another_resource_stops_the_flow(workbench: Workbench) -> None:
+    resources = ("https://evil.example/mcp", "$origin/other", "$origin/mc", "$mcp/more")
     await must_sign_in_to_the_good_one_only(
-        workbench, OAuth(resource_fields={"resource": "https://evil.example/mcp"})
+        workbench, *(OAuth(resource_fields={"resource": resource}) for resource in resources)
     )
 
 
 @check("OAUTH-010", timeout=40, slow=True)
 async def without_announced_s256_there_is_no_flow(workbench: Workbench) -> None:
-    unsaid = OAuth(server_fields={"code_challenge_methods_supported": None})
-    plain = OAuth(server_fields={"code_challenge_methods_supported": ["plain"]})
-    await must_sign_in_to_the_good_one_only(workbench, unsaid, plain)
+    lists: tuple[list[str] | None, ...] = (None, [], ["plain"], ["plain", "S512"])
+    bad = [OAuth(server_fields={_METHODS: methods}) for methods in lists]
+    openid = OAuth(
+        server_metadata=[OPENID],
+        server_fields={**_OF_ITS_ISSUER, **_AT_FOREIGN_ENDPOINTS, _METHODS: None},
+    )
+    await must_sign_in_to_the_good_one_only(workbench, *bad, half_bad=(openid,))
 
 
 @check("OAUTH-030", timeout=40, slow=True)

@@ -41,6 +41,8 @@ LONGEST = (
     "TOK-016",
     "OAUTH-030",
     "OAUTH-010",
+    "OAUTH-006",
+    "OAUTH-007",
     "STD-021",
     "SEC-007",
     "SEC-014",

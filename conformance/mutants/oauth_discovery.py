@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
@@ -14,12 +16,16 @@ from dynamic_mcp.oauth.challenge import challenge_of
 from dynamic_mcp.origin import origin_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from urllib.parse import SplitResult
+
     import httpx
 
     from dynamic_mcp.config.model import OAuthSettings
     from dynamic_mcp.oauth.challenge import Challenge
     from dynamic_mcp.oauth.metadata import ResourceMetadata, ServerMetadata
 
+_OPENID = "/.well-known/openid-configuration"
 NO_RESOURCE_METADATA = "it never reads protected resource metadata"
 
 
@@ -102,6 +108,47 @@ def keeps_the_endpoints_of_the_first_metadata() -> None:
     replace(right, wrong)
 
 
+@mutant("OAUTH-006")
+def does_not_compare_the_issuer_of_an_openid_document() -> None:
+    _change_openid_documents(lambda url: {"issuer": url.replace(_OPENID, "")})
+
+
+@mutant("OAUTH-006")
+def compares_an_issuer_without_its_port() -> None:
+    _match_issuers(lambda one, other: one.path == other.path)
+
+
+@mutant("OAUTH-006", also={"OAUTH-041": "the issuers there differ in the path"})
+def compares_an_issuer_without_its_path() -> None:
+    _match_issuers(lambda one, other: one.port == other.port)
+
+
+def _match_issuers(match: Callable[[SplitResult, SplitResult], bool]) -> None:
+    """Metadata may name another issuer on the same host if the two URLs match."""
+    right = metadata.validated
+
+    def wrong(server: ServerMetadata, issuer: str, *more: Any) -> ServerMetadata:
+        named, wanted = urlsplit(server.issuer), urlsplit(issuer)
+        if named.hostname == wanted.hostname and match(named, wanted):
+            server = msgspec.structs.replace(server, issuer=issuer)
+        return right(server, issuer, *more)
+
+    replace(right, wrong)
+
+
+def _change_openid_documents(fields: Callable[[str], dict[str, object]]) -> None:
+    """Replace members of each OpenID configuration; they depend on its URL."""
+    right = request.fetch
+
+    async def wrong(http: httpx.AsyncClient, what: str, url: str) -> tuple[int, bytes]:
+        status, body = await right(http, what, url)
+        if status == 200 and _OPENID in url:
+            body = json.dumps({**json.loads(body), **fields(url)}).encode()
+        return status, body
+
+    replace(right, wrong)
+
+
 def names_another_issuer(url: str, body: bytes) -> bool:
     """Whether the document at this address is metadata of an authorization server at another origin."""
     try:
@@ -114,6 +161,35 @@ def names_another_issuer(url: str, body: bytes) -> bool:
 @mutant("OAUTH-007", also={"OAUTH-030": "the whole host is another resource too"})
 def accepts_metadata_of_any_resource() -> None:
     replace(metadata.is_resource, lambda resource, url, document: True)
+
+
+@mutant("OAUTH-007")
+def accepts_well_known_metadata_of_any_resource_of_the_origin() -> None:
+    right = metadata.is_resource
+
+    def wrong(resource: str, url: str, document: str) -> bool:
+        at_its_place = urlsplit(document).path.startswith("/.well-known/")
+        return right(resource, url, document) or (at_its_place and origin_of(resource) == origin_of(url))
+
+    replace(right, wrong)
+
+
+@mutant("OAUTH-010")
+def asks_for_s256_in_no_openid_document() -> None:
+    _change_openid_documents(lambda url: {"code_challenge_methods_supported": ["S256"]})
+
+
+@mutant("OAUTH-010")
+def takes_any_list_but_plain_for_s256() -> None:
+    right = metadata.validated
+
+    def wrong(server: ServerMetadata, *more: Any) -> ServerMetadata:
+        methods = server.code_challenge_methods_supported
+        if methods not in (None, ["plain"]):
+            server = msgspec.structs.replace(server, code_challenge_methods_supported=["S256"])
+        return right(server, *more)
+
+    replace(right, wrong)
 
 
 @mutant("OAUTH-010")
