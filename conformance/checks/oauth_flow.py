@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from conformance.checks import check
 from conformance.checks.common import must_sign_in, sign_in
+from conformance.checks.oauth_step_up import call_for_the_second_scope, flows_of, server_with_two_scopes
 from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import CLIENT, OAuth
 from mock_servers.remote.oauth.token_registry import CHALLENGE, VERIFIER, challenge_of
@@ -59,28 +60,43 @@ async def a_sign_in_opens_one_page(workbench: Workbench) -> None:
     workbench.one(browser.openings, "the proxy opens one page")
 
 
-@check("OAUTH-008", timeout=30)
+@check("OAUTH-008", timeout=40, slow=True)
 async def the_code_is_protected_with_s256(workbench: Workbench) -> None:
-    upstream = await workbench.oauth("a")
+    upstream, again = await workbench.oauth("a"), await server_with_two_scopes(workbench, "again")
     workbench.browser()
-    await sign_in(workbench, upstream)
-    authorized, exchanged = flow_of(workbench, upstream)
-    challenge = authorized.params.get("code_challenge", "")
-    verifier = exchanged.params.get("code_verifier", "")
-    method = authorized.params.get("code_challenge_method")
-    workbench.expect(method == "S256", "code_challenge_method=S256", method)
-    workbench.expect(CHALLENGE.fullmatch(challenge), "a challenge of 43 base64url characters", challenge)
-    workbench.expect(VERIFIER.fullmatch(verifier), "a verifier of 43 to 128 unreserved characters", verifier)
-    workbench.expect(challenge_of(verifier) == challenge, "the challenge is that of the verifier", verifier)
+    await _sign_in_and_again(workbench, upstream, again)
+    for authorized in (*upstream.authorizations, *again.authorizations):
+        challenge = authorized.params.get("code_challenge", "")
+        method = authorized.params.get("code_challenge_method")
+        workbench.expect(method == "S256", "code_challenge_method=S256", authorized)
+        workbench.expect(CHALLENGE.fullmatch(challenge), "a challenge of 43 base64url characters", authorized)
+    for authorized, exchanged in (flow_of(workbench, upstream), *flows_of(workbench, again)):
+        challenge = authorized.params.get("code_challenge", "")
+        verifier = exchanged.params.get("code_verifier", "")
+        workbench.expect(
+            VERIFIER.fullmatch(verifier), "a verifier of 43 to 128 unreserved characters", verifier
+        )
+        workbench.expect(
+            challenge_of(verifier) == challenge, "the challenge is that of the verifier", verifier
+        )
+
+
+async def _sign_in_and_again(workbench: Workbench, *upstreams: ProtectedMockUpstream) -> None:
+    """Sign in to the upstreams, and to the last one again, which is a `server_with_two_scopes`."""
+    async with workbench.proxy(*upstreams) as proxy:
+        await proxy.handshake()
+        await must_sign_in(workbench, proxy, *upstreams)
+        await call_for_the_second_scope(proxy, upstreams[-1])
 
 
 @check("OAUTH-009", timeout=40, slow=True)
 async def state_and_verifier_are_fresh_and_long(workbench: Workbench) -> None:
     upstreams = [await workbench.oauth(name) for name in "abcde"]
+    again = await server_with_two_scopes(workbench, "again")
     browser = workbench.browser()
     await sign_in(workbench, *upstreams[:4])
-    await sign_in(workbench, upstreams[4])
-    flows = [flow_of(workbench, upstream) for upstream in upstreams]
+    await _sign_in_and_again(workbench, upstreams[4], again)
+    flows = [flow_of(workbench, upstream) for upstream in upstreams] + flows_of(workbench, again)
     states = [authorized.params.get("state", "") for authorized, _ in flows]
     verifiers = [exchanged.params.get("code_verifier", "") for _, exchanged in flows]
     _must_be_fresh(workbench, "verifier", verifiers)
@@ -164,25 +180,30 @@ async def the_authorization_request_names_the_resource(workbench: Workbench) -> 
     upstreams = [
         await workbench.oauth("bare", script=Script(http=Http(path="/some/mcp"))),
         await workbench.oauth("slash", script=Script(http=Http(path="/some/mcp/"))),
+        await server_with_two_scopes(workbench, "again", path="/some/mcp"),
     ]
     browser = workbench.browser()
-    await sign_in(workbench, *upstreams)
+    await _sign_in_and_again(workbench, *upstreams)
     for upstream in upstreams:
         for page in browser.pages_of(upstream):
             named = [value for name, value in page.pairs if name == "resource"]
             workbench.expect(named == [upstream.url], f"resource={upstream.url}, once", page)
 
 
-@check("OAUTH-016", timeout=30)
+@check("OAUTH-016", timeout=40, slow=True)
 async def the_token_request_names_the_same_resource(workbench: Workbench) -> None:
-    upstream = await workbench.oauth("a")
+    upstream, again = await workbench.oauth("a"), await server_with_two_scopes(workbench, "again")
     workbench.browser()
-    await sign_in(workbench, upstream)
-    authorized, exchanged = flow_of(workbench, upstream)
-    wanted = authorized.params.get("resource", upstream.url)
-    workbench.expect(
-        exchanged.params.get("resource") == wanted, f"resource={wanted} in the exchange", exchanged
-    )
+    await _sign_in_and_again(workbench, upstream, again)
+    for mock, flow in (
+        (upstream, flow_of(workbench, upstream)),
+        *((again, flow) for flow in flows_of(workbench, again)),
+    ):
+        authorized, exchanged = flow
+        wanted = authorized.params.get("resource", mock.url)
+        workbench.expect(
+            exchanged.params.get("resource") == wanted, f"resource={wanted} in the exchange", exchanged
+        )
 
 
 @check("OAUTH-017", timeout=30)
