@@ -15,11 +15,13 @@ import psutil
 from conformance.checks import check
 from conformance.checks.common import SESSIONS, must_answer_a_call, must_be_callable, sign_in, until
 from conformance.checks.front_session import APPLIES_A_CHANGED_FILE
+from conformance.checks.reads import try_to_read
+from conformance.checks.sec_reload import HEADERS, VARIABLES, output_of_a_reload, reloads
 from conformance.errors import NotApplicable, Untestable
 from conformance.workbench.leak_scan import leaked, leaked_into_files
 from mock_servers.oauth_script import Fault, OAuth
 from mock_servers.remote_actions import respond, revoke_tokens
-from mock_servers.script import Script, any_arguments, on_call, tool
+from mock_servers.script import Script, any_arguments, default_tools, on_call, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import StdioMockUpstream
@@ -116,7 +118,10 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
         outcome = await workbench.run_to_exit(config=workbench.config_text(broken), env=env, within=2.0)
         written = outcome.stderr + outcome.stdout.decode(errors="replace")
         texts["the output for a broken configuration"] = written
-    secrets = {**CONFIGURED, **{name: text for one in signed for name, text in issued_by(one).items()}}
+    if reloads(workbench):
+        texts["the output of a reload"] = await output_of_a_reload(workbench, env)
+    configured = {**CONFIGURED, **HEADERS, **VARIABLES}
+    secrets = {**configured, **{name: text for one in signed for name, text in issued_by(one).items()}}
     for where, text in texts.items():
         found = leaked(text, secrets)
         workbench.expect(not found, f"no secret in {where}", found)
@@ -144,7 +149,10 @@ async def _use_in_vain(proxy: Proxy, group: str) -> None:
 
 @check("SEC-002", timeout=60, slow=True)
 async def tokens_reach_neither_the_client_nor_other_processes(workbench: Workbench) -> None:
-    signed = await workbench.oauth("signed", script=Script(on=ECHOES))
+    revokes = Script(
+        tools=[*default_tools(), tool("revoke")], on=[*ECHOES, on_call("revoke", revoke_tokens())]
+    )
+    signed = await workbench.oauth("signed", script=revokes)
     stdio = workbench.stdio("stdio")
     browser = workbench.browser()
     with workbench.precondition("a first run signs in"):
@@ -157,6 +165,9 @@ async def tokens_reach_neither_the_client_nor_other_processes(workbench: Workben
             await _must_be_refused_both_ways(workbench, proxy, signed)
             used = set(signed.access_tokens) & set(signed.bearers)
             workbench.expect(used, "an access token", signed.http)
+            # A proxy that refreshes tokens, or signs in again, shows the upstream a second one.
+            await proxy.call("signed", "revoke")
+            await _must_be_refused_both_ways(workbench, proxy, signed)
         if workbench.sut.profile.config.reload:
             # This child starts after the proxy has a token, so the proxy's environment may hold the token by
             # then.
@@ -255,12 +266,17 @@ async def configured_secrets_reach_no_other_child_and_no_open_file(workbench: Wo
 
 @check("SEC-011", timeout=60, slow=True)
 async def credentials_of_one_server_never_reach_another(workbench: Workbench) -> None:
-    other = await workbench.collector()
+    other, web = await workbench.collector(), await workbench.collector("web")
     lures = {"url": other.at("/lure"), "headers": {"X-Evil": "1"}, "Authorization": "Bearer evil"}
     echo = tool("echo", properties=any_arguments("x", "word", *lures))
-    script = Script(http=SESSIONS, tools=[echo])
+
+    def script(name: str) -> Script:
+        return Script(http=SESSIONS, tools=[echo], resources=[{"uri": web.at(f"/{name}"), "name": name}])
+
     keys = {"first": "canary-key-1", "second": "canary-key-2"}
-    first = await workbench.oauth("first", OAuth(any_resource=True), script, headers={"X-Key": keys["first"]})
+    first = await workbench.oauth(
+        "first", OAuth(any_resource=True), script("first"), headers={"X-Key": keys["first"]}
+    )
     issuer = first.issuer
     endpoints = {
         "issuer": issuer,
@@ -269,7 +285,7 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
     }
     elsewhere = {"authorization_servers": [issuer]}
     oauth = OAuth(any_token=True, resource_fields=elsewhere, server_fields=endpoints)
-    second = await workbench.oauth("second", oauth, script, headers={"X-Key": keys["second"]})
+    second = await workbench.oauth("second", oauth, script("second"), headers={"X-Key": keys["second"]})
     workbench.browser()
     async with workbench.proxy(first, second) as proxy:
         await proxy.handshake()
@@ -298,6 +314,7 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
             await proxy.call(upstream.name, other.at("/tool"), lures)
             params = {**proxy.call_params(upstream.name, "echo", {}), **lures, "_meta": {"x/headers": lures}}
             await proxy.request("tools/call", params)
+            await try_to_read(proxy, upstream.name, web.at(f"/{upstream.name}"))
         await proxy.call(other.at("/group"), "echo", lures)
     for mine, theirs in ((first, second), (second, first)):
         foreign = {
@@ -316,3 +333,10 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
             workbench.expect("x-evil" not in sent, "no header that the client wrote", request)
             workbench.expect("evil" not in sent.get("authorization", ""), "its own token", request)
     other.saw_nothing()
+    # A proxy may read a web address by itself, without what belongs to a server.
+    credentials = [*owner, *first.sessions, *second.sessions, *keys.values()]
+    secrets = {f"credential {place}": one for place, one in enumerate(credentials, 1)}
+    for request in web.http:
+        whole = f"{request.target} {request.headers} {request.body.decode(errors='replace')}"
+        found = leaked(whole, secrets)
+        workbench.expect(not found, "no credentials go to the address of a resource", found)

@@ -16,11 +16,12 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from conformance.mutants import mutant, replace
-from conformance.mutants.wire_http import whole_body
+from conformance.mutants.wire_http import change_requests, whole_body
 from dynamic_mcp import server
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import ConfigError, HttpStatus, UpstreamGone
+from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import token_endpoint
 from dynamic_mcp.oauth.callback import Callback
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from dynamic_mcp.config.model import HttpTransport, Server, SseTransport
+    from conformance.mutants.wire_http import ProxyRequest
+    from dynamic_mcp.config.diff import Diff
+    from dynamic_mcp.config.model import Config, HttpTransport, Server, SseTransport
     from dynamic_mcp.oauth.tokens import Tokens
     from dynamic_mcp.upstream.base import Connector
     from dynamic_mcp.upstream.http.client import Credentials
@@ -117,6 +120,21 @@ def logs_the_environment_of_children() -> None:
 
 
 @mutant("SEC-001")
+def logs_a_changed_server() -> None:
+    """With its headers and variables."""
+    right = Supervisor.apply
+
+    def wrong(self: Supervisor, new: Config, changes: Diff) -> None:
+        for changed in changes.changed:
+            place = changed.transport
+            values = place.env if isinstance(place, StdioTransport) else place.headers
+            log.info("server %s: now with %s", changed.name, {name: value.reveal() for name, value in values})
+        right(self, new, changes)
+
+    replace(right, wrong)
+
+
+@mutant("SEC-001")
 def quotes_a_configuration_that_it_cannot_read() -> None:
     right = parse
 
@@ -184,6 +202,20 @@ def tells_the_client_what_a_refusal_says() -> None:
                 words = (await whole_body(reply)).decode(errors="replace")
                 raise HttpStatus(f"it answered with HTTP {reply.status}: {words}", status=reply.status)
             yield reply
+
+    replace(right, wrong)
+
+
+@mutant("SEC-002")
+def hides_only_the_first_token_of_a_server() -> None:
+    """The words of a refusal show the next ones."""
+    right = HttpClient.refusal
+    first: dict[HttpClient, str | None] = {}
+
+    async def wrong(self: HttpClient, reply: HttpReply, *more: Any) -> HttpStatus:
+        if reply.bearer is not None:
+            reply.bearer = first.setdefault(self, reply.bearer)
+        return await right(self, reply, *more)
 
     replace(right, wrong)
 
@@ -283,3 +315,15 @@ def lets_the_client_add_headers() -> None:
         return right(self, method, {**headers, **more}, body, **named)
 
     replace(right, wrong)
+
+
+@mutant("SEC-011")
+def reads_a_web_address_at_its_origin() -> None:
+    """It posts the request of a resource there, with the headers and the token of the server."""
+
+    def wrong(request: ProxyRequest) -> None:
+        uri = request.message["params"].get("uri", "") if request.rpc == "resources/read" else ""
+        if uri.startswith("http"):
+            request.url = uri
+
+    change_requests(wrong)
