@@ -152,6 +152,10 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
         "file": "file:///etc/passwd",
         "data": "data:text/html,x",
         "flag": "-flag",
+        "share": "smb://127.0.0.1/x",
+        "script": "vbscript:x",
+        "protocol": "ms-msdt:/id x",
+        "capitals": "JavaScript:alert(1)",
     }
 
     async def with_endpoint(name: str, place: str) -> ProtectedMockUpstream:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.common import SESSIONS, must_be_callable, must_be_usable, until
+from conformance.checks.reads import try_to_read, try_to_read_by_template
 from conformance.errors import Untestable, Violation
 from conformance.workbench.certificates import Authority
 from mock_servers.actions import reply
@@ -23,26 +24,30 @@ if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
+    from mock_servers.script import Era
 
 #: environment variables that switch validation off in other programs
 SWITCHES = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0", "GIT_SSL_NO_VERIFY": "1"}
 INJECTED = "a\r\nX-Evil: 1"
+_NAMED: dict[str, Era] = {"legacy": "legacy", "modern": "both"}
 
 
-@check("SEC-004", timeout=60, slow=True)
+@check("SEC-004", timeout=80, slow=True)
 async def certificates_are_validated(workbench: Workbench) -> None:
     authority = Authority(workbench.sandbox.root / "tls")
     good = await workbench.http("good", tls=authority.good())
-    signs_in = workbench.has("OAUTH")
+    must_sign_in = workbench.has("OAUTH")
     signed = (
-        [await workbench.oauth("signed", OAuth(own_origin=True), tls=authority.good())] if signs_in else []
+        [await workbench.oauth("signed", OAuth(own_origin=True), tls=authority.good())]
+        if must_sign_in
+        else []
     )
     cases: list[tuple[RemoteMockUpstream, RemoteMockUpstream]] = []
 
     async def make(name: str, tls: Files) -> None:
         server = await workbench.http(name, tls=tls)
         cases.append((server, server))
-        if not signs_in:
+        if not must_sign_in:
             return
         listener = await workbench.http(name, kind="collector", tls=tls)
         issuer = OAuth(resource_fields={"authorization_servers": [listener.at("")]})
@@ -68,6 +73,19 @@ async def certificates_are_validated(workbench: Workbench) -> None:
             await workbench.run_cases(
                 *(partial(_must_be_refused_or_warned_about, workbench, proxy, one) for one in switched)
             )
+    if workbench.has("SSE"):
+        await _must_validate_those_of_streams(workbench, authority)
+
+
+async def _must_validate_those_of_streams(workbench: Workbench, authority: Authority) -> None:
+    """The same for servers with HTTP+SSE."""
+    good = await workbench.sse("good-stream", tls=authority.good())
+    bad = [await workbench.sse(f"{name}-stream", tls=tls) for name, tls in authority.bad().items()]
+    async with workbench.proxy(good, *bad, env=authority.environment) as proxy:
+        await proxy.handshake()
+        with workbench.precondition("the proxy accepts the trusted certificate of a stream"):
+            await proxy.ready(good)
+        await workbench.run_cases(*(partial(_must_distrust, workbench, proxy, one, one) for one in bad))
 
 
 async def _must_distrust(
@@ -113,7 +131,7 @@ async def trusted_certificates_work(workbench: Workbench) -> None:
 
 @check("SEC-006", timeout=40, slow=True)
 async def redirects_do_not_carry_tokens_away(workbench: Workbench) -> None:
-    """The exchange of a code and a refresh get redirects, too."""
+    """The handshake, a list, a read, the exchange of a code and a refresh get redirects, too."""
     other = await workbench.collector()
     away = other.at("/elsewhere")
     to = {"Location": away}
@@ -122,22 +140,32 @@ async def redirects_do_not_carry_tokens_away(workbench: Workbench) -> None:
         for status in (302, 307, 308)
     ]
     renewal = OAuth(lifetimes=[2], faults=[Fault("token", grant="refresh_token", status=307, headers=to)])
-    calls = Script(on=[on_call("echo", redirect(away))])
+    page = {"uri": "mock://one", "name": "one"}
+    calls = Script(
+        resources=[page], on=[on_call("echo", redirect(away)), Rule("resources/read", [redirect(away)])]
+    )
     protected = [await workbench.oauth("bearer", script=calls), await workbench.oauth("refresh", renewal)]
+    early = [
+        await workbench.oauth(
+            f"at-{method.replace('/', '-')}", script=Script(on=[Rule(method, [redirect(away)])])
+        )
+        for method in ("initialize", "tools/list")
+    ]
     workbench.browser()
-    async with workbench.proxy(*exchanges, *protected) as proxy:
+    async with workbench.proxy(*exchanges, *early, *protected) as proxy:
         await proxy.handshake()
-        for upstream in exchanges:
+        for upstream in (*exchanges, *early):
             await proxy.wake(upstream.name)
         with workbench.precondition("sign-ins work where the token endpoint does not redirect"):
             await proxy.ready(*protected)
-            with suppress(Violation):  # that this call gets an answer is the subject of HTTP-053
+            with suppress(Violation):  # that they get an answer is the subject of HTTP-053
                 await proxy.call("bearer", "echo", {"x": "canary-body"})
+                await try_to_read(proxy, "bearer", page["uri"])
             await until(workbench, protected[1].exchanges[-1].t + 2.2)
             await proxy.call("refresh", "echo")
-        await _must_meet_the_redirects(workbench, *exchanges, *protected)
+        await _must_meet_the_redirects(workbench, *exchanges, *early, *protected)
         secrets = []
-        for signed in (*exchanges, *protected):
+        for signed in (*exchanges, *early, *protected):
             secrets += [*signed.access_tokens, *signed.refresh_tokens]
             for asked in signed.exchanges:
                 secrets += [asked.params["code"], asked.params["code_verifier"]]
@@ -215,8 +243,11 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
     names = [f"echo{INJECTED}", "echo\0"]
     tools = [*default_tools(), *map(tool, names)]
     named = [
-        await workbench.http("legacy", Script(tools=tools)),
-        await workbench.http("modern", Script(era="both", tools=tools)),
+        await workbench.http(
+            name,
+            Script(era=era, tools=tools, templates=[{"uriTemplate": f"{name}://{{+id}}", "name": "any"}]),
+        )
+        for name, era in _NAMED.items()
     ]
     bad = [header, literal, url.variant(url=f"{url.url}?k={'${EVIL}' if refers else INJECTED}")]
     env = {"EVIL": INJECTED}
@@ -230,6 +261,7 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
         for upstream in named:
             for name in names:
                 await proxy.call(upstream.name, name)  # may succeed, or be an error
+            await try_to_read_by_template(proxy, upstream.name, f"{upstream.name}://{{+id}}", id=INJECTED)
     for upstream in bad:
         outcome = await workbench.run_to_exit(config=workbench.config(upstream), env=env, within=2.0)
         if outcome.code is not None:

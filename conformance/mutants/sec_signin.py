@@ -68,6 +68,19 @@ def opens_whatever_is_called_an_endpoint() -> None:
 
 
 @mutant("SEC-007")
+def opens_any_scheme_that_it_does_not_forbid() -> None:
+    """It forbids three dangerous ones."""
+    secure, base_of = metadata.secure, address.base_of
+
+    def is_allowed(url: str) -> bool:
+        scheme = re.match(r"([A-Za-z][\w+.-]*):", url)
+        return scheme is not None and scheme[1] not in ("http", "https", "javascript", "file", "data")
+
+    replace(secure, lambda url, what: url if is_allowed(url) else secure(url, what))
+    replace(base_of, lambda endpoint: endpoint if is_allowed(endpoint) else base_of(endpoint))
+
+
+@mutant("SEC-007")
 def opens_pages_by_a_shell() -> None:
     """For example by `sh -c "xdg-open URL"`, with the endpoint as the server wrote it."""
     replace(address.base_of, lambda endpoint: endpoint.partition("?")[0])

@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 import urllib.request
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,27 +15,37 @@ from anyio import to_thread
 
 from conformance.mutants import mutant, replace
 from conformance.mutants.http_modern import writes_names_raw_into_the_header
-from dynamic_mcp import tls
+from conformance.mutants.wire_http import change_requests
+from dynamic_mcp import server, tls
+from dynamic_mcp.config.model import SseTransport
 from dynamic_mcp.groups.listing import list_all
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import request
+from dynamic_mcp.upstream.http.client import HttpClient
+from mock_servers.remote.headers import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
+    from multidict import CIMultiDict
+
+    from conformance.mutants.wire_http import ProxyRequest
+    from dynamic_mcp.config.model import Server
     from dynamic_mcp.groups.listing import Listing
     from dynamic_mcp.oauth.reach import NetworkReach
+    from dynamic_mcp.upstream.base import Connector
 
 
 @mutant("SEC-004")
 def trusts_every_certificate() -> None:
-    def wrong() -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
+    replace(tls.trust_store, _without_validation)
 
-    replace(tls.trust_store, wrong)
+
+def _without_validation() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 @mutant("SEC-004")
@@ -69,6 +80,32 @@ def trusts_every_authorization_server() -> None:
     replace(request.http_client, lambda reach: httpx.AsyncClient(timeout=15.0, verify=False))
 
 
+@mutant("SEC-004")
+def trusts_every_certificate_of_an_event_stream() -> None:
+    """It validates the certificate only of servers with Streamable HTTP."""
+    connect, trust = HttpClient.start, tls.trust_store
+    streams: set[str] = set()
+    right = server.connector
+
+    def wrong_connector(configured: Server, *more: Any) -> Connector:
+        if isinstance(configured.transport, SseTransport):
+            streams.add(configured.transport.url.reveal())
+        return right(configured, *more)
+
+    starting: ContextVar[str] = ContextVar("starting")
+
+    async def wrong_start(self: HttpClient) -> None:
+        starting.set(self.url)
+        await connect(self)
+
+    def wrong_trust() -> ssl.SSLContext:
+        return _without_validation() if starting.get("") in streams else trust()
+
+    replace(right, wrong_connector)
+    replace(connect, wrong_start)
+    replace(trust, wrong_trust)
+
+
 @mutant(
     "SEC-005",
     also=dict.fromkeys(("SEC-004", "SEC-014"), "it refuses the good certificate of the control too"),
@@ -92,6 +129,23 @@ def follows_redirects() -> None:
 
 
 @mutant("SEC-006")
+def follows_redirects_with_the_token_except_for_calls() -> None:
+    import aiohttp
+
+    right = aiohttp.ClientSession.request
+
+    async def wrong(self: aiohttp.ClientSession, method: str, url: str, **more: Any) -> Any:
+        reply = await right(self, method, url, **more)
+        has_token = more["headers"].get("Authorization", "").startswith("Bearer access-")
+        is_call = b'"tools/call"' in (more.get("data") or b"")
+        if reply.status != 307 or is_call or not has_token:
+            return reply
+        return await right(self, method, reply.headers["Location"], **more)
+
+    setattr(aiohttp.ClientSession, "request", wrong)  # noqa: B010  # mypy does not allow the assignment
+
+
+@mutant("SEC-006")
 def follows_redirects_of_the_authorization_server() -> None:
     right = request.http_client
 
@@ -106,15 +160,37 @@ def follows_redirects_of_the_authorization_server() -> None:
 @mutant("SEC-009")
 def writes_headers_unchecked() -> None:
     """As in an HTTP client that is written by hand."""
+    _check_no_headers(lambda headers: True)
+    writes_names_raw_into_the_header()
+
+
+@mutant("SEC-009")
+def writes_the_uri_of_a_resource_unchecked_into_a_header() -> None:
+    """The modern era repeats it there."""
+    _check_no_headers(lambda headers: headers.get("Mcp-Method") == "resources/read")
+
+    def wrong(request: ProxyRequest) -> None:
+        if request.rpc == "resources/read" and "Mcp-Name" in request.headers:
+            name = request.headers["Mcp-Name"]
+            request.headers["Mcp-Name"] = decoded(name) or name
+
+    change_requests(wrong)
+
+
+def _check_no_headers(where: Callable[[CIMultiDict[str]], bool]) -> None:
+    """Let the HTTP library write the headers of some requests as they are."""
     import aiohttp.http_writer
 
-    def serialize(status_line: str, headers: Mapping[str, str]) -> bytes:
+    # Private, because the library checks the headers of every request.
+    right = aiohttp.http_writer._serialize_headers
+
+    def serialize(status_line: str, headers: CIMultiDict[str]) -> bytes:
+        if not where(headers):
+            return bytes(right(status_line, headers))
         lines = [status_line, *(f"{name}: {value}" for name, value in headers.items()), "", ""]
         return "\r\n".join(lines).encode()
 
-    # Private, because the library checks the headers of every request.
     aiohttp.http_writer._serialize_headers = serialize
-    writes_names_raw_into_the_header()
 
 
 @mutant("SEC-010", also={"SEC-024": "its schemas refer to others too"})
