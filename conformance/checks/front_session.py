@@ -11,7 +11,7 @@ from conformance.checks import check
 from conformance.checks.common import must_be_callable, must_be_echo
 from conformance.errors import NotApplicable
 from conformance.workbench.client import CLIENT_INFO
-from mock_servers.script import Script, on_call, sleep, stderr
+from mock_servers.script import Script, crash, on_call, sleep, stderr
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -109,9 +109,8 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
     workbench.browser()
 
     async def busy_life(how_it_ends: str, protected: Sequence[ProtectedMockUpstream]) -> None:
-        good = workbench.stdio(
-            "good", Script(startup=[stderr("starting\n")], on=[on_call("echo", stderr("x\n"))])
-        )
+        rules = [on_call("echo", stderr("x\n")), on_call("add", crash())]
+        good = workbench.stdio("good", Script(startup=[stderr("starting\n")], on=rules))
         broken = workbench.stdio("broken").variant(command=str(workbench.sandbox.root / "no-such-program"))
         config = workbench.config(good, broken, *protected)
         async with workbench.proxy(config=config, env=trace) as proxy:
@@ -129,6 +128,7 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
             await _must_leave_notifications_unanswered(workbench, proxy)
             await proxy.call("good", "echo", {"x": 1})
             await proxy.call("broken", "echo")
+            await proxy.call("good", "add")
             await proxy.send_raw(b"not JSON\n")
             await must_serve(workbench, proxy)
             if how_it_ends == "SIGTERM":

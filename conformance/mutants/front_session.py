@@ -73,7 +73,10 @@ def greets_on_stdout() -> None:
     wire.to_client(wrong)
 
 
-@mutant("FRONT-004", also={"OAUTH-023": "without a browser, this line appears on stdout too"})
+@mutant(
+    "FRONT-004",
+    also={"OAUTH-023": "without a browser, this line appears on stdout too"},
+)
 def talks_about_the_sign_in_on_stdout() -> None:
     right, client = browser.show, wire.to_client.watch()
 
@@ -95,7 +98,10 @@ def talks_about_a_reload_on_stdout() -> None:
     replace(right, wrong)
 
 
-@mutant("FRONT-004", also={"OPS-009": "a reload that is not valid is part of it"})
+@mutant(
+    "FRONT-004",
+    also={"OPS-009": "a reload that is not valid is part of it"},
+)
 def talks_about_a_bad_file_on_stdout() -> None:
     client = wire.to_client.watch()
 
@@ -105,6 +111,15 @@ def talks_about_a_bad_file_on_stdout() -> None:
                 client.send(f"{record.getMessage()}\n".encode())
 
     log.addHandler(OnStdout())
+
+
+@mutant("FRONT-004")
+def talks_about_a_dead_server_on_stdout() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        has_died = "method" not in message and b" ended" in msgspec.json.encode(message)
+        return [b"WARNING a server has died\n", message] if has_died else message
+
+    wire.to_client(wrong)
 
 
 @mutant("FRONT-004", also={"FRONT-007": "it sends an unknown notification too"})
