@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
@@ -18,6 +19,7 @@ from mock_servers.script import Rule, Script, any_arguments, on_call, raw, reply
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.transcript import Json
     from conformance.workbench.workbench import Workbench
@@ -130,23 +132,22 @@ async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> No
         **{name: {"type": "string"} for name in TEXTS},
         **UNSENT,
     }
-    upstream = workbench.stdio(
-        "a",
-        Script(
-            tools=[tool(name, properties=properties) for name in results],
-            on=[on_call(name, _answer_with(result)) for name, result in results.items()],
-        ),
-    )
+    tools = [tool(name, properties=properties) for name in results]
+    cases = [partial(_must_be_relayed_to_a_child, workbench, tools, results)]
+    if workbench.has("HTTP"):
+        cases.append(partial(_must_be_relayed_to_a_url, workbench, tools, results))
+    await workbench.run_cases(*cases)
+
+
+async def _must_be_relayed_to_a_child(
+    workbench: Workbench, tools: list[Json], results: dict[str, str]
+) -> None:
+    rules = [on_call(name, _answer_with(result)) for name, result in results.items()]
+    upstream = workbench.stdio("a", Script(tools=tools, on=rules))
     # The official types have no block of an unknown kind.
-    async with workbench.serving(upstream, wire_types=not unknown) as proxy:
+    async with workbench.serving(upstream, wire_types=not _unknown_members(workbench)) as proxy:
         for name, result in results.items():
-            answer = await _call_with(proxy, name, ARGUMENTS)
-            line = workbench.at(upstream.requests("tools/call"), -1, f"{name} is called").text
-            with workbench.case(f"the arguments of {name}"):
-                must_be_equal_json(workbench, json.dumps(name), slice_of(line, "params", "name"))
-                must_be_equal_json(workbench, ARGUMENTS, slice_of(line, "params", "arguments"))
-            with workbench.case(f"the result of {name}"):
-                must_be_equal_json(workbench, result, slice_of(answer.raw, "result"))
+            await _must_be_relayed(workbench, proxy, upstream, name, result)
         await _call_with(proxy, "failing", None, "no arguments")
         lines = [request.text for request in upstream.requests("tools/call")]
         workbench.expect(len(lines) == 3, "each of three calls reaches the upstream once", lines)
@@ -157,6 +158,26 @@ async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> No
             # A proxy that refuses the call sends nothing.
             for request in upstream.requests("tools/call")[3:]:
                 must_be_equal_json(workbench, CONTRADICTING, slice_of(request.text, "params", "arguments"))
+
+
+async def _must_be_relayed_to_a_url(workbench: Workbench, tools: list[Json], results: dict[str, str]) -> None:
+    rules = [on_call(name, reply(json.loads(result))) for name, result in results.items()]
+    upstream = await workbench.http("remote", Script(tools=tools, on=rules))
+    async with workbench.serving(upstream, wire_types=not _unknown_members(workbench)) as proxy:
+        for name, result in results.items():
+            await _must_be_relayed(workbench, proxy, upstream, name, result)
+
+
+async def _must_be_relayed(
+    workbench: Workbench, proxy: Proxy, upstream: MockUpstream, name: str, result: str
+) -> None:
+    answer = await _call_with(proxy, name, ARGUMENTS, group=upstream.name)
+    line = workbench.at(upstream.requests("tools/call"), -1, f"{name} is called").text
+    with workbench.case(f"the arguments of {name}"):
+        must_be_equal_json(workbench, json.dumps(name), slice_of(line, "params", "name"))
+        must_be_equal_json(workbench, ARGUMENTS, slice_of(line, "params", "arguments"))
+    with workbench.case(f"the result of {name}"):
+        must_be_equal_json(workbench, result, slice_of(answer.raw, "result"))
 
 
 #: numbers beyond I-JSON
@@ -266,8 +287,10 @@ def _answer_with(result: str) -> Any:
     return raw('{"jsonrpc":"2.0","id":"$id","result":' + result + "}\n")
 
 
-async def _call_with(proxy: Proxy, name: str, arguments: str | None, which: str = "arguments") -> Answer:
-    params = json.dumps(proxy.call_params("a", name))
+async def _call_with(
+    proxy: Proxy, name: str, arguments: str | None, which: str = "arguments", group: str = "a"
+) -> Answer:
+    params = json.dumps(proxy.call_params(group, name))
     # The arguments are the last member, and empty so far.
     before, member, after = re.split(r'(, "\w+": )\{\}(?=\}+$)', params)
     params = f"{before}{after}" if arguments is None else f"{before}{member}{arguments}{after}"

@@ -17,7 +17,7 @@ from mock_servers.script import Script, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
-    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
     from conformance.workbench.workbench import Workbench
 
 
@@ -120,19 +120,25 @@ async def _must_show(workbench: Workbench, *members: str, without: tuple[str, ..
 
     Nothing compares the members with a name of `without`, at any depth.
     """
-    upstream = workbench.stdio("a", Script(tools=[tool("before"), FULL_TOOL, tool("after")]))
-    async with workbench.serving(upstream) as proxy:
-        await must_be_callable(workbench, proxy, upstream, "before")
-        shown = await proxy.definitions_of("a", "full")
-        workbench.expect(shown, "the definition of the tool as JSON", (await proxy.tools_of("a")).raw)
-        for definition in shown:
-            expected, seen = (
-                json.dumps(
-                    {name: value for name, value in _comparable(one, without).items() if name in members}
+    script = Script(tools=[tool("before"), FULL_TOOL, tool("after")])
+    upstreams: list[MockUpstream] = [workbench.stdio("a", script)]
+    if workbench.has("HTTP"):
+        upstreams.append(await workbench.http("b", script))
+    async with workbench.serving(*upstreams) as proxy:
+        for upstream in upstreams:
+            await must_be_callable(workbench, proxy, upstream, "before")
+            shown = await proxy.definitions_of(upstream.name, "full")
+            listed = (await proxy.tools_of(upstream.name)).raw
+            workbench.expect(shown, f"the definition of the tool of {upstream.name} as JSON", listed)
+            for definition in shown:
+                expected, seen = (
+                    json.dumps(
+                        {name: value for name, value in _comparable(one, without).items() if name in members}
+                    )
+                    for one in (FULL_TOOL, definition)
                 )
-                for one in (FULL_TOOL, definition)
-            )
-            must_be_equal_json(workbench, expected, seen)
+                with workbench.case(f"the tool of {upstream.name}"):
+                    must_be_equal_json(workbench, expected, seen)
 
 
 def _comparable(definition: dict[str, Any], without: tuple[str, ...]) -> dict[str, Any]:

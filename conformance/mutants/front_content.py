@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from conformance.mutants import mutant, wire
+from conformance.mutants import mutant, wire, wire_http
 from conformance.mutants.wire import params_of, results_of
 
 if TYPE_CHECKING:
@@ -195,3 +195,9 @@ def gives_all_messages_of_a_prompt_to_the_user() -> None:
             lambda result: {**result, "messages": [{**one, "role": "user"} for one in result["messages"]]},
         )
     )
+
+
+@mutant("FRONT-012")
+def takes_failures_over_http_for_successes() -> None:
+    """The member `isError` is lost."""
+    wire_http.change_answers("tools/call", lambda body: body.replace(b"isError", b"x-isError"))

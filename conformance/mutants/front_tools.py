@@ -6,7 +6,7 @@ import random
 from itertools import count
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, wire
+from conformance.mutants import mutant, wire, wire_http
 from conformance.mutants.wire import LISTS, params_of, results_of
 from dynamic_mcp.groups import listing
 
@@ -133,3 +133,9 @@ def ignores_cursors_of_the_client() -> None:
 
 def _without(member: str) -> Callable[[Message], Message]:
     return lambda whole: {name: value for name, value in whole.items() if name != member}
+
+
+@mutant("FRONT-010", also={"FRONT-048": "the schema is a part of the definition"})
+def renames_the_parts_of_schemas_over_http() -> None:
+    """The keyword `$defs` is lost."""
+    wire_http.change_answers("tools/list", lambda body: body.replace(b'"$defs"', b'"x-defs"'))

@@ -172,6 +172,18 @@ def change_replies(change: Callable[[ProxyRequest, HttpReply], HttpReply]) -> No
     around_requests(wrong)
 
 
+def change_answers(method: str, change: Callable[[bytes], bytes]) -> None:
+    """Change the whole bodies of the answers to a method."""
+
+    async def changed(reply: HttpReply) -> AsyncIterator[bytes]:
+        yield change(await whole_body(reply))
+
+    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
+        return Reply(reply, chunks=changed(reply)) if request.rpc == method else reply
+
+    change_replies(wrong)
+
+
 def change_chunks(change: Callable[[ProxyRequest, AsyncIterator[bytes]], AsyncIterator[bytes]]) -> None:
     """Change the bodies of all event streams."""
 
