@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from conformance.checks import check
 from conformance.checks.common import must_be_echoed
 from conformance.model.registry import MODERN
-from mock_servers.script import Rule, Script, crash, error, send, silence, stop_reading
+from mock_servers.script import Rule, Script, crash, error, on_call, send, silence, stop_reading
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import StdioMockUpstream
@@ -18,15 +20,48 @@ if TYPE_CHECKING:
 PROBE = "server/discover"
 
 
-@check("STD-014")
+@check("STD-014", timeout=40, slow=True)
 async def a_legacy_upstream_gets_the_full_handshake(workbench: Workbench) -> None:
-    upstream = workbench.stdio("a", Script(strict=True))
+    upstream = workbench.stdio("a", Script(strict=True, on=[on_call("add", crash())]))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         with workbench.must("a strict legacy upstream becomes usable"):
             await proxy.ready(upstream)
         await must_be_echoed(workbench, proxy, "a", {"x": 1})
-    story = _messages_of(upstream, upstream.first_call.pid)
+        first = upstream.first_call.pid
+        second = None if workbench.sut.profile.relay else await _next_process(workbench, proxy, upstream)
+    _must_have_the_full_handshake(workbench, upstream, first)
+    if second is not None:
+        with workbench.case("the server starts again after a crash"):
+            _must_have_the_full_handshake(workbench, upstream, second)
+
+
+async def _next_process(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> int | None:
+    """End the server, and return the process that has a handshake after that; None if the proxy does not start one."""
+    ended = {request.pid for request in upstream.requests("initialize")}
+
+    def greeted() -> list[int]:
+        return [request.pid for request in upstream.requests("initialize") if request.pid not in ended]
+
+    await proxy.call(upstream.name, "add", within=5.0)
+    with anyio.move_on_after(5.0):
+        while not greeted():
+            # A proxy may start a server when it needs it.
+            await proxy.call(upstream.name, "echo", {"x": 1}, within=5.0)
+            await anyio.sleep(0.1)
+    if not greeted():
+        return None
+    pid = greeted()[0]
+    await workbench.eventually(
+        lambda: any(request.pid == pid for request in upstream.requests("notifications/initialized")),
+        within=10.0,
+        what="notifications/initialized reaches a server that starts again",
+    )
+    return pid
+
+
+def _must_have_the_full_handshake(workbench: Workbench, upstream: StdioMockUpstream, pid: int) -> None:
+    story = _messages_of(upstream, pid)
     asked = [message for event, message in story if event == "line"]
     greetings = [message for message in asked if message.get("method") == "initialize"]
     workbench.expect(

@@ -39,6 +39,19 @@ def says_initialized_with_a_null_id() -> None:
 
 
 @mutant("STD-014")
+def says_initialized_to_the_first_process_only() -> None:
+    ways: list[Way] = []
+
+    def wrong(message: Message, way: Way) -> Changed:
+        if message.get("method") != INITIALIZED:
+            return message
+        ways.append(way)
+        return message if way is ways[0] else None
+
+    wire.to_stdio_upstreams(wrong)
+
+
+@mutant("STD-014")
 def initializes_twice() -> None:
     def wrong(message: Message, way: Way) -> Changed:
         # The proxy drops the answer to the second one, because it does not know its id.
