@@ -11,12 +11,12 @@ import hashlib
 import os
 import signal
 import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check, std_answers
-from conformance.checks.common import is_echo, must_be_echoed, must_work_again
+from conformance.checks.common import must_be_echoed, must_work_again
 from conformance.errors import Untestable, Violation
 from conformance.workbench.transcript import part
 from mock_servers.script import (
@@ -29,8 +29,6 @@ from mock_servers.script import (
     on_call,
     release,
     reply,
-    request,
-    send,
     silence,
     sleep,
     tool,
@@ -224,46 +222,6 @@ def _mebibytes(count: int, word: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@check("STD-020")
-async def requests_from_the_upstream_are_answered(workbench: Workbench) -> None:
-    """One ping has the id of the pending call. The proxy must not take it for the response. Another one has the id 0."""
-    sampling = {"messages": [{"role": "user", "content": {"type": "text", "text": "hi"}}], "maxTokens": 5}
-    actions = [
-        send({"jsonrpc": "2.0", "id": "$id", "method": "ping"}),
-        request("sampling/createMessage", sampling, id="sampling", wait=5.0),
-        request("ping", id=0, wait=5.0),
-    ]
-    upstream = workbench.stdio("a", Script(on=[on_call("echo", *actions, reply())]))
-    async with workbench.serving(upstream) as proxy:
-        # The client of a relay answers, and refuses what it did not declare.
-        async with proxy.answering({}) if workbench.sut.profile.relay else nullcontext():
-            result = await proxy.call("a", "echo", {"x": 1}, within=15.0)
-        workbench.expect(is_echo(result, {"x": 1}), "the call completes", result.raw)
-        call = upstream.first_call.id
-        for id_ in (0, call):
-            answer = await _answer_to(workbench, upstream, id_)
-            given = answer.get("result")
-            is_empty = isinstance(given, dict) and not given.keys() - {"_meta"}
-            workbench.expect(is_empty, f"an empty result for the ping {id_!r}", answer)
-        answer = await _answer_to(workbench, upstream, "sampling")
-        workbench.expect(
-            isinstance(answer.get("error"), dict),
-            "an error for sampling, which the proxy did not declare",
-            answer,
-        )
-        # A second answer to a request would come before this call, because the connection keeps its order.
-        await proxy.call("a", "add", {"a": 1, "b": 2})
-        ids = [entry.data["id"] for entry in upstream.events("answer")]
-        workbench.expect(len(ids) == 3, "one answer to each of the three requests", ids)
-
-
-async def _answer_to(workbench: Workbench, upstream: StdioMockUpstream, id_: Any) -> dict[str, Any]:
-    def answers() -> list[dict[str, Any]]:
-        return [entry.message or {} for entry in upstream.events("answer") if entry.data["id"] == id_]
-
-    return (await workbench.eventually(answers, within=5.0, what=f"an answer to the request {id_!r}"))[0]
 
 
 @check("STD-021", slow=True, timeout=60)

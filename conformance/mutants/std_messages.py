@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from conformance.mutants import mutant, wire
+from conformance.mutants import mutant, wire, wire_http
 from conformance.mutants.wire import params_of, results_of, without
 from dynamic_mcp.groups import backoff
 
 if TYPE_CHECKING:
     from conformance.mutants.wire import Changed, Message, Way
+    from conformance.mutants.wire_http import ProxyRequest
 
 CANCELLED = "notifications/cancelled"
 
@@ -186,3 +187,31 @@ def cancels_by_another_id() -> None:
     wire.to_stdio_upstreams(
         params_of(CANCELLED, lambda params: {**params, "requestId": params["requestId"] + 1})
     )
+
+
+def _is_question(message: Message) -> bool:
+    return {"id", "method"} <= message.keys()
+
+
+@mutant("STD-020")
+def answers_requests_of_a_server_only_during_its_calls() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        return None if _is_question(message) and not way.back.asked else message
+
+    wire.from_stdio_upstreams(wrong)
+
+
+@mutant("STD-020")
+def leaves_unknown_requests_of_servers_unanswered() -> None:
+    wire.from_stdio_upstreams(without("example/unknown"))
+
+
+@mutant("STD-020")
+def leaves_requests_of_servers_unanswered_over_http() -> None:
+    """A ping gets its answer."""
+
+    def wrong(request: ProxyRequest, event: bytes) -> bytes | None:
+        message = wire.decoded(wire_http.data_of(event)) or {}
+        return None if _is_question(message) and message["method"] != "ping" else event
+
+    wire_http.change_events(wrong)
