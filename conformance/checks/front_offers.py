@@ -7,15 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.common import must_be_callable
+from conformance.checks.common import SESSIONS, must_be_callable
 from conformance.errors import NotApplicable
+from conformance.workbench.mocks import StdioMockUpstream
+from conformance.workbench.remotes import RemoteMockUpstream
 from conformance.workbench.transcript import part
 from mock_servers.script import Script, on_call, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.transcript import Heard
     from conformance.workbench.workbench import Workbench
@@ -204,7 +206,10 @@ def carries(relayed: Any, sent: Any) -> bool:
     return bool(relayed == sent)
 
 
-@check("FRONT-179", timeout=30)
+ROOTS_CHANGED = "notifications/roots/list_changed"
+
+
+@check("FRONT-179", timeout=60, slow=True)
 async def servers_hear_that_the_roots_of_the_client_have_changed(workbench: Workbench) -> None:
     ask = request("roots/list", wait=5.0)
     upstream = workbench.stdio("a", Script(on=[on_call("echo", ask)]))
@@ -225,15 +230,40 @@ async def servers_hear_that_the_roots_of_the_client_have_changed(workbench: Work
             process = upstream.requests("tools/call")[0].pid
             await workbench.eventually(
                 # A process that is gone needs no notification: the next one asks anew.
-                lambda: (
-                    upstream.requests("notifications/roots/list_changed") or process not in upstream.alive
-                ),
+                lambda: upstream.requests(ROOTS_CHANGED) or process not in upstream.alive,
                 within=2.0,
                 what="the server hears within 2 s that the roots have changed",
             )
             await _calls(proxy, "a", "echo")
         told = _last_answer(upstream)
         workbench.expect(carries(told, _roots("after")), "the new roots of the client", told)
+    if workbench.sut.profile.upstreams != "one":
+        await _each_server_hears(workbench)
+
+
+async def _each_server_hears(workbench: Workbench) -> None:
+    children = [workbench.stdio("b"), workbench.stdio("c")]
+    remotes = [await workbench.http("d", Script(http=SESSIONS))] if workbench.has("HTTP") else []
+    async with workbench.proxy(*children, *remotes) as proxy:
+        proxy.capabilities = {"roots": {"listChanged": True}}
+        await proxy.handshake()
+        await proxy.ready(*children, *remotes)
+        for upstream in (*children, *remotes):
+            await must_be_callable(workbench, proxy, upstream)
+        await proxy.notify(ROOTS_CHANGED)
+        for upstream in (*children, *remotes):
+            if part(upstream.requests("initialize")[-1].params, "capabilities", "roots", "listChanged"):
+                what = f"the server {upstream.name} hears within 2 s that the roots have changed"
+                await workbench.eventually(partial(_has_heard_or_ended, upstream), within=2.0, what=what)
+
+
+def _has_heard_or_ended(upstream: MockUpstream) -> bool:
+    """Whether the server heard that the roots have changed. A process or a session that has ended needs no notification."""
+    if upstream.requests(ROOTS_CHANGED):
+        return True
+    if isinstance(upstream, RemoteMockUpstream):
+        return upstream.verbs["DELETE"] > 0
+    return isinstance(upstream, StdioMockUpstream) and not upstream.alive
 
 
 def _roots(folder: str) -> dict[str, Any]:

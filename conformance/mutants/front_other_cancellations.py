@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, wire
+from conformance.mutants import mutant, wire, wire_http
 from conformance.mutants.front_notifications import CANCELLED, relay_unchanged
 from conformance.mutants.wire import without
+from conformance.mutants.wire_http import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from conformance.mutants.wire import Changed, Message, Way
+    from conformance.mutants.wire_http import ProxyRequest, Send
+    from dynamic_mcp.upstream.http.reply import HttpReply
 
 ROOTS_CHANGED = "notifications/roots/list_changed"
 
@@ -27,6 +32,27 @@ def cancels_a_question_under_the_id_of_the_server() -> None:
 @mutant("FRONT-179")
 def does_not_tell_servers_of_changed_roots() -> None:
     wire.from_client(without(ROOTS_CHANGED))
+
+
+@mutant("FRONT-179")
+def tells_one_server_of_changed_roots() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        is_other = way is not wire.to_stdio_upstreams.ways[0]
+        return None if message.get("method") == ROOTS_CHANGED and is_other else message
+
+    wire.to_stdio_upstreams(wrong)
+
+
+@mutant("FRONT-179")
+def tells_no_server_behind_a_url_of_changed_roots() -> None:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
+        if request.rpc == ROOTS_CHANGED:
+            yield Reply(status=202)
+            return
+        async with send(request) as reply:
+            yield reply
+
+    wire_http.around_requests(wrong)
 
 
 @mutant("FRONT-179")
