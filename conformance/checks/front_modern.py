@@ -108,8 +108,11 @@ async def _must_begin_a_session(workbench: Workbench, proxy: Proxy, upstream: St
 @check("FRONT-028", timeout=30)
 async def a_modern_request_needs_no_handshake(workbench: Workbench) -> None:
     """All requests come before a legacy session has begun, and beside one if the profile promises that."""
-    async with workbench.proxy(workbench.stdio("a")) as proxy:
+    upstream = workbench.stdio("a")
+    async with workbench.proxy(upstream) as proxy:
         await _must_obey_the_envelope(workbench, proxy, "without a session")
+        with workbench.case("a call"):
+            await _must_refuse_calls_with_a_bad_envelope(workbench, proxy, upstream)
         if not workbench.promises("both-eras-at-once"):
             return
         await proxy.handshake()
@@ -120,26 +123,48 @@ async def a_modern_request_needs_no_handshake(workbench: Workbench) -> None:
 
 
 async def _must_obey_the_envelope(workbench: Workbench, proxy: Proxy, when: str) -> None:
-    async def ask(method: str, params: dict[str, Any], changed: dict[str, Any]) -> Answer:
-        envelope = {key: value for key, value in {**COMPLETE_META, **changed}.items() if value is not None}
-        # With era "legacy" the client sends params unchanged, here with an envelope of the check's own.
-        return await proxy.request(method, {**params, "_meta": envelope}, era="legacy", within=PATIENCE)
-
     with workbench.case(when):
         # The program may have started only just now.
         patience = max(PATIENCE, starts_within(workbench))
         served = await proxy.request("tools/list", {}, era="modern", within=patience)
         workbench.expect("result" in served.message, "the proxy serves a modern request", served.raw)
-        refused = await ask("tools/list", {}, {VERSION_KEY: "2099-01-01"})
-        supported, requested = (part(refused.error, "data", name) for name in ("supported", "requested"))
-        right = isinstance(supported, list) and MODERN in supported
-        right = right and requested == "2099-01-01" and code_of(refused) == -32022
-        workbench.expect(right, "-32022 with supported and requested for an unknown version", refused.raw)
-        bare = await ask("tools/list", {}, {CAPABILITIES_KEY: None})
-        workbench.expect(code_of(bare) == -32602, "-32602 without clientCapabilities", bare.raw)
+        await _must_refuse_a_bad_envelope(workbench, proxy, "tools/list", {})
         for method, params in REMOVED.items():
-            gone = await ask(method, params, {})
+            gone = await _ask(proxy, method, params, {})
             workbench.expect(code_of(gone) == -32601, f"-32601 for {method}", gone.raw)
+
+
+async def _must_refuse_calls_with_a_bad_envelope(
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream
+) -> None:
+    proxy.modern = True
+    await proxy.ready(upstream)
+    await must_be_callable(workbench, proxy, upstream)
+    before = len(upstream.requests("tools/call"))
+    await _must_refuse_a_bad_envelope(
+        workbench, proxy, "tools/call", proxy.call_params("a", "echo", {"x": 1})
+    )
+    calls = upstream.requests("tools/call")[before:]
+    workbench.expect(not calls, "the refused calls do not reach the upstream", calls)
+    proxy.modern = False
+
+
+async def _must_refuse_a_bad_envelope(
+    workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]
+) -> None:
+    refused = await _ask(proxy, method, params, {VERSION_KEY: "2099-01-01"})
+    supported, requested = (part(refused.error, "data", name) for name in ("supported", "requested"))
+    right = isinstance(supported, list) and MODERN in supported
+    right = right and requested == "2099-01-01" and code_of(refused) == -32022
+    workbench.expect(right, "-32022 with supported and requested for an unknown version", refused.raw)
+    bare = await _ask(proxy, method, params, {CAPABILITIES_KEY: None})
+    workbench.expect(code_of(bare) == -32602, "-32602 without clientCapabilities", bare.raw)
+
+
+async def _ask(proxy: Proxy, method: str, params: dict[str, Any], changed: dict[str, Any]) -> Answer:
+    envelope = {key: value for key, value in {**COMPLETE_META, **changed}.items() if value is not None}
+    # With era "legacy" the client sends params unchanged, here with an envelope of the check's own.
+    return await proxy.request(method, {**params, "_meta": envelope}, era="legacy", within=PATIENCE)
 
 
 #: the methods whose results have no caching hints

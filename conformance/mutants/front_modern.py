@@ -16,6 +16,7 @@ from conformance.mutants.wire import (
     refusal,
     without,
 )
+from mock_servers.answers import CAPABILITIES_KEY, VERSION_KEY
 
 if TYPE_CHECKING:
     from conformance.mutants.wire import Changed, Message, Way
@@ -175,3 +176,17 @@ def speaks_to_modern_clients_that_do_not_listen() -> None:
 
 
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
+
+
+@mutant("FRONT-028")
+def judges_the_envelope_of_lists_only() -> None:
+    """A call of an unsupported version is executed."""
+
+    def wrong(message: Message, way: Way) -> Changed:
+        if message.get("method") != "tools/call" or not is_modern(message):
+            return message
+        params = message["params"]
+        meta = {CAPABILITIES_KEY: {}, **params["_meta"], VERSION_KEY: "2026-07-28"}
+        return {**message, "params": {**params, "_meta": meta}}
+
+    wire.from_client(wrong)
