@@ -11,9 +11,10 @@ import anyio
 from conformance.checks import check
 from conformance.checks.front_modern import PATIENCE
 from conformance.errors import NotApplicable
+from conformance.workbench.exposed import exposed_uri
 from conformance.workbench.transcript import part
 from mock_servers.answers import SUBSCRIPTION_KEY
-from mock_servers.script import Script, list_changed, notify, on_call, set_prompts
+from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, set_prompts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -44,6 +45,35 @@ async def subscriptions_deliver_only_what_was_asked_for(workbench: Workbench) ->
             len(_delivered(proxy, 77)) == heard, "nothing after the cancellation", proxy.received
         )
         _must_send_only_what_was_asked_for(workbench, proxy)
+    await _must_hear_of_one_resource_only(workbench)
+
+
+async def _must_hear_of_one_resource_only(workbench: Workbench) -> None:
+    """A client listens for the first of two resources, and both change. A proxy without resources has nothing to show."""
+    uris = ("mock://one", "mock://other")
+    updates = [notify("notifications/resources/updated", {"uri": uri}) for uri in reversed(uris)]
+    script = Script(
+        resources=[{"uri": uri, "name": uri} for uri in uris],
+        capabilities={"tools": {}, "resources": {"subscribe": True}},
+        on=[Rule("resources/subscribe", [reply({})]), on_call("echo", *updates, reply())],
+    )
+    upstream = workbench.stdio("a", script)
+    async with workbench.proxy(upstream) as proxy:
+        proxy.modern = True
+        await proxy.ready(upstream)
+        if (await proxy.request("resources/list", {}, within=PATIENCE)).is_error:
+            return
+        wanted = await exposed_uri(proxy, "a", uris[0])
+        await proxy.begin(
+            "subscriptions/listen", {"notifications": {"resourceSubscriptions": [wanted]}}, id=78
+        )
+        what = "the acknowledgement of 78, under exactly this id"
+        await workbench.eventually(lambda: _delivered(proxy, 78), within=PATIENCE, what=what)
+        await anyio.sleep(0.5)
+        await proxy.call("a", "echo", {"x": 1})
+        await anyio.sleep(1.0)
+        heard = [one.param("uri") for one in proxy.transcript.heard("notifications/resources/updated")]
+        workbench.expect(set(heard) <= {wanted}, f"updates of {wanted} only", heard)
 
 
 @check("FRONT-175", timeout=60, slow=True)

@@ -190,3 +190,26 @@ def judges_the_envelope_of_lists_only() -> None:
         return {**message, "params": {**params, "_meta": meta}}
 
     wire.from_client(wrong)
+
+
+@mutant("FRONT-030")
+def tells_a_listener_for_one_resource_of_each_resource() -> None:
+    listening: list[Message] = []
+
+    def asked(message: Message, way: Way) -> Changed:
+        if message.get("method") == "subscriptions/listen":
+            listening.append(message)
+        return message
+
+    def told(message: Message, way: Way) -> Changed:
+        if message.get("method") == "notifications/resources/updated":
+            for one in listening:
+                uris = one["params"]["notifications"].get("resourceSubscriptions")
+                if uris and message["params"]["uri"] not in uris:
+                    params = {**message["params"], "_meta": {SUBSCRIPTION: one["id"]}}
+                    wire.to_client.send({**message, "params": params})
+        return message
+
+    wire.to_client.watch()
+    wire.from_client(asked)
+    wire.from_stdio_upstreams(told)
