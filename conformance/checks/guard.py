@@ -15,7 +15,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.errors import Untestable, Violation
-from mock_servers.script import Grandchild, Rule, Script, silence
+from mock_servers.script import Grandchild, Rule, Script, crash, on_call, silence
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import StdioMockUpstream
@@ -32,7 +32,7 @@ STARTS = 20
 AT_A_TIME = 4
 
 
-@check("GUARD-001", timeout=40, slow=True)
+@check("GUARD-001", timeout=60, slow=True)
 async def sigkill_of_the_proxy_leaves_no_process_behind(workbench: Workbench) -> None:
     """The way is open: a helper, a pipe, or a feature of the platform. In dash, `kill -TERM -- -ID` is an error; `kill -s TERM -- -ID`
     works in every POSIX shell.
@@ -45,6 +45,25 @@ async def sigkill_of_the_proxy_leaves_no_process_behind(workbench: Workbench) ->
         members = {pid for upstream in upstreams for pid in upstream.pids}
         with workbench.precondition("both upstreams and both grandchildren are alive"):
             workbench.expect(len(members) >= 4 and members <= alive, f"{members} are alive", alive)
+        proxy.signal(signal.SIGKILL)
+        await workbench.no_process_left(proxy, within=8.0)
+    if not workbench.sut.profile.relay:
+        with workbench.case("a server that starts again after a crash"):
+            await _is_ended_after_a_crash(workbench)
+
+
+async def _is_ended_after_a_crash(workbench: Workbench) -> None:
+    script = Script(ignore_eof=True, ignore_sigterm=True, on=[on_call("add", crash())])
+    upstream = workbench.stdio("c", script)
+    async with workbench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        await proxy.call("c", "add")
+        for _ in range(20):
+            # A proxy may start a server when it needs it, and may also leave it dead.
+            if not (await proxy.call("c", "echo", {"x": 1})).is_error:
+                break
+            await anyio.sleep(0.2)
         proxy.signal(signal.SIGKILL)
         await workbench.no_process_left(proxy, within=8.0)
 

@@ -15,6 +15,7 @@ LONGEST = (
     "TOK-006",
     "OPS-006",
     "GUARD-002",
+    "GUARD-001",
     "OAUTH-013",
     "FRONT-017",
     "HARD-002",

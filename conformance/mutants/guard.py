@@ -18,6 +18,20 @@ def relies_on_the_end_of_input_alone() -> None:
     remove_the_guard()
 
 
+@mutant("GUARD-001")
+def guards_only_the_first_process_of_each_server() -> None:
+    """After a crash, the new process is unguarded."""
+    start, forget = Guard.start, Guard.forget
+    crashed: list[int] = []
+
+    def forgotten(self: Guard, group: int) -> None:
+        crashed.append(group)
+        forget(self, group)
+
+    replace(forget, forgotten)
+    replace(start, lambda self, popen: popen(None) if crashed else start(self, popen))
+
+
 @mutant("GUARD-002", also={"GUARD-001": "nobody but the guard is left after SIGKILL"})
 def forgets_a_child_that_has_not_answered_yet() -> None:
     """The proxy has started the child and has not registered it yet."""
