@@ -15,8 +15,6 @@ QUESTION = re.compile(r"_?(is|has|can|are|was|were|had)_")
 ANSWERS = ("bool", "TypeGuard", "TypeIs")
 #: the name of a function with such a decorator is a sentence about a proxy or a server
 SENTENCES = ("check", "mutant", "legitimate", "null_program", "hostile")
-#: commands with such names that are still to be renamed
-OLD_COMMANDS = ("has_more_waiting", "was_at")
 
 
 @pytest.mark.slow
@@ -39,7 +37,6 @@ def questions_without_answer(source: str) -> list[str]:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and QUESTION.match(node.name)
-        and node.name not in OLD_COMMANDS
         and not {ast.unparse(one).partition("(")[0] for one in node.decorator_list} & {*SENTENCES}
         and not (node.returns and ast.unparse(node.returns).startswith(ANSWERS))
     ]

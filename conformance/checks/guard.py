@@ -49,10 +49,10 @@ async def sigkill_of_the_proxy_leaves_no_process_behind(workbench: Workbench) ->
         await workbench.no_process_left(proxy, within=8.0)
     if not workbench.sut.profile.relay:
         with workbench.case("a server that starts again after a crash"):
-            await _is_ended_after_a_crash(workbench)
+            await _must_end_after_a_crash(workbench)
 
 
-async def _is_ended_after_a_crash(workbench: Workbench) -> None:
+async def _must_end_after_a_crash(workbench: Workbench) -> None:
     script = Script(ignore_eof=True, ignore_sigterm=True, on=[on_call("add", crash())])
     upstream = workbench.stdio("c", script)
     async with workbench.proxy(upstream) as proxy:

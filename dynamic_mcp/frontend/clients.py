@@ -109,7 +109,7 @@ class Client:
         for pool in self.pools:
             pool.update_paused()
 
-    def has_more_waiting(self) -> None:
+    def note_waiting(self) -> None:
         """Note that more waits for this client, which does not read at the moment. A connection can end by that (``backlog``)."""
         self._clients.backlog.grew()
 

@@ -134,7 +134,7 @@ class Authorization:
         """Join the sign-in in progress, or start one. Raises UpstreamFailed if it does not succeed."""
         challenge = need.challenge if isinstance(need.challenge, Challenge) else Challenge()
         if challenge.level is not None:
-            self.reach.was_at(AddressLevel(challenge.level))
+            self.reach.note_level(AddressLevel(challenge.level))
         if self._declined is not None:
             if await self._adopt_newer():
                 return

@@ -147,14 +147,14 @@ class NetworkReach:
         The name of a server elsewhere may not become a name of this machine or of its link.
         """
         levels = {address: level_of(address) for address in addresses}
-        self.was_at(min(levels.values(), default=AddressLevel.PUBLIC))
+        self.note_level(min(levels.values(), default=AddressLevel.PUBLIC))
         # Companies give one name a public and a private address.
         most = max(self.own or AddressLevel.PUBLIC, AddressLevel.PRIVATE)
         if self._host and literal(self._host) is not None:
             return list(levels)
         return _admitted(levels, most) or self._refuse(self._host, levels)
 
-    def was_at(self, level: AddressLevel) -> None:
+    def note_level(self, level: AddressLevel) -> None:
         """Remember a level of the server. The most outward one counts, because its owner can change the answers to its name."""
         self.own = level if self.own is None else min(self.own, level)
 
@@ -198,7 +198,7 @@ class NetworkReach:
         if self.own is not None:
             return
         if proxy_for(self._url) is not None:
-            self.was_at(AddressLevel.PUBLIC)
+            self.note_level(AddressLevel.PUBLIC)
             return
         try:
             self.of_server(await resolve(self._host))

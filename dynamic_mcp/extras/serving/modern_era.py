@@ -147,7 +147,7 @@ class _RequestOutlet:
         is_paused = self.stream.unread > self._limits.unread
         self.client.set_paused(is_paused)
         if added > 0 and is_paused:
-            self.client.has_more_waiting()
+            self.client.note_waiting()
 
 
 def _message_of(posted: Posted) -> Message:

@@ -172,7 +172,7 @@ class ServedSession:
             self._is_paused = not self._is_paused
             self.client.set_paused(self._is_paused)
         if added > 0 and self._is_paused:
-            self.client.has_more_waiting()
+            self.client.note_waiting()
 
 
 class Sessions:

@@ -274,7 +274,7 @@ class _Connection(asyncio.Protocol):
         self._written += len(line)
         self.link.send(line)
         if self.client is not None and self.client.session.is_stalled:
-            self.client.has_more_waiting()
+            self.client.note_waiting()
 
     # The way to the client (``frontend.backlog.Outlet``)
 
@@ -303,7 +303,7 @@ class _Connection(asyncio.Protocol):
         if self.client is not None:
             self.client.set_paused(paused)
             if paused:
-                self.client.has_more_waiting()
+                self.client.note_waiting()
 
     def _end_greeting(self) -> None:
         if self._timer is not None:

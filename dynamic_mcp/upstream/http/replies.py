@@ -133,7 +133,7 @@ class Replies:
             return is_own
         if message.method is not None:
             if id is not None:
-                self._tries.has_run(id)
+                self._tries.note_run(id)
             if message.id and self._tries.is_of_lost_session(id):
                 log.debug("a request of the server was dropped, because its session is lost")
             else:

@@ -196,7 +196,7 @@ class StreamableHttpUpstream(HttpUpstream):
                 return
         if self.modern:
             raise stream.failure
-        self._tries.has_run(id)
+        self._tries.note_run(id)
         await stream.resume(self._client, self._session, partial(self._has_lost_session_of, id))
 
     async def _post_unanswered(self, message: Outgoing) -> None:

@@ -59,7 +59,7 @@ class Tries:
         """Note that the request is sent again, in the current session."""
         self._tries[id] = _Try(self._session.number, may_be_lost=False)
 
-    def has_run(self, id: int) -> None:
+    def note_run(self, id: int) -> None:
         """Note that the server has begun to answer the request, so its session was not lost."""
         if (found := self._tries.get(id)) is not None:
             found.may_be_lost = False
