@@ -54,9 +54,12 @@ async def a_feature_flag_switches_a_feature_off_on_both_sides(workbench: Workben
     no_tools = workbench.stdio("notools", features={"tools": False})
     remotes = [await workbench.http("remote", features={"tools": False})] if workbench.has("HTTP") else []
     no_resources = workbench.stdio("noresources", EVERYTHING, features={"resources": False})
-    async with workbench.proxy(no_tools, no_resources, *remotes) as proxy:
+    no_prompts = workbench.stdio(
+        "noprompts", Script(prompts=[{"name": "hidden"}]), features={"prompts": False}
+    )
+    async with workbench.proxy(no_tools, no_resources, no_prompts, *remotes) as proxy:
         await proxy.handshake()
-        await proxy.ready(no_resources)
+        await proxy.ready(no_resources, no_prompts)
         for without in (no_tools, *remotes):
             await _must_have_no_tools(workbench, proxy, without)
 
@@ -74,6 +77,19 @@ async def a_feature_flag_switches_a_feature_off_on_both_sides(workbench: Workben
         if "prompts" in _capabilities(proxy):
             prompts = await proxy.request("prompts/list", {"group": "noresources"})
             workbench.expect("greet" in prompts.raw, "prompts work when only resources are off", prompts.raw)
+            await _must_have_no_prompts(workbench, proxy, no_prompts)
+
+
+async def _must_have_no_prompts(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    """Raise `Violation` if the proxy lists or gets a prompt of a group without prompts."""
+    listed = await proxy.pages("prompts/list", "prompts")
+    workbench.expect(
+        "hidden" not in listed.raw, "no list has a prompt of a group without prompts", listed.raw
+    )
+    got = await proxy.request("prompts/get", {"name": "hidden"})
+    workbench.expect(got.is_error, "such a prompt is an error", got.raw)
+    asked = [line for line in upstream.lines if '"prompts/' in line]
+    workbench.expect(not asked, "no request about prompts reaches the upstream", asked)
 
 
 async def _must_have_no_tools(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:

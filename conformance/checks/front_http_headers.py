@@ -155,9 +155,10 @@ async def requests_of_foreign_pages_are_refused(workbench: Workbench) -> None:
             session.must_be(ANY_REFUSAL, "`initialize`", await endpoint.post(INITIALIZE, rebound))
             await session.must_refuse({**session.headers, **rebound}, ANY_REFUSAL)
         if await session.is_modern():
-            with workbench.case(f"a request of {MODERN}"):
-                reply = await session.modern(MODERN, {"Origin": f"http://{FOREIGN[0]}"})
-                session.must_be(FORBIDDEN, "tools/list", reply)
+            for host in FOREIGN:
+                with workbench.case(f"a request of {MODERN}, Origin: http://{host}"):
+                    reply = await session.modern(MODERN, {"Origin": f"http://{host}"})
+                    session.must_be(FORBIDDEN, "tools/list", reply)
         await session.must_be_untouched()
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ import anyio
 
 from conformance.checks import check
 from conformance.workbench import save_styles
+from conformance.workbench.exposed import declared_methods
+from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.transcript import part
 from conformance.workbench.waking import woken
 from mock_servers.script import Grandchild, Script, on_call, reply, silence, sleep
@@ -106,20 +109,38 @@ async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workben
         async with workbench.serving(kept, gone, config=config) as proxy:
             with workbench.precondition("the upstream and its grandchild are alive"):
                 workbench.expect(len(gone.alive) == 2, "two processes", gone.alive)
+            methods = declared_methods(proxy, ("resources/list", "prompts/list"))
+            with workbench.precondition("its resource and its prompt are listed"):
+                for method in methods:
+                    await _must_show(workbench, proxy, method, shown=True)
             workbench.save(config, *([kept] if changed is None else [kept, changed]))
             with workbench.case(how):
                 await gone.gone(within=10.0)
                 await _must_list(workbench, proxy, kept.name, without=gone.name)
+                for method in methods:
+                    await _must_show(workbench, proxy, method, shown=False)
                 answer = await proxy.call(gone.name, "add", {"a": 1, "b": 2})
                 workbench.expect(answer.is_error, f"a call of {gone.name} is an error", answer.raw)
                 await must_serve(workbench, proxy, kept)
                 workbench.expect(not gone.alive, f"nothing starts {gone.name} again", gone.alive)
 
-    removed, disabled = workbench.stdio("removed", STUBBORN), workbench.stdio("disabled", STUBBORN)
+    offers = replace(
+        STUBBORN, resources=[{"uri": "mock://stale", "name": "stale"}], prompts=[{"name": "stale"}]
+    )
+    removed, disabled = workbench.stdio("removed", offers), workbench.stdio("disabled", offers)
     await workbench.run_cases(
         partial(must_go, "removed from the file", None, removed, workbench.stdio("a")),
         partial(must_go, "enabled is false", disabled.variant(enabled=False), disabled, workbench.stdio("b")),
     )
+
+
+async def _must_show(workbench: Workbench, proxy: Proxy, method: str, *, shown: bool) -> None:
+    """Raise `Violation` unless the list soon has the entry of the server, or soon lacks it."""
+    deadline = time.monotonic() + NOTICED
+    while ("stale" in (listing := await proxy.pages(method, LISTS[method][0])).raw) != shown:
+        what = f"within {NOTICED:g} s, {method} {'has' if shown else 'lacks'} the entry of the server"
+        workbench.expect(time.monotonic() < deadline, what, listing.raw)
+        await anyio.sleep(POLL)
 
 
 @check("RLD-004", timeout=60, slow=True)

@@ -176,6 +176,20 @@ def a_feature_flag_hides_but_still_forwards() -> None:
     replace(right, wrong)
 
 
+@mutant("CFG-015", also={"FRONT-135": "a group without prompts has some"})
+def ignores_a_feature_flag_of_prompts() -> None:
+    def wrong(data: bytes, *arguments: Any) -> model.Config:
+        config = right(data, *arguments)
+        servers = [
+            msgspec.structs.replace(one, features=msgspec.structs.replace(one.features, prompts=True))
+            for one in config.servers
+        ]
+        return msgspec.structs.replace(config, servers=tuple(servers))
+
+    right = parse
+    replace(right, wrong)
+
+
 @mutant("CFG-016")
 def takes_numbers_for_milliseconds() -> None:
     right = duration.seconds

@@ -72,6 +72,16 @@ def compares_the_beginning_of_the_origin() -> None:
 
 
 @mutant("FRONT-161", profile=SERVE)
+def compares_the_beginning_of_the_origin_in_the_modern_era() -> None:
+    local = ("http://localhost", "http://127.0.0.1")
+
+    def is_like_local(headers: Headers) -> bool:
+        return headers.get(VERSION_HEADER) == era.MODERN and headers.get("origin", "").startswith(local)
+
+    change_origins(is_like_local)
+
+
+@mutant("FRONT-161", profile=SERVE)
 def judges_the_origin_of_posts_only() -> None:
     change_origins(lambda headers: "content-type" not in headers)
 

@@ -108,6 +108,21 @@ def a_removed_server_stays_in_use() -> None:
     replace(right, wrong)
 
 
+@mutant("RLD-003")
+def keeps_prompts_and_resources_of_a_removed_server_in_the_lists() -> None:
+    seen: dict[tuple[str, Any], Any] = {}
+
+    def keep(kind: str, key: str) -> Callable[[Message], Message]:
+        def wrong(result: Message) -> Message:
+            seen.update({(kind, one[key]): one for one in result.get(kind, ())})
+            return {**result, kind: [one for (of, _), one in seen.items() if of == kind]}
+
+        return wrong
+
+    prompts = wire.results_of("prompts/list", keep("prompts", "name"))
+    wire.to_client(prompts, wire.results_of("resources/list", keep("resources", "uri")))
+
+
 @mutant("RLD-004")
 def compares_only_the_names() -> None:
     """The proxy sees servers that are added or removed, and none that changed."""
