@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING
 from conformance.mutants import mutant, wire, wire_http
 from conformance.mutants.front_notifications import CANCELLED, relay_unchanged
 from conformance.mutants.wire import without
-from conformance.mutants.wire_http import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from conformance.mutants.wire import Changed, Message, Way
-    from conformance.mutants.wire_http import ProxyRequest, Send
-    from dynamic_mcp.upstream.http.reply import HttpReply
 
 ROOTS_CHANGED = "notifications/roots/list_changed"
 
@@ -45,14 +40,7 @@ def tells_one_server_of_changed_roots() -> None:
 
 @mutant("FRONT-179")
 def tells_no_server_behind_a_url_of_changed_roots() -> None:
-    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
-        if request.rpc == ROOTS_CHANGED:
-            yield Reply(status=202)
-            return
-        async with send(request) as reply:
-            yield reply
-
-    wire_http.around_requests(wrong)
+    wire_http.drop_notifications(ROOTS_CHANGED)
 
 
 @mutant("FRONT-179")

@@ -162,6 +162,19 @@ def around_requests(wrong: Callable[[ProxyRequest, Send], AsyncIterator[HttpRepl
     replace(right, request)
 
 
+def drop_notifications(method: str) -> None:
+    """Send no notification of this method. The proxy gets the reply that a server would send."""
+
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
+        if request.rpc == method:
+            yield Reply(status=202)
+            return
+        async with send(request) as reply:
+            yield reply
+
+    around_requests(wrong)
+
+
 def change_replies(change: Callable[[ProxyRequest, HttpReply], HttpReply]) -> None:
     """Change the replies of all servers."""
 
