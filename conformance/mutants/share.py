@@ -227,19 +227,20 @@ def updates_go_to_all_clients() -> None:
 
 @mutant("SHARE-012", profile=SHARE)
 def changed_lists_are_announced_to_the_newest_client_alone() -> None:
-    def sent(line: bytes, send: Take, lines: _Lines) -> None:
-        is_announced = str(_message(line).get("method")).endswith("/list_changed")
-        if not is_announced or send is lines.senders[-1]:
-            send(line)
-
-    _between_clients(sent)
+    _announce_lists_to(-1)
 
 
 @mutant("SHARE-012", profile=SHARE)
 def changed_lists_are_announced_to_the_oldest_client_alone() -> None:
+    _announce_lists_to(0)
+
+
+def _announce_lists_to(number: int) -> None:
+    """Announce changed lists only to the client with this number; the oldest has 0."""
+
     def sent(line: bytes, send: Take, lines: _Lines) -> None:
         is_announced = str(_message(line).get("method")).endswith("/list_changed")
-        if not is_announced or send is lines.senders[0]:
+        if not is_announced or send is lines.senders[number]:
             send(line)
 
     _between_clients(sent)
