@@ -61,9 +61,7 @@ class Group:
         self._state = GroupState(server.name)
         self._signing_in = SigningIn(server.name, connector, self._state)
         self._listings = ListingCache(server.name)
-        #: the setting that switches a tool off, whether the upstream has the tool or not; "" for an allowed tool
-        self.switched_off_by = self._listings.switched_off_by
-        self.on_oddity = Oddities(server.name).report
+        self._oddities = Oddities(server.name)
         self._subscriptions = UpstreamSubscriptions(
             server.name,
             self.connected,
@@ -81,7 +79,6 @@ class Group:
             self._subscriptions,
             lambda: listener.on_ready(self),
         )
-        self.set_paused = self._owner.set_paused
         #: set once the upstream may start
         self._may_start = asyncio.Event()
         self._may_start.set()
@@ -109,6 +106,10 @@ class Group:
     def timeout(self, kind: Kind) -> float:
         """Seconds that a request of this kind may take."""
         return float(getattr(self.server.timeouts, kind.feature))
+
+    def switched_off_by(self, tool: str) -> str:
+        """The setting that switches a tool off, whether the upstream has the tool or not; "" for an allowed tool."""
+        return self._listings.tools.switched_off_by(tool)
 
     def try_again(self) -> None:
         """A client names this group: start the sign-in, or the next attempt if the last one failed, but not just now."""
@@ -288,6 +289,10 @@ class Group:
         self._listings.set_tools(server.tools)
         self.policy = self._hooks.policy(server, self.policy)
 
+    def set_paused(self, paused: bool) -> None:
+        """Stop reading from the upstream, because the client does not read; with False, read again."""
+        self._owner.set_paused(paused)
+
     async def wait_first_attempt(self) -> None:
         """Wait until the first attempt to connect has succeeded or failed, or the group has ended."""
         await self._state.first_attempt_over.wait()
@@ -362,6 +367,9 @@ class Group:
     def on_stream_open(self) -> None:
         self._doubt_lists()
         self._subscriptions.on_stream_open()
+
+    def on_oddity(self, what: str) -> None:
+        self._oddities.report(what)
 
     async def on_request(self, message: Message, callers: Sequence[ClientCall]) -> bytes:
         try:

@@ -86,16 +86,13 @@ class ListingCache:
         #: the kinds whose cut listing was reported, and those of which an outdated listing was
         self._reported: set[Kind] = set()
         self._reported_outdated: set[Kind] = set()
-        self._tools = ToolFilter(group, ToolRules())
+        #: the tools that the configuration allows
+        self.tools = ToolFilter(group, ToolRules())
 
     def set_tools(self, rules: ToolRules) -> None:
         """Show the tools that these rules allow, from now on."""
-        self._tools = self._tools.with_rules(rules)
+        self.tools = self.tools.with_rules(rules)
         self.last(TOOLS)
-
-    def switched_off_by(self, tool: str) -> str:
-        """The setting that switches a tool off; "" for an allowed tool."""
-        return self._tools.switched_off_by(tool)
 
     def get(self, kind: Kind) -> Listing | None:
         """The cached listing, or None. There is none after a change or a doubt."""
@@ -111,10 +108,10 @@ class ListingCache:
         if (listing := self.last(kind)) is not None:
             return listing
         names = self._kept[kind].names
-        return self._tools.allowed_names(names) if kind is TOOLS and names is not None else names
+        return self.tools.allowed_names(names) if kind is TOOLS and names is not None else names
 
     def _shown(self, kind: Kind, listing: Listing) -> Listing:
-        return self._tools.allowed(listing) if kind is TOOLS else listing
+        return self.tools.allowed(listing) if kind is TOOLS else listing
 
     def inherit(self, other: ListingCache) -> None:
         """Take over the names of a predecessor, for each kind that has no listing yet."""
@@ -258,7 +255,7 @@ class ListingCache:
         kept.listing, kept.number = listing, number
         self._report_cut(kind, listing)
         if kind is TOOLS:
-            await self._tools.prepare(listing)
+            await self.tools.prepare(listing)
         return listing, number
 
     def _report_cut(self, kind: Kind, listing: Listing) -> None:
