@@ -70,6 +70,24 @@ class ClientRelay(Protocol):
         ...
 
 
+class CallClock(msgspec.Struct):
+    """The time of one call. The first use starts it: a search, a listing, or else the request."""
+
+    #: monotonic time of the start
+    began: float | None = None
+    #: seconds before the last request to the upstream
+    spent: float = 0.0
+    #: seconds that questions to the client took, which do not count
+    asked: float = 0.0
+
+    def left(self, timeout: float) -> float:
+        """What is left of ``timeout`` seconds."""
+        now = time.monotonic()
+        if self.began is None:
+            self.began = now
+        return max(timeout - (now - self.began - self.asked), 0.0)
+
+
 class Call:
     """A request of the client that the router does not answer itself."""
 
@@ -101,11 +119,7 @@ class Call:
         #: the progress for the client, if it wants any
         self.progress = None if token is None else CallProgress(incoming.send, token)
         self._meta = {name: raw for name, raw in meta.items() if name not in era.HOP_KEYS}
-        #: monotonic time at which the clock of the call began; ``options`` notes the seconds before the request
-        self._began: float | None = None
-        self.spent = 0.0
-        #: seconds that questions to the client took, which do not count
-        self.asked = 0.0
+        self.clock = CallClock()
 
     @property
     def is_legacy_on_both_sides(self) -> bool:
@@ -141,19 +155,12 @@ class Call:
             members["_meta"] = self._meta
         return msgspec.json.encode(members)
 
-    def seconds_left(self, timeout: float) -> float:
-        """What is left of ``timeout`` seconds. The first use starts the clock: a search, a listing, or else the request."""
-        now = time.monotonic()
-        if self._began is None:
-            self._began = now
-        return max(timeout - (now - self._began - self.asked), 0.0)
-
     def options(self, timeout: float, at_least: float = 0.0) -> Options:
         """The options of the request to the upstream, in what is left of ``timeout`` seconds, but ``at_least`` this long."""
-        left = max(self.seconds_left(timeout), at_least)
-        self.spent = timeout - left if timeout - left >= MIN_SPENT else 0.0
+        left = max(self.clock.left(timeout), at_least)
+        self.clock.spent = timeout - left if timeout - left >= MIN_SPENT else 0.0
         return Options(
-            round(left, 2) if self.spent else timeout,
+            round(left, 2) if self.clock.spent else timeout,
             on_progress=None if self.progress is None else self.progress.pass_on,
             capabilities=self.incoming.capabilities,
             log_level=self.incoming.log_level,

@@ -216,7 +216,7 @@ class Catalog:
         return owner, own
 
     def _finder(self, call: Call) -> Finder:
-        return Finder(self._groups, self._owners, self._patience, call)
+        return Finder(self._groups, self._owners, self._patience, call.clock)
 
     def _not_searched(self, kind: Kind, finder: Finder) -> str:
         """The groups that may have a missing name, because they, or their lists, are not available."""

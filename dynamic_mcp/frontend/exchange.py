@@ -277,12 +277,12 @@ def elicit_by_request(handler: Handler, session: ClientSession) -> Handler:
             assert call.group is not None
             began, ask = time.monotonic(), partial(session.ask, call.group, reply=call.incoming.send)
             try:
-                async with asyncio.timeout(MAX_ASKING - call.asked):
+                async with asyncio.timeout(MAX_ASKING - call.clock.asked):
                     call.inputs = await ask_client(questions, session.has_capability, ask)
             except TimeoutError:
                 raise UpstreamFailed(f"its questions took more than {MAX_ASKING:g} s") from None
             if any(question.method in ASKS_THE_USER for question in questions.requests.values()):
-                call.asked += time.monotonic() - began
+                call.clock.asked += time.monotonic() - began
             call.state = questions.state
         raise UpstreamFailed(f"it asked more than {MAX_ROUNDS} times")
 

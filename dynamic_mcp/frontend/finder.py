@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 
-from dynamic_mcp.frontend.call import Call
+from dynamic_mcp.frontend.call import CallClock
 from dynamic_mcp.frontend.owners import NameOwners
 from dynamic_mcp.frontend.patience import Patience, listing_within
 from dynamic_mcp.frontend.searches import Search
@@ -22,12 +22,12 @@ class Finder:
     """The searches of one call among the groups, which share the timeout of the call."""
 
     def __init__(
-        self, groups: Mapping[str, Group], owners: NameOwners, patience: Patience, call: Call
+        self, groups: Mapping[str, Group], owners: NameOwners, patience: Patience, clock: CallClock
     ) -> None:
         self._groups = groups
         self._owners = owners
         self._patience = patience
-        self._call = call
+        self._clock = clock
         #: the listings that did not come in time for a search
         self._late: set[tuple[Group, Kind]] = set()
         #: the groups without a list for the last search, if it found no group
@@ -108,4 +108,4 @@ class Finder:
         await asyncio.gather(*(self._names_soon(group, kind, Doubt.MISSING) for group, kind in pairs))
 
     def _seconds_left(self, group: Group, kind: Kind) -> float:
-        return self._call.seconds_left(group.timeout(kind))
+        return self._clock.left(group.timeout(kind))

@@ -144,9 +144,9 @@ class RunningCalls:
         except UpstreamRefused as refusal:
             return error_line(incoming, refusal.error)
         except UpstreamError as error:
-            if isinstance(error, UpstreamTimeout) and call.spent:
+            if isinstance(error, UpstreamTimeout) and call.clock.spent:
                 error = UpstreamTimeout(
-                    f"{error}, after {call.spent:.1f} s for what the request needed first"
+                    f"{error}, after {call.clock.spent:.1f} s for what the request needed first"
                 )
             return _failure_line(incoming, error)
         except asyncio.CancelledError as error:

@@ -129,10 +129,10 @@ class Toolbox:
             call.group = group
         listing = group.certain_listing(TOOLS)
         if listing is None:
-            listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)))
+            listing = await group.listing(TOOLS, call.clock.left(group.timeout(TOOLS)))
         name = find_tool(group.name, parsed.name, listing)
         if name not in listing:
-            listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)), Doubt.MISSING)
+            listing = await group.listing(TOOLS, call.clock.left(group.timeout(TOOLS)), Doubt.MISSING)
             name = find_tool(group.name, parsed.name, listing)
         if name not in listing:
             raise CallRefused(_no_tool(group, name, listing) + parsed.about_others())

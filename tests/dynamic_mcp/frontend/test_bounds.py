@@ -139,21 +139,21 @@ async def test_the_longest_lists_are_missing_in_a_union_that_is_too_long(
 
 async def test_the_clock_of_a_call_counts_what_came_before_its_request() -> None:
     call = call_of()
-    assert call.seconds_left(1.0) == 1.0
+    assert call.clock.left(1.0) == 1.0
     await asyncio.sleep(0.2)
     options = call.options(1.0)
     assert options.timeout is not None
     assert 0.1 < options.timeout <= 0.8
-    assert call.spent >= 0.2
+    assert call.clock.spent >= 0.2
     assert call.options(0.1).timeout == 0
     assert call.options(0.1, at_least=0.05).timeout == 0.05
 
 
 async def test_a_short_wait_leaves_the_timeout_as_configured() -> None:
     call = call_of()
-    call.seconds_left(1.0)
+    call.clock.left(1.0)
     assert call.options(1.0).timeout == 1.0
-    assert not call.spent
+    assert not call.clock.spent
 
 
 QUESTION = b'{"resultType":"input_required","inputRequests":{"q":{"method":"elicitation/create"}},"requestState":"s"}'
@@ -180,7 +180,7 @@ async def test_rounds_of_a_call_share_one_timeout_without_the_time_of_the_user()
     left: list[float] = []
 
     async def handler(call: Call) -> bytes:
-        left.append(call.seconds_left(1.0))
+        left.append(call.clock.left(1.0))
         await asyncio.sleep(0.05)
         return QUESTION if len(left) < 4 else b"{}"
 
