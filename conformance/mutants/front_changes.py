@@ -13,7 +13,7 @@ from dynamic_mcp.frontend.changes import ListChanges
 from dynamic_mcp.frontend.finder import Finder
 from dynamic_mcp.frontend.patience import Patience, listing_within
 from dynamic_mcp.frontend.storms import CallProgress
-from dynamic_mcp.groups.listing import Doubt
+from dynamic_mcp.groups.listing import Freshness
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine
@@ -43,9 +43,13 @@ def announces_starts_before_the_first_list() -> None:
 @mutant("FRONT-121", also={"FRONT-122": "it waits for the slow servers"})
 def waits_for_the_slowest_server() -> None:
     async def wrong(
-        self: Patience, group: Group, kind: Kind, doubt: Doubt = Doubt.ASKED, within: float | None = None
+        self: Patience,
+        group: Group,
+        kind: Kind,
+        freshness: Freshness = Freshness.REQUESTED,
+        within: float | None = None,
     ) -> Listing | None:
-        return await listing_within(group, kind, group.timeout(kind), doubt)
+        return await listing_within(group, kind, group.timeout(kind), freshness)
 
     replace(Patience.listing, wrong)
 
@@ -58,9 +62,9 @@ def does_not_say_what_a_list_lacks() -> None:
 @mutant("FRONT-176")
 def waits_for_all_lists_before_a_read() -> None:
     async def wrong(
-        self: Finder, group: Group, kind: Kind, doubt: Doubt = Doubt.NONE
+        self: Finder, group: Group, kind: Kind, freshness: Freshness = Freshness.KNOWN
     ) -> Collection[str] | None:
-        return await self.names(group, kind, doubt)
+        return await self.names(group, kind, freshness)
 
     # Private: only a search among the groups waits for less than the call.
     replace(Finder._names_soon, wrong)

@@ -41,7 +41,7 @@ def forgets_a_list_at_its_change() -> None:
         right(self, method)
         for kind in CHANGED.get(method, ()):
             # Private: only here does a list outlive its change.
-            self._kept[kind].listing = None
+            self._lists[kind].listing = None
 
     replace(right, wrong)
 

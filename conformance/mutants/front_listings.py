@@ -11,7 +11,7 @@ from dynamic_mcp.frontend import tools
 from dynamic_mcp.frontend.uritemplate import Matcher
 from dynamic_mcp.groups import listing
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import RESOURCES, Doubt, Kind, Listing, list_all
+from dynamic_mcp.groups.listing import RESOURCES, Freshness, Kind, Listing, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.protocol.pending import QuestionClocks
 
@@ -68,7 +68,7 @@ def lists_the_tools_for_each_call() -> None:
         self: ListingCache, kind: Kind, make: Callable[[], Awaitable[Listing]], after: int | None = None
     ) -> Listing:
         # Private: only these keep a listing and hold tools back.
-        listing, _ = await self._make(kind, self._kept[kind], make)
+        listing, _ = await self._refresh(kind, self._lists[kind], make)
         return self._shown(kind, listing)
 
     replace(ListingCache.fill, wrong)
@@ -83,7 +83,7 @@ def the_first_cancellation_ends_the_listing_of_all() -> None:
     ) -> Listing:
         # Private: only these keep a listing and hold tools back.
         if (self, kind) not in making:
-            making[self, kind] = asyncio.ensure_future(self._make(kind, self._kept[kind], make))
+            making[self, kind] = asyncio.ensure_future(self._refresh(kind, self._lists[kind], make))
             making[self, kind].add_done_callback(lambda _: making.pop((self, kind)))
         listing, _ = await making[self, kind]
         return self._shown(kind, listing)
@@ -104,9 +104,9 @@ def each_page_has_a_timeout_of_its_own() -> None:
         return await pages(upstream, kind, 3600.0)
 
     async def wrong(
-        self: Group, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE
+        self: Group, kind: Kind, timeout: float | None = None, freshness: Freshness = Freshness.KNOWN
     ) -> Listing:
-        return await listing_of(self, kind, 3600.0, doubt)
+        return await listing_of(self, kind, 3600.0, freshness)
 
     replace(list_all, all_pages)
     replace(Group.listing, wrong)

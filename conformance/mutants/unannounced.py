@@ -11,7 +11,7 @@ from dynamic_mcp.frontend.links import Links
 from dynamic_mcp.frontend.uritemplate import Matcher
 from dynamic_mcp.groups import renewals
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import TOOLS, Doubt, Kind, Listing
+from dynamic_mcp.groups.listing import TOOLS, Freshness, Kind, Listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,27 +32,27 @@ def keeps_a_list_until_a_notification() -> None:
 
 @mutant("FRONT-070", also={"HTTP-062": "the list after a mismatch is the old one"})
 def refuses_a_tool_by_an_old_list() -> None:
-    _doubts(lambda kind, doubt: kind is not TOOLS or doubt is not Doubt.MISSING)
+    _needs(lambda kind, freshness: kind is not TOOLS or freshness is not Freshness.RENEWED)
 
 
 @mutant("FRONT-071")
 def lists_only_tools_anew() -> None:
-    _doubts(lambda kind, doubt: kind is TOOLS)
+    _needs(lambda kind, freshness: kind is TOOLS)
 
 
 @mutant("FRONT-071")
 def refuses_a_resource_by_an_old_list() -> None:
-    _doubts(lambda kind, doubt: kind is TOOLS or doubt is not Doubt.MISSING)
+    _needs(lambda kind, freshness: kind is TOOLS or freshness is not Freshness.RENEWED)
 
 
-def _doubts(is_right: Callable[[Kind, Doubt], bool]) -> None:
+def _needs(is_right: Callable[[Kind, Freshness], bool]) -> None:
     """Let the proxy trust its listings in the other cases."""
     right = Group.listing
 
     async def wrong(
-        self: Group, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE
+        self: Group, kind: Kind, timeout: float | None = None, freshness: Freshness = Freshness.KNOWN
     ) -> Listing:
-        return await right(self, kind, timeout, doubt if is_right(kind, doubt) else Doubt.NONE)
+        return await right(self, kind, timeout, freshness if is_right(kind, freshness) else Freshness.KNOWN)
 
     replace(right, wrong)
 

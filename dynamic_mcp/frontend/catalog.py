@@ -25,7 +25,16 @@ from dynamic_mcp.frontend.patience import Patience
 from dynamic_mcp.frontend.searches import linked, listed, matched
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.holders import Holder
-from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing, usable
+from dynamic_mcp.groups.listing import (
+    MAX_NAME,
+    PROMPTS,
+    RESOURCES,
+    TEMPLATES,
+    Freshness,
+    Kind,
+    Listing,
+    usable,
+)
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal, format_size
@@ -81,7 +90,7 @@ class Catalog:
         groups = [group for group in candidates if group.has(kind)]
 
         async def part(group: Group) -> Listing | None:
-            return await self._patience.listing(group, kind, Doubt.COMPARED) if group.upstream else None
+            return await self._patience.listing(group, kind, Freshness.COMPARED) if group.upstream else None
 
         listings = await asyncio.gather(*map(part, groups))
         view, _ = await self._view(kind, name, list(zip(groups, listings, strict=True)))
@@ -205,8 +214,8 @@ class Catalog:
             owner = await finder.find(name, [listed(PROMPTS, name)], (PROMPTS,))
         else:
             owner = self._group(PROMPTS, prefix)
-            for doubt in (Doubt.NONE, Doubt.MISSING):
-                names = await finder.names(owner, PROMPTS, doubt)
+            for freshness in (Freshness.KNOWN, Freshness.RENEWED):
+                names = await finder.names(owner, PROMPTS, freshness)
                 # Without a listing, the request to the group fails with the reason.
                 own = name if names is None else own_name(prefix, name, names, self._groups)
                 if own is not None:
@@ -231,7 +240,7 @@ class Catalog:
         """The part of each group in a list. Raises Refusal and UpstreamError only for a group that the client names."""
         if name is not None:
             group = self._group(kind, name)
-            return [(group, usable(await group.listing(kind, doubt=Doubt.ASKED), kind))]
+            return [(group, usable(await group.listing(kind, freshness=Freshness.REQUESTED), kind))]
         groups = [group for group in self._groups.values() if group.has(kind)]
         listings = await asyncio.gather(*(self._patience.listing(group, kind) for group in groups))
         return list(zip(groups, listings, strict=True))

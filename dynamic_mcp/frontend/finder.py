@@ -15,7 +15,7 @@ from dynamic_mcp.frontend.owners import NameOwners
 from dynamic_mcp.frontend.patience import Patience, listing_within
 from dynamic_mcp.frontend.searches import Search
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import Doubt, Kind
+from dynamic_mcp.groups.listing import Freshness, Kind
 
 
 class Finder:
@@ -53,9 +53,9 @@ class Finder:
                         return owner
         return await self._search(name, then or searches)
 
-    async def names(self, group: Group, kind: Kind, doubt: Doubt) -> Collection[str] | None:
+    async def names(self, group: Group, kind: Kind, freshness: Freshness) -> Collection[str] | None:
         """The names that the only possible group lists, or listed last if it is down now. None if that is unknown."""
-        listing = await listing_within(group, kind, self._seconds_left(group, kind), doubt)
+        listing = await listing_within(group, kind, self._seconds_left(group, kind), freshness)
         return group.last_names(kind) if listing is None else listing
 
     async def _search(self, name: str, searches: Sequence[Search]) -> Group | None:
@@ -93,10 +93,10 @@ class Finder:
                 task.cancel()
 
     async def _names_soon(
-        self, group: Group, kind: Kind, doubt: Doubt = Doubt.NONE
+        self, group: Group, kind: Kind, freshness: Freshness = Freshness.KNOWN
     ) -> Collection[str] | None:
         """As ``names``, without a listing that comes too late for a search."""
-        listing = await self._patience.listing(group, kind, doubt, self._seconds_left(group, kind))
+        listing = await self._patience.listing(group, kind, freshness, self._seconds_left(group, kind))
         if self._patience.waits_for(group, kind):
             self._late.add((group, kind))
         return group.last_names(kind) if listing is None else listing
@@ -105,7 +105,7 @@ class Finder:
         """Let the groups list again, because no listing has the name of this call."""
         groups = self._groups.values()
         pairs = [(group, kind) for group in groups for kind in kinds if group.has(kind)]
-        await asyncio.gather(*(self._names_soon(group, kind, Doubt.MISSING) for group, kind in pairs))
+        await asyncio.gather(*(self._names_soon(group, kind, Freshness.RENEWED) for group, kind in pairs))
 
     def _seconds_left(self, group: Group, kind: Kind) -> float:
         return self._clock.left(group.timeout(kind))

@@ -12,18 +12,18 @@ import anyio
 
 from dynamic_mcp.errors import UpstreamError
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import Doubt, Kind, Listing
+from dynamic_mcp.groups.listing import Freshness, Kind, Listing
 from dynamic_mcp.log import log
 
 #: Seconds to wait for a group that has let another list wait, and still does.
 KNOWN_AS_LATE = 0.25
 
 
-async def listing_within(group: Group, kind: Kind, timeout: float, doubt: Doubt) -> Listing | None:
+async def listing_within(group: Group, kind: Kind, timeout: float, freshness: Freshness) -> Listing | None:
     """The group's part of a list; None if it does not come in ``timeout`` seconds, its start included."""
     with anyio.move_on_after(timeout):
         try:
-            return await group.listing(kind, doubt=doubt)
+            return await group.listing(kind, freshness=freshness)
         except UpstreamError as error:
             log.debug("group %s is missing in %s: %s", group.name, kind.method, error)
     return None
@@ -37,19 +37,26 @@ class Patience:
         self._late: dict[tuple[Group, Kind], asyncio.Task[Listing | None]] = {}
 
     async def listing(
-        self, group: Group, kind: Kind, doubt: Doubt = Doubt.ASKED, within: float | None = None
+        self,
+        group: Group,
+        kind: Kind,
+        freshness: Freshness = Freshness.REQUESTED,
+        within: float | None = None,
     ) -> Listing | None:
         """The group's part of a list, or its last one if a new one takes longer than ``timeout.lists`` of the group, or ``within``.
 
         None if there is none, or the new one fails.
         """
-        if doubt in (Doubt.NONE, Doubt.COMPARED) and (certain := group.certain_listing(kind)) is not None:
+        if (
+            freshness in (Freshness.KNOWN, Freshness.COMPARED)
+            and (certain := group.certain_listing(kind)) is not None
+        ):
             return certain
         timeout = group.timeout(kind)
         wait = min(group.server.timeouts.lists, timeout if within is None else within)
         if any(late is group for late, _ in self._late):
             wait = min(wait, KNOWN_AS_LATE)
-        task = asyncio.get_running_loop().create_task(listing_within(group, kind, timeout, doubt))
+        task = asyncio.get_running_loop().create_task(listing_within(group, kind, timeout, freshness))
         try:
             await asyncio.wait([task], timeout=wait)
         except asyncio.CancelledError:

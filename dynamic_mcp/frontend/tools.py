@@ -31,7 +31,7 @@ from dynamic_mcp.frontend.arguments import CallArguments, find_tool, find_tools,
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import TOOLS, Doubt, Listing, usable
+from dynamic_mcp.groups.listing import TOOLS, Freshness, Listing, usable
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, decode_members
 from dynamic_mcp.wording import MAX_TEXT, cut, name_list
@@ -84,10 +84,10 @@ class Toolbox:
             _refuse_switched_off(group, *find_tools(group.name, parsed.names, ()))
             group, upstream = await group.live()
             call.awaited = group
-            listing = await group.listing(TOOLS, doubt=Doubt.ASKED)
+            listing = await group.listing(TOOLS, freshness=Freshness.REQUESTED)
             names = find_tools(group.name, parsed.names, listing)
             if any(name not in listing for name in names):
-                listing = await group.listing(TOOLS, doubt=Doubt.MISSING)
+                listing = await group.listing(TOOLS, freshness=Freshness.RENEWED)
                 names = find_tools(group.name, parsed.names, listing)
             usable(listing, TOOLS)
         except CallRefused as refusal:
@@ -132,7 +132,7 @@ class Toolbox:
             listing = await group.listing(TOOLS, call.clock.left(group.timeout(TOOLS)))
         name = find_tool(group.name, parsed.name, listing)
         if name not in listing:
-            listing = await group.listing(TOOLS, call.clock.left(group.timeout(TOOLS)), Doubt.MISSING)
+            listing = await group.listing(TOOLS, call.clock.left(group.timeout(TOOLS)), Freshness.RENEWED)
             name = find_tool(group.name, parsed.name, listing)
         if name not in listing:
             raise CallRefused(_no_tool(group, name, listing) + parsed.about_others())

@@ -24,7 +24,7 @@ from dynamic_mcp.errors import (
 )
 from dynamic_mcp.groups.in_flight import InFlight
 from dynamic_mcp.groups.listener import GroupListener
-from dynamic_mcp.groups.listing import CHANGED, TOOLS, Doubt, Kind, Listing, announces_changes, list_all
+from dynamic_mcp.groups.listing import CHANGED, TOOLS, Freshness, Kind, Listing, announces_changes, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.notification_stream import ACKNOWLEDGED
 from dynamic_mcp.groups.oddities import Oddities
@@ -142,22 +142,24 @@ class Group:
         """The listing of the connected upstream, if it is cached and the upstream could announce its changes since."""
         return self._listings.get(kind)
 
-    async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
-        """All definitions of one kind, from the cache unless this doubt forbids it. Raises UpstreamError.
+    async def listing(
+        self, kind: Kind, timeout: float | None = None, freshness: Freshness = Freshness.KNOWN
+    ) -> Listing:
+        """All definitions of one kind, from the cache if it is fresh enough. Raises UpstreamError.
 
         The pages together may take ``timeout`` seconds, by default the timeout of one request of this kind.
         """
         group, upstream = await self.live()
         if group is not self:
-            return await group.listing(kind, timeout, doubt)
-        if doubt is Doubt.ASKED and not self._would_notice_change(upstream, kind):
-            doubt = Doubt.MISSING
+            return await group.listing(kind, timeout, freshness)
+        if freshness is Freshness.REQUESTED and not self._would_notice_change(upstream, kind):
+            freshness = Freshness.RENEWED
         try:
             return await self._listings.obtain(
                 kind,
                 lambda: self._tracked(self._list(upstream, kind)),
                 self.timeout(kind) if timeout is None else timeout,
-                doubt,
+                freshness,
             )
         except UpstreamTimeout as error:
             raise self._explained(error, kind) from None
@@ -230,7 +232,7 @@ class Group:
         """Whether a new listing of the tools gives the refused call other headers."""
         # If the listing fails, the refusal says more.
         with suppress(UpstreamError):
-            await self.listing(TOOLS, doubt=Doubt.MISSING)
+            await self.listing(TOOLS, freshness=Freshness.RENEWED)
         return refusal.are_outdated()
 
     def _explained(self, error: UpstreamTimeout, kind: Kind) -> UpstreamError:

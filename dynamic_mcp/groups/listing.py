@@ -48,17 +48,17 @@ class Listing(dict[str, Raw]):
     is_lost = False
 
 
-class Doubt(enum.Enum):
-    """Why a cached listing may be out of date."""
+class Freshness(enum.Enum):
+    """How fresh a listing a caller needs."""
 
     #: a client uses a name; the last listing is good if it has the name and the upstream has announced no change
-    NONE = enum.auto()
+    KNOWN = enum.auto()
     #: the proxy compares the list with that of a client; the listing is good if the upstream could announce changes since
     COMPARED = enum.auto()
     #: a client asked for the list; the listing is good if the upstream could announce changes since, and declares that it does
-    ASKED = enum.auto()
-    #: the listing lacks a name that a client uses
-    MISSING = enum.auto()
+    REQUESTED = enum.auto()
+    #: a new listing, because the last one lacks a name that a client uses
+    RENEWED = enum.auto()
 
 
 class Kind(msgspec.Struct, frozen=True):

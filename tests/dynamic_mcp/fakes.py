@@ -19,7 +19,7 @@ from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import Doubt, Kind, Listing
+from dynamic_mcp.groups.listing import Freshness, Kind, Listing
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.pending import Options
@@ -167,7 +167,9 @@ class FakeGroup(Group):
             self._subscriptions.begin(upstream, cast("TaskGroup", LooseTasks()))
         return group, upstream
 
-    async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
+    async def listing(
+        self, kind: Kind, timeout: float | None = None, freshness: Freshness = Freshness.KNOWN
+    ) -> Listing:
         await self.connected()
         return Listing({name: Raw(text) for name, text in self._tools.items()})
 

@@ -19,7 +19,7 @@ from dynamic_mcp.frontend.exchange import elicit_by_request
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import RESOURCES, Doubt, Kind, Listing
+from dynamic_mcp.groups.listing import RESOURCES, Freshness, Kind, Listing
 from dynamic_mcp.upstream.base import Handshake
 from tests.dynamic_mcp.fakes import Client, FakeGroup, FakeUpstream, server, silent_relay
 
@@ -84,7 +84,7 @@ async def test_similar_name_is_found_quickly_in_a_long_list() -> None:
 async def test_a_cut_list_says_so_to_the_model() -> None:
     class Cut(FakeGroup):
         async def listing(
-            self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE
+            self, kind: Kind, timeout: float | None = None, freshness: Freshness = Freshness.KNOWN
         ) -> Listing:
             listing = await super().listing(kind, timeout)
             listing.cut = "it is larger than 32 MiB"
@@ -114,7 +114,9 @@ class Resources(FakeGroup):
         super().__init__(server(name), upstream)
         self._size = size
 
-    async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
+    async def listing(
+        self, kind: Kind, timeout: float | None = None, freshness: Freshness = Freshness.KNOWN
+    ) -> Listing:
         uri = f"{self.name}:1"
         listing = Listing({uri: Raw(b'{"uri":"%b"}' % uri.encode())} if kind is RESOURCES else {})
         listing.size = self._size

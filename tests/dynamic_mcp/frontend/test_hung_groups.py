@@ -15,7 +15,7 @@ from dynamic_mcp.errors import UpstreamTimeout
 from dynamic_mcp.frontend import patience
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.subscriptions import Subscriptions
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Freshness, Kind, Listing
 from dynamic_mcp.protocol.jsonrpc import Refusal
 from dynamic_mcp.protocol.pending import Options
 from tests.dynamic_mcp.fakes import FakeUpstream, server
@@ -42,10 +42,12 @@ class Hung(Lister):
         self.kinds = kinds
         self.may_answer = asyncio.Event()
 
-    async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
+    async def listing(
+        self, kind: Kind, timeout: float | None = None, freshness: Freshness = Freshness.KNOWN
+    ) -> Listing:
         if kind in self.kinds:
             await self.may_answer.wait()
-        return await super().listing(kind, timeout, doubt)
+        return await super().listing(kind, timeout, freshness)
 
 
 class Silent(Lister):
@@ -55,10 +57,12 @@ class Silent(Lister):
         super().__init__(name, **names)
         self.added = added
 
-    async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
-        if doubt is Doubt.MISSING:
+    async def listing(
+        self, kind: Kind, timeout: float | None = None, freshness: Freshness = Freshness.KNOWN
+    ) -> Listing:
+        if freshness is Freshness.RENEWED:
             self.lists[kind].extend(self.added.pop(kind, []))
-        return await super().listing(kind, timeout, doubt)
+        return await super().listing(kind, timeout, freshness)
 
 
 async def complete(catalog: Any, name: str) -> str:

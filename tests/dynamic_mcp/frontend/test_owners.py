@@ -17,7 +17,7 @@ from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.changes import ListChanges
 from dynamic_mcp.frontend.owners import NameOwners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Doubt, Kind, Listing
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Freshness, Kind, Listing
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol.jsonrpc import Refusal
 from dynamic_mcp.protocol.pending import Options
@@ -44,7 +44,9 @@ class Lister(FakeGroup):
             raise UpstreamFailed(f"{self.name} is down")
         return await super().live()
 
-    async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
+    async def listing(
+        self, kind: Kind, timeout: float | None = None, freshness: Freshness = Freshness.KNOWN
+    ) -> Listing:
         await self.connected()
 
         async def make() -> Listing:

@@ -8,7 +8,7 @@ import msgspec
 
 from dynamic_mcp.config.model import Timeouts
 from dynamic_mcp.frontend.patience import Patience
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Doubt, Kind, Listing
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Freshness, Kind, Listing
 from tests.dynamic_mcp.fakes import FakeGroup, server
 from tests.dynamic_mcp.helpers import eventually
 
@@ -21,7 +21,9 @@ class Slow(FakeGroup):
         self.may_answer = asyncio.Event()
         self.asked = 0
 
-    async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
+    async def listing(
+        self, kind: Kind, timeout: float | None = None, freshness: Freshness = Freshness.KNOWN
+    ) -> Listing:
         self.asked += 1
         await self.may_answer.wait()
         return Listing()

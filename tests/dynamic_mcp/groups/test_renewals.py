@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.groups import renewals
-from dynamic_mcp.groups.listing import PROMPTS, TOOLS, Doubt, Listing, announces_changes
+from dynamic_mcp.groups.listing import PROMPTS, TOOLS, Freshness, Listing, announces_changes
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.renewals import BURST, LISTING_WAIT, Renewals
 from dynamic_mcp.upstream.base import Handshake
@@ -44,7 +44,7 @@ class Maker:
 
 
 async def ask(cache: ListingCache, make: Maker, *, anew: bool = True) -> list[str]:
-    return list(await cache.obtain(TOOLS, make, 10.0, Doubt.MISSING if anew else Doubt.ASKED))
+    return list(await cache.obtain(TOOLS, make, 10.0, Freshness.RENEWED if anew else Freshness.REQUESTED))
 
 
 async def at_once(listing: Awaitable[list[str]]) -> list[str]:
@@ -136,7 +136,7 @@ def test_only_a_declared_flag_announces_changes(declared: bytes, announces: bool
 
 async def use(cache: ListingCache, make: Maker, seconds: float = 10.0) -> list[str]:
     """Obtain the list as a call of a known name does."""
-    return list(await cache.obtain(TOOLS, make, seconds, Doubt.NONE))
+    return list(await cache.obtain(TOOLS, make, seconds, Freshness.KNOWN))
 
 
 async def test_calls_wait_once_for_a_slow_list_after_a_change(caplog: pytest.LogCaptureFixture) -> None:
@@ -164,7 +164,7 @@ async def test_client_that_asks_for_the_list_waits_for_the_one_after_the_change(
     await use(cache, make)
     cache.invalidate(CHANGED)
     make.pause = 20.0
-    asked = asyncio.ensure_future(cache.obtain(TOOLS, make, 30.0, Doubt.ASKED))
+    asked = asyncio.ensure_future(cache.obtain(TOOLS, make, 30.0, Freshness.REQUESTED))
     await skip(19.0)
     assert not asked.done()
     await skip(1.0)
@@ -235,7 +235,7 @@ async def test_doubts_cost_calls_few_lists_and_each_client_that_asks_a_new_one()
     assert make.made == 1
     for number in range(2, 5):
         cache.doubt([TOOLS])
-        assert list(await cache.obtain(TOOLS, make, 10.0, Doubt.ASKED)) == [f"t{number}"]
+        assert list(await cache.obtain(TOOLS, make, 10.0, Freshness.REQUESTED)) == [f"t{number}"]
 
 
 async def test_doubt_does_not_begin_a_list_again() -> None:
@@ -248,7 +248,7 @@ async def test_doubt_does_not_begin_a_list_again() -> None:
     assert await at_once(call) == ["t1"]
     assert make.made == 1
     assert cache.get(TOOLS) is None
-    asked = asyncio.ensure_future(cache.obtain(TOOLS, make, 30.0, Doubt.ASKED))
+    asked = asyncio.ensure_future(cache.obtain(TOOLS, make, 30.0, Freshness.REQUESTED))
     await skip(20.0)
     assert list(await asked) == ["t2"], "it began after the doubt"
 

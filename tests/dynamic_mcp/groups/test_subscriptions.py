@@ -15,7 +15,7 @@ from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamGone, Upst
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import TOOLS, Doubt
+from dynamic_mcp.groups.listing import TOOLS, Freshness
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Message
@@ -118,7 +118,7 @@ class Running(NoConnector):
 
     async def tools(self) -> list[str]:
         """The tools that a client gets that asks for them."""
-        return list(await self.group.listing(TOOLS, doubt=Doubt.ASKED))
+        return list(await self.group.listing(TOOLS, freshness=Freshness.REQUESTED))
 
     async def streams(self, count: int) -> list[Stream]:
         """The listen requests so far, once there are this many."""

@@ -11,7 +11,7 @@ from msgspec import Raw
 from dynamic_mcp.frontend.patience import Patience
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import TOOLS, Doubt
+from dynamic_mcp.groups.listing import TOOLS, Freshness
 from dynamic_mcp.groups.renewals import BURST, INTERVAL
 from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.upstream.base import Events, Upstream
@@ -55,7 +55,7 @@ async def test_client_hears_of_a_change_that_the_server_could_not_announce(annou
         if not announces:
             proxy.server.agreed.capabilities["tools"] = Raw(b"{}")
         patience = Patience(lambda kind: None)
-        compared = partial(patience.listing, proxy.group, TOOLS, Doubt.COMPARED)
+        compared = partial(patience.listing, proxy.group, TOOLS, Freshness.COMPARED)
         proxy.server.version = 2
         assert list(await compared() or ()) == ["v1"]
         proxy.group.on_stream_open()
