@@ -23,13 +23,13 @@ from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, jsonrpc, progress
 from dynamic_mcp.protocol.callers import Callers
 from dynamic_mcp.protocol.ids import cancelled_id, whole_number
+from dynamic_mcp.protocol.incoming import IncomingRequests
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message, MoreFollows, Outgoing
 from dynamic_mcp.protocol.junk import JunkCount
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.protocol.oversized import OversizedMessages
 from dynamic_mcp.protocol.pending import NEVER, OnRequest, Options, Pending, QuestionClocks
 from dynamic_mcp.protocol.pieces import Line, is_batch
-from dynamic_mcp.protocol.serving import Serving
 from dynamic_mcp.protocol.silence import LONG_WAIT, Silence
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
@@ -81,7 +81,7 @@ class Peer:
         self._malformed_at = -NEVER
         self._questions = QuestionClocks(self._pending, self._wake_at)
         self._on_request = on_request
-        self._serving = self._new_serving()
+        self._incoming = self._new_incoming()
         self._ids = count(1) if ids is None else ids
         #: the first and the last id so far
         self._first_id, self._last_id = 1, 0
@@ -89,8 +89,8 @@ class Peer:
         self._oversized = OversizedMessages(self.take_oversized)
         self._closed: UpstreamFailed | None = None
 
-    def _new_serving(self) -> Serving:
-        return Serving(lambda line: self._send(Outgoing(line)), self._on_request, self._questions)
+    def _new_incoming(self) -> IncomingRequests:
+        return IncomingRequests(lambda line: self._send(Outgoing(line)), self._on_request, self._questions)
 
     async def request(
         self,
@@ -171,7 +171,7 @@ class Peer:
             return self.receive_answer(message)
         self._junk.reset()
         if message.id:
-            if self._serving.take(message, within, self._callers):
+            if self._incoming.take(message, within, self._callers):
                 self._silence.sign_of_life()
         elif message.method == "notifications/progress":
             self._take_progress(message.params)
@@ -195,7 +195,7 @@ class Peer:
         if not id:
             log.debug("a message that is too large was dropped")
         elif not is_answer:
-            self._serving.refuse(id, jsonrpc.INVALID_REQUEST, f"the message is larger than {size}")
+            self._incoming.refuse(id, jsonrpc.INVALID_REQUEST, f"the message is larger than {size}")
         elif (pending := self._claim(id)) is not None:
             pending.future.set_exception(TooLarge(f"its answer is larger than {size}"))
 
@@ -230,8 +230,8 @@ class Peer:
     def leave_session(self) -> None:
         """Cancel the open requests of the other side. A new session may use their ids again."""
         if self._closed is None:
-            self._serving.close()
-            self._serving = self._new_serving()
+            self._incoming.close()
+            self._incoming = self._new_incoming()
 
     def close(self, reason: UpstreamFailed) -> None:
         """Fail all pending and all later requests."""
@@ -241,7 +241,7 @@ class Peer:
             for pending in self._pending.values():
                 if not pending.future.done():
                     pending.future.set_exception(reason.copy())
-            self._serving.close()
+            self._incoming.close()
             if self._timer is not None:
                 self._timer.cancel()
 
@@ -275,7 +275,7 @@ class Peer:
 
     def _take_cancellation(self, params: Raw) -> None:
         id = cancelled_id(params)
-        if not self._serving.cancel(id) and (number := whole_number(id)) is not None:
+        if not self._incoming.cancel(id) and (number := whole_number(id)) is not None:
             pending = self._pending.get(number)
             if pending is not None and pending.method in _CANCELLED_BY_RECEIVER:
                 self.fail(number, UpstreamFailed("it cancelled the request"))

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.protocol.batch import MAX_BATCH
+from dynamic_mcp.protocol.incoming import MAX_INCOMING, MAX_INCOMING_BYTES
 from dynamic_mcp.protocol.jsonrpc import Message, Outgoing
 from dynamic_mcp.protocol.junk import JUNK_WINDOW, MAX_JUNK_LINES
 from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.protocol.pieces import LARGE, Large
-from dynamic_mcp.protocol.serving import MAX_SERVING, MAX_SERVING_BYTES
 from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.fakes import NamedCall
 
@@ -411,9 +411,9 @@ class Asked:
 
 async def test_requests_beyond_the_bound_are_refused_and_later_ones_answered() -> None:
     one = Asked()
-    for id in range(MAX_SERVING + 3):
+    for id in range(MAX_INCOMING + 3):
         one.ask(id)
-    assert [message["id"] for message in one.sent] == [MAX_SERVING, MAX_SERVING + 1, MAX_SERVING + 2]
+    assert [message["id"] for message in one.sent] == [MAX_INCOMING, MAX_INCOMING + 1, MAX_INCOMING + 2]
     assert all("too many requests" in message["error"]["message"] for message in one.sent)
     one.work.set()
     await asyncio.sleep(0.01)
@@ -425,7 +425,7 @@ async def test_requests_beyond_the_bound_are_refused_and_later_ones_answered() -
 
 async def test_one_large_request_is_served_and_the_next_is_refused() -> None:
     one = Asked()
-    one.ask(1, '"' + "x" * MAX_SERVING_BYTES + '"')
+    one.ask(1, '"' + "x" * MAX_INCOMING_BYTES + '"')
     assert not one.sent
     one.ask(2)
     assert [message["id"] for message in one.sent] == [2]

@@ -267,7 +267,7 @@ async def test_answer_that_waits_for_a_new_stream_stays_with_the_old_one(tmp_pat
         await asyncio.wait_for(pinged.wait(), WITHIN)
         events.go_on.add(text_of("s1"))
         # The answer is on its way before the ping shows that the session is lost.
-        await eventually(lambda: not upstream._peer._serving._tasks, "the answer")
+        await eventually(lambda: not upstream._peer._incoming._tasks, "the answer")
         go_on.set()
         await new
         old.cancel()

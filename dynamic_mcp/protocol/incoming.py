@@ -14,11 +14,11 @@ from dynamic_mcp.protocol.pending import ASKS_THE_USER, ClientCall, OnRequest, Q
 from dynamic_mcp.wording import cut
 
 #: Requests at once, and their bytes. A single larger one is allowed.
-MAX_SERVING = 64
-MAX_SERVING_BYTES = 16 << 20
+MAX_INCOMING = 64
+MAX_INCOMING_BYTES = 16 << 20
 
 
-class Serving:
+class IncomingRequests:
     """Answers the requests of the other side of one connection."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Serving:
             self.refuse(id, jsonrpc.METHOD_NOT_FOUND, text)
         elif (key := id_key(id)) in self._tasks:
             self.refuse(id, jsonrpc.INVALID_REQUEST, "a request with this id is still being answered")
-        elif len(self._tasks) >= MAX_SERVING or self._bytes > MAX_SERVING_BYTES:
+        elif len(self._tasks) >= MAX_INCOMING or self._bytes > MAX_INCOMING_BYTES:
             text = f"too many requests at once: {len(self._tasks)} of this server are still being answered"
             self.refuse(id, jsonrpc.INTERNAL_ERROR, text)
         else:
