@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.frontend.catalog import Catalog
-from dynamic_mcp.frontend.links import Links
+from dynamic_mcp.frontend.result_uris import ResultUris
 from dynamic_mcp.frontend.uritemplate import Matcher
 from dynamic_mcp.groups import renewals
 from dynamic_mcp.groups.group import Group
@@ -64,14 +64,14 @@ def lists_again_for_each_wrong_name() -> None:
 
 @mutant("FRONT-073")
 def forgets_the_links_of_results() -> None:
-    replace(Links.giver, lambda self, uri: None)
+    replace(ResultUris.giver, lambda self, uri: None)
 
 
 @mutant("FRONT-073")
 def knows_the_links_of_tools_only() -> None:
-    right = Links.note
+    right = ResultUris.note
 
-    async def wrong(self: Links, group: str, result: bytes) -> None:
+    async def wrong(self: ResultUris, group: str, result: bytes) -> None:
         if b'"messages"' not in result:
             await right(self, group, result)
 
@@ -84,7 +84,7 @@ def believes_a_link_before_any_list() -> None:
 
     async def wrong(self: Catalog, call: Call) -> tuple[str, Group]:
         uri, group = await right(self, call)
-        giver = self.links.giver(uri)
+        giver = self.result_uris.giver(uri)
         # Private, because the groups are known nowhere else.
         return uri, group if giver is None else self._groups[giver]
 
@@ -93,10 +93,10 @@ def believes_a_link_before_any_list() -> None:
 
 @mutant("FRONT-074")
 def the_last_group_that_links_to_a_uri_gets_it() -> None:
-    right = Links.note
+    right = ResultUris.note
 
-    async def wrong(self: Links, group: str, result: bytes) -> None:
-        # Private, because only the links know who gave them.
+    async def wrong(self: ResultUris, group: str, result: bytes) -> None:
+        # Private, because only this table knows the givers.
         kept, self._given = self._given, {}
         await right(self, group, result)
         for name, given in kept.items():

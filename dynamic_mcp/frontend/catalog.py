@@ -19,9 +19,9 @@ from dynamic_mcp.frontend.bridge import meta_of_list, not_found_code
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.changes import ListChanges, View
 from dynamic_mcp.frontend.finder import Finder
-from dynamic_mcp.frontend.links import Links
 from dynamic_mcp.frontend.owners import NameOwners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.frontend.patience import Patience
+from dynamic_mcp.frontend.result_uris import ResultUris
 from dynamic_mcp.frontend.searches import linked, listed, matched
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.holders import Holder
@@ -58,7 +58,7 @@ class Catalog:
     def __init__(self, groups: Mapping[str, Group], hooks: Hooks, changes: ListChanges) -> None:
         self._groups = groups
         #: the URIs in the results of the groups
-        self.links = Links(groups)
+        self.result_uris = ResultUris(groups)
         self._hooks = hooks
         self._changes = changes
         self._patience = Patience(lambda kind: changes.suspect(kind.list_changed))
@@ -188,7 +188,7 @@ class Catalog:
         """
         if (group := call.group_name()) is not None:
             return self._group(RESOURCES, group)
-        searches = [listed(RESOURCES, uri), matched(uri), linked(uri, self.links)]
+        searches = [listed(RESOURCES, uri), matched(uri), linked(uri, self.result_uris)]
         if template:
             searches.insert(0, listed(TEMPLATES, uri))
         loosely = [*searches, matched(uri, loosely=True)]

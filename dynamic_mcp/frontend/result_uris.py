@@ -1,8 +1,8 @@
 """Which group gave a URI in a result: a resource link, an embedded resource, or a part of a resource.
 
 A server need not list the resources to which its results link (MCP 2025-11-25, server/tools, "Resource Links"), so only the result says
-where such a URI leads. The first group that gave a URI keeps it, as long as ``Links`` remembers it, so that no other group can take it
-over. Each group has a bound of its own, so that none can push out the links of another one.
+where such a URI leads. The first group that gave a URI keeps it, as long as ``ResultUris`` remembers it, so that no other group can take
+it over. Each group has a bound of its own, so that none can push out the URIs of another one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dynamic_mcp.protocol.outline import without_long_texts
 from dynamic_mcp.tasks import Slices
 
 #: URIs of one group that are remembered, and their characters together; members of one result that count.
-MAX_LINKS = 1024
+MAX_OF_GROUP = 1024
 MAX_CHARACTERS = 1 << 20
 MAX_OF_RESULT = 1024
 #: The longest URI of a link.
@@ -33,7 +33,7 @@ _VALUE = re.compile(rb'[ \t\r\n]{0,64}:[ \t\r\n]{0,64}("(?:[^"\\]|\\.){1,%d}+")'
 _WINDOW = 1 << 20
 
 
-class Links:
+class ResultUris:
     """Remembers the URIs in the results of the groups; ``groups`` has the current ones."""
 
     def __init__(self, groups: Container[str]) -> None:
@@ -76,7 +76,7 @@ class Links:
             number = given.pop(uri, None)
             given[uri] = next(self._numbers) if number is None else number
         size = sum(map(len, given))
-        while len(given) > MAX_LINKS or size > MAX_CHARACTERS:
+        while len(given) > MAX_OF_GROUP or size > MAX_CHARACTERS:
             oldest = next(iter(given))
             size -= len(oldest)
             del given[oldest]

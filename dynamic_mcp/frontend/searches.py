@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 
 from dynamic_mcp.frontend import uritemplate
-from dynamic_mcp.frontend.links import Links
+from dynamic_mcp.frontend.result_uris import ResultUris
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import RESOURCES, TEMPLATES, Kind
 from dynamic_mcp.tasks import Slices
@@ -37,10 +37,10 @@ def matched(uri: str, *, loosely: bool = False) -> Search:
     return TEMPLATES, has
 
 
-def linked(uri: str, links: Links) -> Search:
+def linked(uri: str, given: ResultUris) -> Search:
     """A search for the group that gave the URI in a result."""
 
     async def has(group: Group, names: Collection[str]) -> bool:
-        return links.giver(uri) == group.name
+        return given.giver(uri) == group.name
 
     return RESOURCES, has

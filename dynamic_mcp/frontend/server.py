@@ -60,7 +60,7 @@ class Frontend:
 
     def _handlers(self, subscriptions: Subscriptions) -> tuple[Handlers, Handlers]:
         """The handlers of the methods that the router does not answer itself, for legacy and for modern clients."""
-        catalog, noting = self._catalog, self._catalog.links.noting
+        catalog, noting = self._catalog, self._catalog.result_uris.noting
         shared: dict[str, tuple[Handler, tuple[Kind, ...]]] = {
             "tools/call": (noting(self._toolbox.run), ()),
             "resources/list": (lambda call: catalog.list_all(RESOURCES, call), (RESOURCES,)),

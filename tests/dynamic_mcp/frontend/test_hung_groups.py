@@ -104,7 +104,7 @@ async def test_a_hung_group_does_not_delay_another_one(
 ) -> None:
     groups = [Hung("bad", kind), good()]
     catalog = catalog_of(*groups[:: 1 if is_first else -1])
-    await catalog.links.note("good", b'[{"uri":"linked://1"}]')
+    await catalog.result_uris.note("good", b'[{"uri":"linked://1"}]')
     async with asyncio.timeout(SOON):
         assert (await use(catalog, name)).startswith("good")
 

@@ -229,7 +229,7 @@ async def test_a_link_counts_after_lists_and_templates_and_before_loose_template
     loose, giver = Lister("loose", templates=["x://{path}"]), Lister("giver")
     catalog = catalog_of(loose, giver, bank)
     uris = ["x://listed", "x://covered/1", "x://a/b"]
-    await catalog.links.note("giver", json.dumps([{"uri": uri} for uri in uris]).encode())
+    await catalog.result_uris.note("giver", json.dumps([{"uri": uri} for uri in uris]).encode())
     assert [await read(catalog, uri) for uri in uris] == [
         "bank x://listed",
         "bank x://covered/1",
