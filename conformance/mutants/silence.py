@@ -10,8 +10,8 @@ from dynamic_mcp.errors import UpstreamTimeout
 from dynamic_mcp.frontend import running
 from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.process.child import Child
-from dynamic_mcp.protocol import pending, silence
-from dynamic_mcp.protocol.silence import Silence
+from dynamic_mcp.protocol import liveness, pending
+from dynamic_mcp.protocol.liveness import LivenessCheck
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     also={"SSE-012": "the mistake is in what all transports share", "OPS-026": "the same"},
 )
 def keeps_a_server_that_stopped_answering() -> None:
-    replace(Silence.unanswered, lambda self, began: None)
+    replace(LivenessCheck.unanswered, lambda self, began: None)
 
 
 @mutant("STD-031")
 def gives_up_a_server_after_one_timeout() -> None:
-    silence.ROUNDS, silence.QUESTION_TIMEOUT, silence.MIN_SILENCE = 1, 0.1, 0.0
+    liveness.ROUNDS, liveness.QUESTION_TIMEOUT, liveness.MIN_SILENCE = 1, 0.1, 0.0
 
 
 @mutant("STD-031")
 def never_asks_a_server_before_it_gives_it_up() -> None:
-    right = Silence.__init__
+    right = LivenessCheck.__init__
 
     async def no_question(timeout: float) -> None:
         raise UpstreamTimeout("not asked")
 
     def wrong(
-        self: Silence, ask: Callable[[float], Awaitable[object]] | None, end: Callable[[str], None]
+        self: LivenessCheck, ask: Callable[[float], Awaitable[object]] | None, end: Callable[[str], None]
     ) -> None:
         right(self, None if ask is None else no_question, end)
 

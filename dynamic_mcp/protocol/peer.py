@@ -6,7 +6,7 @@ answer with a readable id fails its request at once. For a request that times ou
 ``on_cancelled`` says so. Progress reaches the request with its token, before the answer and only while the progress grows.
 
 A request of the other side that asks the user something stops the clock of one call (``pending``). The peer works on few requests at
-once, and refuses the others. Another side that sends nothing but junk is reported, and so is one that stops answering (``silence``).
+once, and refuses the others. Another side that sends nothing but junk is reported, and so is one that stops answering (``liveness``).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from dynamic_mcp.protocol.incoming import IncomingRequests
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message, MoreFollows, Outgoing
 from dynamic_mcp.protocol.junk import JunkCount
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
+from dynamic_mcp.protocol.liveness import LONG_WAIT, LivenessCheck
 from dynamic_mcp.protocol.oversized import OversizedMessages
 from dynamic_mcp.protocol.pending import NEVER, OnRequest, Options, Pending, QuestionClocks
 from dynamic_mcp.protocol.pieces import Line, is_batch
-from dynamic_mcp.protocol.silence import LONG_WAIT, Silence
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
 #: The own requests that the other side can cancel (MCP 2026-07-28, basic/patterns/cancellation).
@@ -60,7 +60,7 @@ class Peer:
         """``on_cancelled`` gets the id of a request that timed out or was cancelled; true means that no notification is needed.
 
         ``max_size`` is the bound in bytes that the error of an oversized answer names. ``on_junk`` gets the reason to end the
-        connection, because the other side sends nothing but junk, or answers neither its requests nor ``ask`` (see ``Silence``).
+        connection, because the other side sends nothing but junk, or answers neither its requests nor ``ask`` (see ``LivenessCheck``).
         ``on_oddity`` gets what the other side does against the protocol, without anything that it sent.
         ``on_request`` gets a request with the calls that it can belong to (``callers``). ``ids`` are the growing ids of the own
         requests, by default 1, 2, 3.
@@ -70,7 +70,7 @@ class Peer:
         self._on_cancelled = on_cancelled
         self._max_size = max_size
         self._junk = JunkCount(on_junk)
-        self._on_oddity, self._silence = on_oddity, Silence(ask, on_junk)
+        self._on_oddity, self._liveness = on_oddity, LivenessCheck(ask, on_junk)
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, Pending] = {}
         #: one timer for all requests, for the earliest deadline or earlier; a timer for each took 5 % of the time of a call
@@ -172,7 +172,7 @@ class Peer:
         self._junk.reset()
         if message.id:
             if self._incoming.take(message, within, self._callers):
-                self._silence.sign_of_life()
+                self._liveness.sign_of_life()
         elif message.method == "notifications/progress":
             self._take_progress(message.params)
         elif message.method == "notifications/cancelled":
@@ -203,7 +203,7 @@ class Peer:
         """Fail one request whose answer will not come, as the transport knows."""
         pending = self._pending.pop(id, None)
         if pending is not None and not pending.future.done():
-            self._silence.sign_of_life()
+            self._liveness.sign_of_life()
             pending.future.set_exception(reason)
 
     def when_over(self, id: int, then: Callable[[], None]) -> None:
@@ -217,7 +217,7 @@ class Peer:
 
     def unanswered(self) -> None:
         """Note that the other side does not even take requests."""
-        self._silence.unanswered(self._loop.time())
+        self._liveness.unanswered(self._loop.time())
 
     def has_used(self, id: bytes) -> bool:
         """Whether an own request had this id, so that an answer with it may be late."""
@@ -237,7 +237,7 @@ class Peer:
         """Fail all pending and all later requests."""
         if self._closed is None:
             self._closed = reason
-            self._silence.close()
+            self._liveness.close()
             for pending in self._pending.values():
                 if not pending.future.done():
                     pending.future.set_exception(reason.copy())
@@ -282,7 +282,7 @@ class Peer:
 
     def _take_progress(self, params: Raw) -> None:
         if progress.deliver(params, self._pending, self._loop.time()):
-            self._silence.sign_of_life()
+            self._liveness.sign_of_life()
 
     def _claim(self, id: bytes) -> Pending | None:
         """Take the request with this id out of the pending ones. The ids of own requests are integers, however they are spelled."""
@@ -291,7 +291,7 @@ class Peer:
             return None
         if self._is_own(number):
             # A late answer counts too.
-            self._silence.sign_of_life()
+            self._liveness.sign_of_life()
         pending = self._pending.pop(number, None)
         return None if pending is None or pending.future.done() else pending
 
@@ -322,7 +322,7 @@ class Peer:
         self._callers.abandoned(id, pending)
         now = self._loop.time()
         if method not in _NEED_NO_ANSWER and (pending.deadline <= now or now - pending.began >= LONG_WAIT):
-            self._silence.unanswered(pending.began)
+            self._liveness.unanswered(pending.began)
         handled = self._on_cancelled is not None and self._on_cancelled(id)
         if not handled and method not in _NEVER_CANCELLED:
             self.notify("notifications/cancelled", msgspec.json.encode({"requestId": id, "reason": reason}))

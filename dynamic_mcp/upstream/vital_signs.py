@@ -1,6 +1,6 @@
 """Notices a server that is dead or unreachable although its connection is open.
 
-- ``ask_for_life``: what the proxy asks a server that stopped answering (``protocol.silence``).
+- ``ask_for_life``: what the proxy asks a server that stopped answering (``protocol.liveness``).
 - ``ChildWatch``: the child exited, and a process that it started holds its stdout open; or the child closed its stdin. Both leave no
   end of file. A launcher may exit while the server that it started uses its pipes, so the server gets the chance to answer first.
 """

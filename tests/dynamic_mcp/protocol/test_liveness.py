@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.protocol.liveness import LONG_WAIT, ROUNDS
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.protocol.pending import Options
-from dynamic_mcp.protocol.silence import LONG_WAIT, ROUNDS
 from tests.dynamic_mcp.clocks import skip
 
 if TYPE_CHECKING:

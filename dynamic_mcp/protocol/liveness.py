@@ -23,7 +23,7 @@ MIN_SILENCE = 10.0
 LONG_WAIT = 10.0
 
 
-class Silence:
+class LivenessCheck:
     """Counts the unanswered requests of one connection. ``close`` has to follow."""
 
     def __init__(self, ask: Callable[[float], Awaitable[object]] | None, end: Callable[[str], None]) -> None:
