@@ -1,6 +1,6 @@
 """Upstream servers that do next to nothing, so that the benchmark measures the proxy.
 
-`python -I -S upstreams.py http` prints its URL and serves Streamable HTTP (handshake revisions, JSON answers, no sessions).
+`python -I -S upstreams.py http` prints its URL and serves Streamable HTTP (legacy revisions, JSON answers, no sessions).
 `python -I -S upstreams.py stdio [SECONDS]` serves its standard streams after a start of so many seconds; with `never` it never answers.
 With `busy=SECONDS` the start takes so much processor time, as the imports of a real server do.
 `python -I -S upstreams.py stdio SECONDS COUNT BYTES` lists so many more tools, whose definitions have about so many bytes each.

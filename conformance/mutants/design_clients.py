@@ -8,7 +8,7 @@ from typing import Any
 from conformance.mutants import legitimate, replace
 from conformance.mutants.design_calls import connects_anew_for_each_call, makes_one_call_of_a_server_at_a_time
 from conformance.mutants.share import give_each_client_its_own_servers
-from dynamic_mcp.extras.serving.handshake_era import HandshakeEra
+from dynamic_mcp.extras.serving.legacy_era import LegacyEra
 from dynamic_mcp.extras.serving.refused import RefusedRequest
 from dynamic_mcp.extras.serving.sessions import ServedSession
 
@@ -45,10 +45,10 @@ def connects_anew_for_each_call_of_each_client() -> None:
 def ends_sessions_by_their_idle_time_alone() -> None:
     """It refuses every DELETE with 405, and each session has servers of its own."""
 
-    async def refused(self: HandshakeEra, *arguments: Any) -> None:
+    async def refused(self: LegacyEra, *arguments: Any) -> None:
         raise RefusedRequest(405, "a session ends when it has been idle for a while")
 
-    replace(HandshakeEra.delete, refused)
+    replace(LegacyEra.delete, refused)
     give_each_client_its_own_servers()
 
 

@@ -10,7 +10,7 @@ from conformance.mutants import mutant, replace
 from conformance.mutants.share_sessions import SERVE
 from dynamic_mcp.extras.serving.app import App
 from dynamic_mcp.extras.serving.gate import Gate
-from dynamic_mcp.extras.serving.handshake_era import HandshakeEra
+from dynamic_mcp.extras.serving.legacy_era import LegacyEra
 from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.refused import MODERN_STATUS, RefusedRequest, respond
 from dynamic_mcp.extras.serving.sessions import ServedSession, Sessions
@@ -171,9 +171,9 @@ def a_missing_session_id_is_404() -> None:
 
 @mutant("FRONT-163", profile=SERVE)
 def a_stream_without_a_session_id_is_404() -> None:
-    right = HandshakeEra.get
+    right = LegacyEra.get
 
-    async def wrong(self: HandshakeEra, headers: Headers, receive: Receive, send: Send) -> None:
+    async def wrong(self: LegacyEra, headers: Headers, receive: Receive, send: Send) -> None:
         if "mcp-session-id" not in headers:
             raise RefusedRequest(404, "the session does not exist")
         await right(self, headers, receive, send)

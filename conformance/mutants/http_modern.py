@@ -123,7 +123,7 @@ def takes_a_refusal_of_initialize_for_a_failure() -> None:
 
 
 @mutant("OAUTH-090")
-def takes_a_demand_for_a_sign_in_for_the_handshake_era() -> None:
+def takes_a_demand_for_a_sign_in_for_the_legacy_era() -> None:
     """After the sign-in, `initialize` follows."""
     right = handshake.probe
     demands: list[SignInNeeded] = []

@@ -172,7 +172,7 @@ def invents_a_session() -> None:
 
 
 @mutant("HTTP-011")
-def names_no_version_to_a_server_of_the_handshake_era() -> None:
+def names_no_version_to_a_server_of_the_legacy_era() -> None:
     def wrong(request: ProxyRequest) -> None:
         if "Mcp-Method" not in request.headers:
             request.headers.pop(VERSION, None)
@@ -209,7 +209,7 @@ def sends_the_version_that_it_offered() -> None:
 
 
 def _always_send(version: str) -> None:
-    """In the handshake era."""
+    """In the legacy era."""
 
     def wrong(request: ProxyRequest) -> None:
         if request.headers.get(VERSION) != MODERN:

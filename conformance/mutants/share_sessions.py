@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.extras.serving.handshake_era import HandshakeEra
+from dynamic_mcp.extras.serving.legacy_era import LegacyEra
 from dynamic_mcp.extras.serving.refused import RefusedRequest, respond
 from dynamic_mcp.extras.serving.sessions import ServedSession, Sessions
 
@@ -60,19 +60,19 @@ def an_unknown_session_is_another_one() -> None:
 
 @mutant("SHARE-011", profile=SERVE)
 def an_ended_session_still_streams() -> None:
-    _answer_ended(HandshakeEra.get, 200)
+    _answer_ended(LegacyEra.get, 200)
 
 
 @mutant("SHARE-011", profile=SERVE)
 def an_ended_session_confirms_each_delete() -> None:
-    _answer_ended(HandshakeEra.delete, 204)
+    _answer_ended(LegacyEra.delete, 204)
 
 
 @mutant("SHARE-011", profile=SERVE)
 def an_ended_session_takes_notifications() -> None:
-    right = HandshakeEra.post
+    right = LegacyEra.post
 
-    async def wrong(self: HandshakeEra, posted: Posted, *rest: Any) -> None:
+    async def wrong(self: LegacyEra, posted: Posted, *rest: Any) -> None:
         try:
             await right(self, posted, *rest)
         except RefusedRequest as refused:

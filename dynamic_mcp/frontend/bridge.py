@@ -16,7 +16,7 @@ from dynamic_mcp.frontend.tool_surface import INFO
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import decode_members
 
-#: An error code of the handshake revisions that 2026-07-28 must not use, as ``jsonrpc.RESOURCE_NOT_FOUND``.
+#: An error code of the legacy revisions that 2026-07-28 must not use, as ``jsonrpc.RESOURCE_NOT_FOUND``.
 URL_ELICITATION_REQUIRED = -32042
 
 _COMPLETE = Raw(b'"complete"')

@@ -67,7 +67,7 @@ class ClientSession:
 
     def __init__(self, send: Callable[[bytes], None], *, is_one_of_many: bool = False) -> None:
         """``send`` writes one line to the client. With ``is_one_of_many``, the servers have other clients too."""
-        #: the negotiated handshake revision; None without a handshake
+        #: the negotiated legacy revision; None without a handshake
         self.version: str | None = None
         #: set once the capabilities of the client are known, which is with its first message
         self.ready = asyncio.Event()

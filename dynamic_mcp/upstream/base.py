@@ -28,7 +28,7 @@ class Upstream(Protocol):
 
     @property
     def modern(self) -> bool:
-        """Whether it speaks 2026-07-28 (stateless) rather than a handshake revision. Valid after ``open``."""
+        """Whether it speaks 2026-07-28 (stateless) rather than a legacy revision. Valid after ``open``."""
         ...
 
     @property

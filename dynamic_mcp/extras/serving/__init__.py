@@ -1,5 +1,5 @@
 """A proxy that serves clients over Streamable HTTP (``dynamic-mcp serve``), and the end of it on stdio (``dynamic-mcp connect``).
 
 ``door`` listens, and ``connections`` ends what keeps others out. ``app`` takes the requests: ``gate`` decides who may come in, ``posted``
-reads messages, ``handshake_era`` and ``modern_era`` answer them. ``stream`` keeps what goes out.
+reads messages, ``legacy_era`` and ``modern_era`` answer them. ``stream`` keeps what goes out.
 """

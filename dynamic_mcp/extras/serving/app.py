@@ -10,8 +10,8 @@ from starlette.datastructures import Headers
 
 from dynamic_mcp.extras.serving.connections import reset
 from dynamic_mcp.extras.serving.gate import Gate
-from dynamic_mcp.extras.serving.handshake_era import SESSION, HandshakeEra
 from dynamic_mcp.extras.serving.http_rules import check_framing, origin_form
+from dynamic_mcp.extras.serving.legacy_era import SESSION, LegacyEra
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.modern_era import ModernEra, is_modern
@@ -39,7 +39,7 @@ class App:
     ) -> None:
         self.sessions = Sessions(clients, limits)
         self.modern = ModernEra(clients, limits)
-        self._handshake = HandshakeEra(self.sessions, limits)
+        self._legacy = LegacyEra(self.sessions, limits)
         self._bodies = Bodies(limits)
         self._gate = gate
         self._report = report
@@ -94,9 +94,9 @@ class App:
             case "POST":
                 await self._post(headers, origin, receive, send)
             case "GET" if not is_modern_header:
-                await self._handshake.get(headers, receive, send)
+                await self._legacy.get(headers, receive, send)
             case "DELETE" if not is_modern_header:
-                await self._handshake.delete(headers, send)
+                await self._legacy.delete(headers, send)
             case _:
                 allowed = "POST" if is_modern_header else "DELETE, GET, POST"
                 raise RefusedRequest(
@@ -111,7 +111,7 @@ class App:
         if is_modern(posted, headers):
             await self.modern.post(posted, headers, origin, receive, send)
         else:
-            await self._handshake.post(posted, headers, origin, receive, send)
+            await self._legacy.post(posted, headers, origin, receive, send)
 
 
 __all__ = ["ENDPOINT", "SESSION", "STATUS", "App"]

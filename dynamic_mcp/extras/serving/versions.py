@@ -22,7 +22,7 @@ def supported(config: Config) -> list[str]:
 
 
 def check_version(headers: Headers, config: Config) -> None:
-    """Raises RefusedRequest for a version that is no handshake revision."""
+    """Raises RefusedRequest for a version that is no legacy revision."""
     version = headers.get(VERSION_HEADER)
     if version is not None and version not in LEGACY_VERSIONS:
         data = {"supported": supported(config), "requested": version[:40]}

@@ -1,4 +1,4 @@
-"""The server's own stream of a Streamable HTTP session: where a server of a handshake revision notifies the proxy outside of requests.
+"""The server's own stream of a Streamable HTTP session: where a server of a legacy revision notifies the proxy outside of requests.
 
 A server sends its notifications only while this stream is open (MCP 2025-11-25, basic/transports, "Listening for Messages from the
 Server"). Some servers offer none.

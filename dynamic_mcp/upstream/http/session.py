@@ -1,6 +1,6 @@
 """The session of a Streamable HTTP upstream, and its headers.
 
-A server of a handshake revision may give a session id with its answer to ``initialize``; every later request repeats the id (MCP
+A server of a legacy revision may give a session id with its answer to ``initialize``; every later request repeats the id (MCP
 2025-11-25, basic/transports, "Session Management"). A modern server has no session; headers repeat the method and name of each
 message (MCP 2026-07-28, basic/transports/streamable-http, "Request Metadata").
 """

@@ -1,8 +1,8 @@
-"""An upstream behind a URL: Streamable HTTP, of the handshake revisions and of 2026-07-28.
+"""An upstream behind a URL: Streamable HTTP, of the legacy revisions and of 2026-07-28.
 
 Each message of the proxy is its own POST, and the POSTs run concurrently. The replies contain the answers (``replies``).
 
-Handshake revisions also have a session, which begins again after the server forgot it, a stream of the server's own (GET), and
+Legacy revisions also have a session, which begins again after the server forgot it, a stream of the server's own (GET), and
 resumption of broken streams. A modern server has none of these; the end of the connection tells it of a cancellation (MCP 2025-11-25,
 basic/transports; MCP 2026-07-28, basic/transports/streamable-http).
 """
@@ -202,7 +202,7 @@ class StreamableHttpUpstream(HttpUpstream):
     async def _post_unanswered(self, message: Outgoing) -> None:
         await self._client.post(self._session.message_headers(message), message.line.rstrip())
 
-    # Sessions of the handshake revisions
+    # Sessions of the legacy revisions
 
     async def _has_lost_session_of(self, id: int) -> bool:
         """Whether the session in which the request was sent has ended. A renewal that goes on may leave it."""

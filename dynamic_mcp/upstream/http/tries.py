@@ -1,4 +1,4 @@
-"""The requests of the handshake revisions in flight over Streamable HTTP: their session, and whether their answers say that it is lost.
+"""The requests of the legacy revisions in flight over Streamable HTTP: their session, and whether their answers say that it is lost.
 
 Only the status 404 to a request with a session id is certain (MCP 2025-11-25, basic/transports, "Session Management"). Other statuses and
 words can be those of a tool, about a session or a device of its own. So the server has to refuse a harmless request of the same session

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def disturb(http: Http, method: str, disturbance: Callable[[], Awaitable[object]]) -> list[Posted]:
     """Let this happen to the next message with the method; it is in the list then."""
     assert http.door._app is not None
-    era = http.door._app._handshake
+    era = http.door._app._legacy
     right = era.post
     met: list[Posted] = []
 

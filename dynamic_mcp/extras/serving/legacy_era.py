@@ -1,4 +1,4 @@
-"""Answers HTTP requests of the handshake revisions: 2025-03-26, 2025-06-18 and 2025-11-25 (basic/transports)."""
+"""Answers HTTP requests of the legacy revisions: 2025-03-26, 2025-06-18 and 2025-11-25 (basic/transports)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SESSION = "Mcp-Session-Id"
 
 
-class HandshakeEra:
+class LegacyEra:
     """One endpoint for all sessions."""
 
     def __init__(self, sessions: Sessions, limits: ServingLimits) -> None:
