@@ -15,7 +15,7 @@ from dynamic_mcp.oauth import request as requests
 if TYPE_CHECKING:
     import httpx
 
-    from dynamic_mcp.config.model import HttpTransport, SseTransport
+    from dynamic_mcp.config.model import RemoteTransport
     from dynamic_mcp.oauth.challenge import Challenge
     from dynamic_mcp.oauth.metadata import Discovered, ServerMetadata
     from dynamic_mcp.oauth.reach import NetworkReach
@@ -89,9 +89,7 @@ def always_names_the_resource() -> None:
 def the_refresh_names_the_resource() -> None:
     right = renewal.renewed
 
-    async def wrong(
-        transport: HttpTransport | SseTransport, reach: NetworkReach, old: Tokens
-    ) -> Tokens | None:
+    async def wrong(transport: RemoteTransport, reach: NetworkReach, old: Tokens) -> Tokens | None:
         replace(configured.named_resource, lambda settings, resource: {"resource": resource})
         return await right(transport, reach, old)
 
@@ -173,7 +171,7 @@ def never_asks_for_the_consent() -> None:
 def keeps_the_headers_for_the_mcp_address() -> None:
     """It did so up to version 1.1."""
 
-    def wrong(transport: HttpTransport | SseTransport, reach: NetworkReach) -> httpx.AsyncClient:
+    def wrong(transport: RemoteTransport, reach: NetworkReach) -> httpx.AsyncClient:
         return requests.http_client(reach)
 
     replace(own_headers.client_for, wrong)
@@ -181,7 +179,7 @@ def keeps_the_headers_for_the_mcp_address() -> None:
 
 @mutant("OAUTH-079")
 def sends_the_headers_to_every_origin() -> None:
-    def wrong(transport: HttpTransport | SseTransport, reach: NetworkReach) -> httpx.AsyncClient:
+    def wrong(transport: RemoteTransport, reach: NetworkReach) -> httpx.AsyncClient:
         http = requests.http_client(reach)
         http.headers.update({name: value.reveal() for name, value in transport.headers})
         return http

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import httpx
 
     from conformance.mutants.wire_http import ProxyRequest
-    from dynamic_mcp.config.model import HttpTransport, OAuthSettings, SseTransport
+    from dynamic_mcp.config.model import OAuthSettings, RemoteTransport
     from dynamic_mcp.oauth.callback import CallbackAnswer
     from dynamic_mcp.oauth.challenge import Challenge
     from dynamic_mcp.oauth.metadata import Discovered
@@ -268,7 +268,7 @@ def the_configured_header_replaces_the_bearer() -> None:
     replaced: set[Authorization] = set()
 
     def remember(
-        self: Authorization, server: str, transport: HttpTransport | SseTransport, *more: Any, **named: Any
+        self: Authorization, server: str, transport: RemoteTransport, *more: Any, **named: Any
     ) -> None:
         right(self, server, transport, *more, **named)
         if any(name.lower() == "authorization" for name, _ in transport.headers):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from conformance.mutants.wire_http import ProxyRequest
     from dynamic_mcp.config.diff import Diff
-    from dynamic_mcp.config.model import Config, HttpTransport, Server, SseTransport
+    from dynamic_mcp.config.model import Config, RemoteTransport, Server
     from dynamic_mcp.oauth.tokens import Tokens
     from dynamic_mcp.upstream.base import Connector
     from dynamic_mcp.upstream.http.client import Credentials
@@ -251,7 +251,7 @@ def keeps_one_token_for_each_client_id() -> None:
     client_ids: dict[FreshTokens, str | None] = {}
     shared: dict[str | None, Tokens] = {}
 
-    def remember(self: FreshTokens, name: str, transport: HttpTransport | SseTransport, *more: Any) -> None:
+    def remember(self: FreshTokens, name: str, transport: RemoteTransport, *more: Any) -> None:
         right(self, name, transport, *more)
         client_ids[self] = transport.oauth_client_id
 

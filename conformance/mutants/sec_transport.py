@@ -17,7 +17,7 @@ from conformance.mutants import mutant, replace
 from conformance.mutants.http_modern import writes_names_raw_into_the_header
 from conformance.mutants.wire_http import change_requests
 from dynamic_mcp import server, tls
-from dynamic_mcp.config.model import SseTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.groups.listing import list_all
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import request
@@ -88,7 +88,7 @@ def trusts_every_certificate_of_an_event_stream() -> None:
     right = server.connector
 
     def wrong_connector(configured: Server, *more: Any) -> Connector:
-        if isinstance(configured.transport, SseTransport):
+        if isinstance(configured.transport, RemoteTransport) and configured.transport.kind == "sse":
             streams.add(configured.transport.url.reveal())
         return right(configured, *more)
 

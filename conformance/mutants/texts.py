@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from conformance.mutants import mutant, replace, set_constant
-from dynamic_mcp.config.model import HttpTransport, StdioTransport
+from dynamic_mcp.config.model import RemoteTransport, StdioTransport
 from dynamic_mcp.extras import audit
 from dynamic_mcp.hiding import HiddenValues
 from dynamic_mcp.printable import printable
@@ -62,7 +62,7 @@ def hides_whole_values_alone() -> None:
 
 @mutant("SEC-016")
 def takes_the_text_of_a_remote_refusal_as_harmless() -> None:
-    replace(HttpTransport.hidden, lambda self: HiddenValues())
+    replace(RemoteTransport.hidden, lambda self: HiddenValues())
 
 
 @mutant("HARD-013")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from dynamic_mcp.config.model import HttpTransport, SseTransport
+    from dynamic_mcp.config.model import RemoteTransport
     from dynamic_mcp.oauth.store import TokenStore
 
 
@@ -278,7 +278,7 @@ def finds_tokens_by_the_name_only() -> None:
     stores: dict[FreshTokens, TokenStore] = {}
 
     def remember(
-        self: FreshTokens, server: str, transport: HttpTransport | SseTransport, store: TokenStore, *more: Any
+        self: FreshTokens, server: str, transport: RemoteTransport, store: TokenStore, *more: Any
     ) -> None:
         right(self, server, transport, store, *more)
         stores[self] = store
@@ -297,7 +297,7 @@ def refreshes_at_the_server_that_is_named_now() -> None:
     entries: dict[FreshTokens, tuple[str, str | None, TokenStore]] = {}
 
     def remember(
-        self: FreshTokens, server: str, transport: HttpTransport | SseTransport, store: TokenStore, *more: Any
+        self: FreshTokens, server: str, transport: RemoteTransport, store: TokenStore, *more: Any
     ) -> None:
         right(self, server, transport, store, *more)
         entries[self] = transport.url.reveal(), transport.oauth_client_id, store

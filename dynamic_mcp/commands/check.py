@@ -164,7 +164,7 @@ def _transport_report(server: Server) -> ServerReport:
         env = {name: hidden(value) for name, value in transport.env}
         runs = " ".join(map(word, words))
         return ServerReport(server.name, server.description, "stdio", runs, env=env, features=features)
-    kind: Literal["http", "sse"] = "sse" if type(transport).__name__ == "SseTransport" else "http"
+    kind: Literal["http", "sse"] = "sse" if transport.kind == "sse" else "http"
     headers = {name: hidden(value) for name, value in transport.headers}
     runs = without_secrets(transport.url.reveal())
     return ServerReport(

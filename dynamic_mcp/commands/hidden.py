@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.origin import origin_of, without_user
 from dynamic_mcp.secret import Secret
 
@@ -42,7 +42,7 @@ def counted(what: str, number: int) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def oauth_lines(transport: HttpTransport | SseTransport) -> dict[str, str]:
+def oauth_lines(transport: RemoteTransport) -> dict[str, str]:
     """The settings of a server for signing in that differ from the defaults."""
     oauth = transport.oauth
     key = oauth.key

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, StdioTransport
+from dynamic_mcp.config.model import RemoteTransport, Server, StdioTransport
 from dynamic_mcp.origin import NO_WEB_ADDRESS, is_plain, is_web_address
 
 #: What the name of a variable must not have.
@@ -74,7 +74,7 @@ def of_headers(headers: Mapping[str, str]) -> Iterator[Defect]:
             yield Defect(place, "has a line end or another control character; a header is one line")
 
 
-def _of(transport: StdioTransport | HttpTransport | SseTransport) -> Iterator[Defect]:
+def _of(transport: StdioTransport | RemoteTransport) -> Iterator[Defect]:
     if isinstance(transport, StdioTransport):
         yield from of_child(transport)
         return

@@ -24,9 +24,8 @@ from dynamic_mcp.config.model import (
     CallRules,
     Config,
     Features,
-    HttpTransport,
+    RemoteTransport,
     Server,
-    SseTransport,
     StdioTransport,
     Timeouts,
 )
@@ -237,7 +236,7 @@ class _ServerReader:
         timeouts = _timeouts(entry.timeout, self._name, self._mistakes, is_remote=entry.url is not None)
         if entry.type not in (None, "stdio", "http", "sse"):
             self._wrong("must be 'stdio', 'http' or 'sse'; Streamable HTTP is 'http'", "type")
-        transport: StdioTransport | HttpTransport | SseTransport
+        transport: StdioTransport | RemoteTransport
         match entry.command, entry.url:
             case str(), str():
                 self._wrong(
@@ -247,7 +246,7 @@ class _ServerReader:
             case str(command), None:
                 transport = self._stdio_transport(command)
             case None, str(url):
-                transport = self._http_transport(url)
+                transport = self._remote_transport(url)
             case _:
                 self._wrong("needs 'command' (a process to start) or 'url' (a remote server)")
                 return None
@@ -292,7 +291,7 @@ class _ServerReader:
             max_message_size=settings.max_message_size,
         )
 
-    def _http_transport(self, url: str) -> HttpTransport | SseTransport:
+    def _remote_transport(self, url: str) -> RemoteTransport:
         entry, settings, expand, location = self._entry, self._settings, self._expand, text_of(self._path)
         if entry.type == "stdio":
             self._wrong("'stdio' needs 'command', not 'url'", "type")
@@ -312,11 +311,12 @@ class _ServerReader:
         short = ShortForms(entry.oauth_client_id, entry.oauth_client_secret, entry.oauth_scopes)
         origin = self._mistakes.origin
         signing_in = oauth(entry.oauth or OAuthEntry(), short, self._path, expand, self._wrong, origin)
-        transport = SseTransport(
+        return RemoteTransport(
             url=address,
             headers=headers,
             oauth_client_id=signing_in.client_id,
             oauth_scopes=signing_in.scopes,
+            kind=entry.type,
             require_https=settings.require_https,
             max_message_size=settings.max_message_size,
             token_store=settings.token_store,
@@ -324,9 +324,6 @@ class _ServerReader:
             oauth=signing_in.oauth,
             oauth_at_start=entry.oauth_at_start,
         )
-        if entry.type == "sse":
-            return transport
-        return HttpTransport(detect=entry.type is None, **msgspec.structs.asdict(transport))
 
     def _secrets(self, field: str, values: dict[str, str]) -> tuple[tuple[str, Secret], ...]:
         location = f"{text_of(self._path)}.{field}"

@@ -125,14 +125,15 @@ class OAuthSettings(msgspec.Struct, frozen=True):
         return tuple(secret.reveal() for secret in (self.client_secret, pem) if secret is not None)
 
 
-class HttpTransport(msgspec.Struct, frozen=True):
-    """A Streamable HTTP server. ``detect`` is true if the file has no ``type``."""
+class RemoteTransport(msgspec.Struct, frozen=True):
+    """A server behind a URL."""
 
     url: Secret
-    headers: tuple[tuple[str, Secret], ...]
-    detect: bool
-    oauth_client_id: str | None
-    oauth_scopes: tuple[str, ...]
+    headers: tuple[tuple[str, Secret], ...] = ()
+    oauth_client_id: str | None = None
+    oauth_scopes: tuple[str, ...] = ()
+    #: "http" for Streamable HTTP, or "sse" for HTTP+SSE of MCP 2024-11-05; None if the proxy finds out which one the server speaks
+    kind: str | None = None
     require_https: bool = False
     #: bytes
     max_message_size: int = MAX_MESSAGE
@@ -141,26 +142,6 @@ class HttpTransport(msgspec.Struct, frozen=True):
     oauth_private_hosts: tuple[str, ...] = ()
     oauth: OAuthSettings = OAuthSettings()
     #: sign in when the proxy starts, rather than when a client uses the server
-    oauth_at_start: bool = False
-
-    def hidden(self) -> HiddenValues:
-        """The values that the last words of the server must not show."""
-        return HiddenValues((self.url.reveal(), *_revealed(self.headers), *self.oauth.secrets()))
-
-
-class SseTransport(msgspec.Struct, frozen=True):
-    """A server of the HTTP+SSE transport of MCP 2024-11-05."""
-
-    url: Secret
-    headers: tuple[tuple[str, Secret], ...]
-    oauth_client_id: str | None
-    oauth_scopes: tuple[str, ...]
-    require_https: bool = False
-    #: bytes
-    max_message_size: int = MAX_MESSAGE
-    token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
-    oauth_private_hosts: tuple[str, ...] = ()
-    oauth: OAuthSettings = OAuthSettings()
     oauth_at_start: bool = False
 
     def hidden(self) -> HiddenValues:
@@ -204,7 +185,7 @@ class Server(msgspec.Struct, frozen=True):
 
     name: str
     description: str
-    transport: StdioTransport | HttpTransport | SseTransport
+    transport: StdioTransport | RemoteTransport
     features: Features
     timeouts: Timeouts
     policy: CallRules = CallRules()

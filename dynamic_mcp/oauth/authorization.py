@@ -17,7 +17,7 @@ import anyio
 import msgspec
 
 from dynamic_mcp.clock import Clock
-from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.events import Record, discard
 from dynamic_mcp.oauth.address import host_of
@@ -44,7 +44,7 @@ class Authorization:
     def __init__(
         self,
         server: str,
-        transport: HttpTransport | SseTransport,
+        transport: RemoteTransport,
         store: TokenStore,
         show_address: ShowAddress | None = None,
         record: Record = discard,

@@ -10,7 +10,7 @@ import hashlib
 
 import msgspec
 
-from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.oauth.issuer import is_same_issuer
 from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.origin import identifier_of
@@ -28,7 +28,7 @@ class Binding(msgspec.Struct, frozen=True):
     machine: bool = False
 
     @classmethod
-    def of(cls, server: str, transport: HttpTransport | SseTransport) -> Binding:
+    def of(cls, server: str, transport: RemoteTransport) -> Binding:
         """What the tokens of this entry have to match."""
         oauth = transport.oauth
         return cls(

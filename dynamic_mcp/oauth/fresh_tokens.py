@@ -18,7 +18,7 @@ import msgspec
 from anyio import to_thread
 
 from dynamic_mcp.clock import Clock
-from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.errors import StoreFailed, UpstreamFailed
 from dynamic_mcp.events import Record
 from dynamic_mcp.log import log
@@ -51,7 +51,7 @@ class FreshTokens:
     def __init__(
         self,
         server: str,
-        transport: HttpTransport | SseTransport,
+        transport: RemoteTransport,
         store: TokenStore,
         record: Record,
         reach: NetworkReach,

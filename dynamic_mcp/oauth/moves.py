@@ -8,7 +8,7 @@ from __future__ import annotations
 import anyio
 import httpx
 
-from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.issuer import is_same_issuer
@@ -24,7 +24,7 @@ class IssuerReplaced(UpstreamFailed):
 
 
 async def names_other_issuer(
-    http: httpx.AsyncClient, transport: HttpTransport | SseTransport, issuer: str, challenge: Challenge
+    http: httpx.AsyncClient, transport: RemoteTransport, issuer: str, challenge: Challenge
 ) -> bool:
     """Whether the server names authorization servers, and not this one. False if that is unknown.
 
@@ -41,7 +41,7 @@ async def names_other_issuer(
     return bool(named) and not any(is_same_issuer(one, issuer) for one in named)
 
 
-async def endpoint_now(http: httpx.AsyncClient, transport: HttpTransport | SseTransport, issuer: str) -> str:
+async def endpoint_now(http: httpx.AsyncClient, transport: RemoteTransport, issuer: str) -> str:
     """The token endpoint that this issuer names now. Raises IssuerReplaced, and UpstreamFailed if that is unknown."""
     with anyio.move_on_after(SEARCH_TIME):
         if await names_other_issuer(http, transport, issuer, Challenge()):

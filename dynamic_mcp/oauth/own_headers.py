@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import httpx
 
-from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.oauth import request as requests
 from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.origin import origin_of, without_user
@@ -16,7 +16,7 @@ from dynamic_mcp.origin import origin_of, without_user
 _NEVER = frozenset({"authorization", "host", "connection", "transfer-encoding", "content-length"})
 
 
-def client_for(transport: HttpTransport | SseTransport, reach: NetworkReach) -> httpx.AsyncClient:
+def client_for(transport: RemoteTransport, reach: NetworkReach) -> httpx.AsyncClient:
     """A client for one sign-in or renewal of this server."""
     http = requests.http_client(reach)
     headers = [(name, value.reveal()) for name, value in transport.headers if name.lower() not in _NEVER]

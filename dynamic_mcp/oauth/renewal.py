@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import msgspec
 
-from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.address import shown
@@ -18,7 +18,7 @@ from dynamic_mcp.oauth.token_endpoint import NoTokenEndpoint, PlaceRefused, requ
 from dynamic_mcp.oauth.tokens import Tokens
 
 
-async def renewed(transport: HttpTransport | SseTransport, reach: NetworkReach, old: Tokens) -> Tokens | None:
+async def renewed(transport: RemoteTransport, reach: NetworkReach, old: Tokens) -> Tokens | None:
     """New tokens from where the old ones came; None if the old ones do not name that place, or need the user.
 
     Without a new refresh token, the old one stays (RFC 6749, section 6). Raises IssuerReplaced, and what ``request_tokens`` raises.
@@ -55,7 +55,7 @@ async def renewed(transport: HttpTransport | SseTransport, reach: NetworkReach, 
 
 
 async def _other_endpoint(
-    http: httpx.AsyncClient, transport: HttpTransport | SseTransport, old: Tokens, failure: UpstreamFailed
+    http: httpx.AsyncClient, transport: RemoteTransport, old: Tokens, failure: UpstreamFailed
 ) -> str:
     """Where the token endpoint is after this failure. Raises IssuerReplaced, and the failure if there is no other place."""
     if old.issuer is None:

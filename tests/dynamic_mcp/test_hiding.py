@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamic_mcp.config.model import HttpTransport, StdioTransport
+from dynamic_mcp.config.model import RemoteTransport, StdioTransport
 from dynamic_mcp.hiding import MAX_CHARACTERS, MIN_LENGTH, HiddenValues, hide_in_json
 from dynamic_mcp.secret import Secret
 
@@ -104,9 +104,7 @@ def test_values_of_each_transport() -> None:
     child = StdioTransport(
         "run-server", ("argument-1",), (("A", Secret("variable-1")),), prefix=("sandbox", "prefix-1")
     )
-    remote = HttpTransport(
-        Secret("https://example.com/?k=address-1"), (("X", Secret("header-1")),), False, None, ()
-    )
+    remote = RemoteTransport(Secret("https://example.com/?k=address-1"), (("X", Secret("header-1")),))
 
     assert child.hidden().hide("sandbox run-server argument-1 variable-1 prefix-1") == (
         "sandbox run-server [hidden] [hidden] [hidden]"

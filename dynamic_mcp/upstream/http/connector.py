@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
-from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.errors import SignInNeeded
 from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.upstream.base import Events, Upstream
@@ -38,16 +38,16 @@ class PersistentCredentials(Credentials, Protocol):
 class HttpConnector:
     """Makes connections over HTTP. The tokens outlive the connections."""
 
-    def __init__(self, transport: HttpTransport | SseTransport, authorization: PersistentCredentials) -> None:
+    def __init__(self, transport: RemoteTransport, authorization: PersistentCredentials) -> None:
         self._transport = transport
         self._authorization = authorization
 
     def connect(self, events: Events) -> Upstream:
         self._authorization.on_page = events.on_sign_in
-        if isinstance(self._transport, SseTransport):
+        if self._transport.kind == "sse":
             return self._sse(events)
         streamable = StreamableHttpUpstream(self._client(), events, max_size=self._transport.max_message_size)
-        return AutoDetect(streamable, lambda: self._sse(events)) if self._transport.detect else streamable
+        return streamable if self._transport.kind else AutoDetect(streamable, lambda: self._sse(events))
 
     def turn(self, is_wanted: Callable[[], bool]) -> AbstractAsyncContextManager[None]:
         # A connection takes hardly any time of this machine's processors.

@@ -19,9 +19,8 @@ from dynamic_mcp.config.model import (
     REMOTE_START,
     Config,
     Features,
-    HttpTransport,
+    RemoteTransport,
     Server,
-    SseTransport,
     StdioTransport,
     Timeouts,
 )
@@ -306,13 +305,13 @@ def test_full_configuration() -> None:
     text = json.dumps({"$schema": "https://example.com/schema.json", "mcpServers": FULL})
     url = Secret("https://example.com/mcp")
     first = StdioTransport("run", ("-x", "/home/d"), (("TOKEN", Secret("s3")), ("PLAIN", Secret("p"))))
-    second = HttpTransport(url, (("Authorization", Secret("Bearer s3")),), False, "id-/home", ("a", "b"))
-    third = HttpTransport(Secret("https://${MISSING}/"), (), True, None, ())
+    second = RemoteTransport(url, (("Authorization", Secret("Bearer s3")),), "id-/home", ("a", "b"), "http")
+    third = RemoteTransport(Secret("https://${MISSING}/"))
     servers = (
         Server("one", "The first", first, Features(prompts=False), Timeouts(tools=60.0, resources=3.0)),
         Server("two", "d", second, Features(), Timeouts(start=REMOTE_START)),
         Server("three", "", third, Features(), Timeouts(start=REMOTE_START)),
-        Server("four", "d", SseTransport(url, (), None, ()), Features(), Timeouts(start=REMOTE_START)),
+        Server("four", "d", RemoteTransport(url, kind="sse"), Features(), Timeouts(start=REMOTE_START)),
     )
 
     loaded = parse(text.encode(), "f", ENVIRONMENT)
@@ -475,5 +474,5 @@ def test_space_around_a_url_does_not_count() -> None:
     )
     assert not config.warnings
     transport = config.servers[0].transport
-    assert isinstance(transport, HttpTransport)
+    assert isinstance(transport, RemoteTransport)
     assert transport.url.reveal() == "https://example.com/"

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 
 from dynamic_mcp.config.load import parse
-from dynamic_mcp.config.model import HttpTransport, OAuthSettings
+from dynamic_mcp.config.model import OAuthSettings, RemoteTransport
 from dynamic_mcp.errors import ConfigError
 
 ENVIRONMENT = {"ID": "the-id", "SECRET": "canary-secret", "SCOPES": "a b", "ISSUER": "https://login.test"}
 
 
-def loaded(**members: Any) -> HttpTransport:
+def loaded(**members: Any) -> RemoteTransport:
     entry = {"description": "d", "url": "https://e.org/mcp", "type": "http", **members}
     transport = (
         parse(json.dumps({"mcpServers": {"docs": entry}}).encode(), "/configs/f.json", ENVIRONMENT)
         .servers[0]
         .transport
     )
-    assert isinstance(transport, HttpTransport)
+    assert isinstance(transport, RemoteTransport)
     return transport
 
 

@@ -13,8 +13,8 @@ from dynamic_mcp.config.model import (
     Audit,
     CallRules,
     Config,
-    HttpTransport,
     RateLimit,
+    RemoteTransport,
     ResourceLimits,
     Server,
     StdioTransport,
@@ -83,7 +83,7 @@ def test_setting_of_a_server_wins_even_if_null() -> None:
 def test_settings_for_children_do_not_affect_a_server_behind_a_url() -> None:
     server = the_server({"environment": [], "command_prefix": ["x"], "require_https": True}, entry=REMOTE)
 
-    assert isinstance(server.transport, HttpTransport)
+    assert isinstance(server.transport, RemoteTransport)
     assert server.transport.require_https
 
 
@@ -108,7 +108,7 @@ def test_plain_http_has_a_warning_unless_it_is_refused(url: str, required: bool,
 def test_token_store_applies_to_servers_behind_a_url() -> None:
     server = the_server({"token_store": "keyring"}, entry=REMOTE)
 
-    assert isinstance(server.transport, HttpTransport)
+    assert isinstance(server.transport, RemoteTransport)
     assert server.transport.token_store == "keyring"
     assert the_server({"token_store": "keyring"}) == the_server()
 

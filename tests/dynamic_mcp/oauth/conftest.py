@@ -13,7 +13,7 @@ import pytest
 import respx
 
 from dynamic_mcp.clock import Clock
-from dynamic_mcp.config.model import HttpTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.oauth.store import FileStore, TokenStore
@@ -77,7 +77,7 @@ async def make(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
     def make_one(
         user: User | None = None,
-        settings: HttpTransport | None = None,
+        settings: RemoteTransport | None = None,
         store: TokenStore | None = None,
         clock: Clock = time.monotonic,
     ) -> Authorization:

@@ -12,7 +12,7 @@ import httpx
 import msgspec
 import respx
 
-from dynamic_mcp.config.model import HttpTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.callback import Callback
 from dynamic_mcp.oauth.challenge import Challenge
@@ -39,10 +39,10 @@ Make = Callable[..., Authorization]
 
 def transport(
     url: str = URL, client_id: str | None = "app", scopes: tuple[str, ...] = (), *headers: str
-) -> HttpTransport:
+) -> RemoteTransport:
     """A configured server; ``headers`` are the names of its configured headers."""
     own = tuple((name, Secret("x")) for name in headers)
-    return HttpTransport(Secret(url), own, False, client_id, scopes)
+    return RemoteTransport(Secret(url), own, client_id, scopes)
 
 
 def server_metadata(**changes: object) -> Json:

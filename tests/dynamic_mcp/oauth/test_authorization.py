@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import respx
 
-from dynamic_mcp.config.model import HttpTransport, OAuthSettings
+from dynamic_mcp.config.model import OAuthSettings, RemoteTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.oauth import fresh_tokens
 from dynamic_mcp.oauth import store as store_module
@@ -149,7 +149,7 @@ async def test_same_token_after_a_renewal_needs_the_user(make: Make, store: File
     ],
 )
 async def test_configured_header_without_a_client_id_replaces_oauth(
-    make: Make, settings: HttpTransport, applies: bool
+    make: Make, settings: RemoteTransport, applies: bool
 ) -> None:
     authorization = make(None, settings)
     if applies:
@@ -251,7 +251,7 @@ async def test_refusal_without_a_scope_opens_one_page(
     assert [query_of(address)["scope"] for address in user.addresses] == ["a b"]
 
 
-def machine(**settings: object) -> HttpTransport:
+def machine(**settings: object) -> RemoteTransport:
     oauth = OAuthSettings(client_secret=Secret(KEY), grant="client_credentials")
     return msgspec.structs.replace(transport(), oauth=msgspec.structs.replace(oauth, **settings))
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import respx
 
-from dynamic_mcp.config.model import HttpTransport, OAuthSettings
+from dynamic_mcp.config.model import OAuthSettings, RemoteTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.oauth import moves
 from dynamic_mcp.oauth.challenge import Challenge
@@ -292,7 +292,7 @@ async def test_search_is_bounded(make: Make, store: FileStore, monkeypatch: pyte
         await make().bearer()
 
 
-def machine() -> HttpTransport:
+def machine() -> RemoteTransport:
     oauth = OAuthSettings(client_secret=Secret(KEY), grant="client_credentials")
     return msgspec.structs.replace(transport(), oauth=oauth)
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 import respx
 
-from dynamic_mcp.config.model import HttpTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.oauth import request as requests
 from dynamic_mcp.oauth.own_headers import client_for
 from dynamic_mcp.oauth.reach import NetworkReach
@@ -35,9 +35,7 @@ async def test_headers_reach_the_own_origin_only(
     headers = tuple((name, Secret(value)) for name, value in HEADERS)
     with respx.mock() as routes:
         route = routes.get(address).respond(200)
-        async with client_for(
-            HttpTransport(Secret(url), headers, False, None, ()), NetworkReach(url)
-        ) as http:
+        async with client_for(RemoteTransport(Secret(url), headers), NetworkReach(url)) as http:
             await http.get(address, headers={"Accept": "application/json"})
 
     request: httpx.Request = route.calls.last.request

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.config.model import HttpTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.errors import HttpStatus, TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
@@ -47,7 +47,7 @@ async def connected_client(
     tmp_path: Path, url: str, headers: Mapping[str, str] | None = None
 ) -> AsyncIterator[HttpClient]:
     """A client that has no tokens."""
-    transport = HttpTransport(Secret(url), (), False, None, ())
+    transport = RemoteTransport(Secret(url))
     client = HttpClient(url, headers or {}, Authorization("a", transport, FileStore("a", tmp_path)))
     await client.start()
     try:
@@ -106,7 +106,7 @@ async def test_require_https_refuses_plain_http(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    transport = HttpTransport(Secret(url), (), False, None, ())
+    transport = RemoteTransport(Secret(url))
     client = HttpClient(url, {}, Authorization("a", transport, FileStore("a", tmp_path)), require_https=True)
 
     if allowed:
@@ -165,7 +165,7 @@ async def test_token_replaces_credentials_in_the_url(tmp_path: Path) -> None:
     store = FileStore("a", tmp_path)
     async with site(say_hello) as server:
         url = server.url.replace("//", f"//user:{SECRET}@")
-        transport = HttpTransport(Secret(url), (), False, None, ())
+        transport = RemoteTransport(Secret(url))
         for token in (None, "token"):
             if token is not None:
                 client = ClientRegistration("made", registered=True)
@@ -253,7 +253,7 @@ async def test_the_words_of_a_refusal_are_short_and_show_no_secret(tmp_path: Pat
 
     headers = {"X-Key": "canary-key"}
     async with site(refuse) as server:
-        transport = HttpTransport(Secret(server.url), (("X-Key", Secret("canary-key")),), False, None, ())
+        transport = RemoteTransport(Secret(server.url), (("X-Key", Secret("canary-key")),))
         authorization = Authorization("a", transport, FileStore("a", tmp_path))
         client = HttpClient(server.url, headers, authorization, hidden=transport.hidden())
         await client.start()
@@ -277,7 +277,7 @@ async def test_the_words_of_a_refusal_show_no_token_of_another_request(tmp_path:
         request.answer(400, f"bad: {request.headers['authorization']}".encode())
 
     async with site(echo) as server:
-        transport = HttpTransport(Secret(server.url), (), False, None, ())
+        transport = RemoteTransport(Secret(server.url))
         authorization = Authorization("a", transport, FileStore("a", tmp_path))
         await authorization.tokens.keep(Tokens(f"first-{SECRET}"))
         client = HttpClient(server.url, {}, authorization)
@@ -524,9 +524,7 @@ async def test_name_of_a_server_elsewhere_does_not_lead_to_this_machine(
     """The owner of a name can change its addresses while the proxy runs."""
     monkeypatch.setenv("NO_PROXY", "*")
     url = "http://mcp.test:9/mcp"
-    authorization = Authorization(
-        "a", HttpTransport(Secret(url), (), False, None, ()), FileStore("a", tmp_path)
-    )
+    authorization = Authorization("a", RemoteTransport(Secret(url)), FileStore("a", tmp_path))
     assert authorization.admitted(["93.184.216.34"]) == ["93.184.216.34"]
 
     async def resolve(*name: object, **options: object) -> object:

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from msgspec import Raw
 
-from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
@@ -187,14 +187,14 @@ class NullEvents:
 @pytest.mark.parametrize(
     ("transport", "kind"),
     [
-        (HttpTransport(Secret("http://a/"), (), True, None, ()), AutoDetect),
-        (HttpTransport(Secret("http://a/"), (), False, None, ()), StreamableHttpUpstream),
-        (SseTransport(Secret("http://a/"), (), None, ()), SseUpstream),
+        (RemoteTransport(Secret("http://a/")), AutoDetect),
+        (RemoteTransport(Secret("http://a/"), kind="http"), StreamableHttpUpstream),
+        (RemoteTransport(Secret("http://a/"), kind="sse"), SseUpstream),
     ],
     ids=["open", "http", "sse"],
 )
 async def test_only_an_entry_without_a_type_detects_the_transport(
-    transport: HttpTransport | SseTransport, kind: type[object]
+    transport: RemoteTransport, kind: type[object]
 ) -> None:
     connector = HttpConnector(transport, Authorization("a", transport, FileStore("a")))
     one, other = connector.connect(NullEvents()), connector.connect(NullEvents())

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.config.model import SseTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.errors import HttpStatus, UpstreamGone, UpstreamTimeout
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
@@ -54,7 +54,7 @@ async def test_credentials_in_the_url_go_with_every_message(
 
     async with site(serve) as running:
         url = running.url.replace("://", "://user:pass@")
-        transport = SseTransport(Secret(url), (), None, ())
+        transport = RemoteTransport(Secret(url))
         client = HttpClient(url, {}, Authorization("a", transport, FileStore("a", tmp_path)))
         upstream = SseUpstream(client, RecordedEvents())
         try:
@@ -107,7 +107,7 @@ async def connected(
     tmp_path: Path, server: Handler, events: RecordedEvents | None = None, *, max_size: int = MAX_MESSAGE
 ) -> AsyncIterator[SseUpstream]:
     async with site(server) as running:
-        transport = SseTransport(Secret(running.url), (), None, ())
+        transport = RemoteTransport(Secret(running.url))
         client = HttpClient(running.url, {}, Authorization("a", transport, FileStore("a", tmp_path)))
         upstream = SseUpstream(client, events or RecordedEvents(), max_size=max_size)
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.config.model import HttpTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.errors import HttpStatus
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
@@ -59,7 +59,7 @@ async def test_start_ends_at_the_first_refusal_that_asks_to_wait(
         request.answer(status, b"slow down", Retry_After="20")
 
     async with site(refuse) as running:
-        transport = HttpTransport(Secret(running.url), (), False, None, ())
+        transport = RemoteTransport(Secret(running.url))
         client = HttpClient(running.url, {}, Authorization("a", transport, FileStore("a", tmp_path)))
         upstream = StreamableHttpUpstream(client, RecordedEvents())
         try:

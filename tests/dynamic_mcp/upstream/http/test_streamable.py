@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.config.model import HttpTransport
+from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.errors import (
     HttpStatus,
     SignInNeeded,
@@ -110,7 +110,7 @@ async def connected(
     before = asyncio.all_tasks()
     events = events or RecordedEvents()
     async with site(server) as running:
-        transport = HttpTransport(Secret(running.url), (), False, None, ())
+        transport = RemoteTransport(Secret(running.url))
         client = HttpClient(running.url, {}, Authorization("a", transport, FileStore("a", tmp_path)))
         upstream = StreamableHttpUpstream(client, events, max_size=max_size)
         try:
