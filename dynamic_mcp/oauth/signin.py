@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import anyio
 import httpx
+import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import address, browser
@@ -79,19 +80,16 @@ async def sign_in(
                 raise
             # Without metadata, its authorization server was only an assumption.
             raise NoSignIn(str(refusal)) from None
-        scope = allowed_scope(client, scope)
-        await (show_address or _open_browser)(
-            _authorization_url(endpoint, request, found, client, callback.redirect_uri, state, pkce, scope),
-            request.server,
-            callback,
-        )
+        attempt = _Attempt(http, request, found, client, callback, allowed_scope(client, scope), pkce)
+        page = attempt.authorization_url(endpoint, state)
+        await (show_address or _open_browser)(page, request.server, callback)
         try:
-            tokens = await _finish(http, request, found, client, callback, pkce)
+            tokens = await attempt.tokens()
         except UpstreamFailed as error:
             callback.finish(str(error))
             raise
         callback.finish(None)
-    return request.label(tokens, found, client, scope)
+    return request.label(tokens, found, client, attempt.scope)
 
 
 def _listening(
@@ -102,65 +100,87 @@ def _listening(
     return listening_at(request.server, state, request.oauth.redirect_uri, _port_of(known))
 
 
-async def _finish(
-    http: httpx.AsyncClient,
-    request: SignInRequest,
-    found: Discovered,
-    client: ClientRegistration,
-    callback: Callback,
-    pkce: Pkce,
-) -> Tokens:
-    try:
-        with anyio.fail_after(SIGN_IN_TIMEOUT):
-            answer = await callback.wait()
-    except TimeoutError:
-        hint = _OLD_CLIENT if client is request.client else ""
-        raise UpstreamFailed(
-            f"the user did not sign in within {SIGN_IN_TIMEOUT / 60:g} minutes{hint}"
-        ) from None
-    return await _exchange(http, request, found, client, callback.redirect_uri, answer, pkce)
+class _Attempt(msgspec.Struct):
+    """One sign-in whose client is known, and whose callback listens."""
 
+    http: httpx.AsyncClient
+    request: SignInRequest
+    found: Discovered
+    client: ClientRegistration
+    callback: Callback
+    #: the requested scope
+    scope: str | None
+    pkce: Pkce
 
-async def _exchange(
-    http: httpx.AsyncClient,
-    request: SignInRequest,
-    found: Discovered,
-    client: ClientRegistration,
-    redirect_uri: str,
-    answer: CallbackAnswer,
-    pkce: Pkce,
-) -> Tokens:
-    # This check comes first, because even an error of another server means nothing (RFC 9207, section 2.4).
-    if answer.iss != found.server.issuer and (
-        answer.iss is not None or found.server.authorization_response_iss_parameter_supported
-    ):
-        raise UpstreamFailed(
-            "the answer to the sign-in came from another authorization server than "
-            f"{address.shown(found.server.issuer)} (RFC 9207)"
-        )
-    if answer.error is not None or answer.code is None:
-        said = _printable(answer.error, 60) or "no reason given"
-        if answer.description:
-            said += f": {_printable(answer.description, 200)}"
-        if any(code in said for code in _RESOURCE_REFUSED):
-            said += '; write "resource": false in its oauth table'
-        endpoint = address.shown(found.server.authorization_endpoint)
-        text = f"the sign-in was refused by its authorization endpoint {endpoint} ({said})"
-        raise GrantRefused(text, code=answer.error or "")
-    form = {
-        "grant_type": "authorization_code",
-        "code": answer.code,
-        "redirect_uri": redirect_uri,
-        "code_verifier": pkce.verifier,
-        **named_resource(request.oauth, found.resource),
-    }
-    try:
-        return await request_tokens(http, found.server.token_endpoint, client, form)
-    except GrantRefused as refusal:
-        raise GrantRefused(f"the sign-in did not succeed: {refusal}", code=refusal.code) from None
-    except TransientFailure as failure:
-        # Not transient for the caller: the code may be used up, and the user has already signed in.
-        raise UpstreamFailed(f"the sign-in did not succeed: {failure}") from None
+    def authorization_url(self, endpoint: str, state: str) -> str:
+        """The authorization request (RFC 6749, section 4.1.1). The endpoint's own query stays (section 3.1). Raises UpstreamFailed."""
+        query_of_endpoint = urlsplit(self.found.server.authorization_endpoint).query
+        parameters = {
+            "response_type": "code",
+            "client_id": self.client.client_id,
+            "redirect_uri": self.callback.redirect_uri,
+            "state": state,
+            "code_challenge": self.pkce.challenge,
+            "code_challenge_method": "S256",
+            **named_resource(self.request.oauth, self.found.resource),
+            **({"scope": self.scope} if self.scope else {}),
+            **({"prompt": "consent"} if needs_consent(self.found.server, self.client, self.scope) else {}),
+            **dict(self.request.oauth.parameters),
+        }
+        own = [
+            (name, value)
+            for name, value in parse_qsl(query_of_endpoint, keep_blank_values=True)
+            if name not in parameters
+        ]
+        query = urlencode([*own, *parameters.items()], errors="replace")
+        return address.checked(f"{endpoint}?{query}")
+
+    async def tokens(self) -> Tokens:
+        """The tokens, once the user has signed in. Raises UpstreamFailed."""
+        try:
+            with anyio.fail_after(SIGN_IN_TIMEOUT):
+                answer = await self.callback.wait()
+        except TimeoutError:
+            hint = _OLD_CLIENT if self.client is self.request.client else ""
+            raise UpstreamFailed(
+                f"the user did not sign in within {SIGN_IN_TIMEOUT / 60:g} minutes{hint}"
+            ) from None
+        form = {
+            "grant_type": "authorization_code",
+            "code": self._code_of(answer),
+            "redirect_uri": self.callback.redirect_uri,
+            "code_verifier": self.pkce.verifier,
+            **named_resource(self.request.oauth, self.found.resource),
+        }
+        try:
+            return await request_tokens(self.http, self.found.server.token_endpoint, self.client, form)
+        except GrantRefused as refusal:
+            raise GrantRefused(f"the sign-in did not succeed: {refusal}", code=refusal.code) from None
+        except TransientFailure as failure:
+            # Not transient for the caller: the code may be used up, and the user has already signed in.
+            raise UpstreamFailed(f"the sign-in did not succeed: {failure}") from None
+
+    def _code_of(self, answer: CallbackAnswer) -> str:
+        """The authorization code. Raises UpstreamFailed for the answer of another server, and GrantRefused for a refusal."""
+        server = self.found.server
+        # This check comes first, because even an error of another server means nothing (RFC 9207, section 2.4).
+        if answer.iss != server.issuer and (
+            answer.iss is not None or server.authorization_response_iss_parameter_supported
+        ):
+            raise UpstreamFailed(
+                "the answer to the sign-in came from another authorization server than "
+                f"{address.shown(server.issuer)} (RFC 9207)"
+            )
+        if answer.error is not None or answer.code is None:
+            said = _printable(answer.error, 60) or "no reason given"
+            if answer.description:
+                said += f": {_printable(answer.description, 200)}"
+            if any(code in said for code in _RESOURCE_REFUSED):
+                said += '; write "resource": false in its oauth table'
+            endpoint = address.shown(server.authorization_endpoint)
+            text = f"the sign-in was refused by its authorization endpoint {endpoint} ({said})"
+            raise GrantRefused(text, code=answer.error or "")
+        return answer.code
 
 
 async def _client(
@@ -176,40 +196,6 @@ async def _client(
     if known is not None and known.redirect_uri == redirect_uri and covers(known, scope):
         return known
     return await register(http, found.server, redirect_uri, scope)
-
-
-def _authorization_url(
-    endpoint: str,
-    request: SignInRequest,
-    found: Discovered,
-    client: ClientRegistration,
-    redirect_uri: str,
-    state: str,
-    pkce: Pkce,
-    scope: str | None,
-) -> str:
-    """The authorization request (RFC 6749, section 4.1.1). The endpoint's own query stays (section 3.1). Raises UpstreamFailed."""
-    parameters = {
-        "response_type": "code",
-        "client_id": client.client_id,
-        "redirect_uri": redirect_uri,
-        "state": state,
-        "code_challenge": pkce.challenge,
-        "code_challenge_method": "S256",
-        **named_resource(request.oauth, found.resource),
-        **({"scope": scope} if scope else {}),
-        **({"prompt": "consent"} if needs_consent(found.server, client, scope) else {}),
-        **dict(request.oauth.parameters),
-    }
-    own = [
-        (name, value)
-        for name, value in parse_qsl(
-            urlsplit(found.server.authorization_endpoint).query, keep_blank_values=True
-        )
-        if name not in parameters
-    ]
-    query = urlencode([*own, *parameters.items()], errors="replace")
-    return address.checked(f"{endpoint}?{query}")
 
 
 def _port_of(client: ClientRegistration | None) -> int:
