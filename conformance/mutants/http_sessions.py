@@ -7,14 +7,14 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, replace, wire_http
+from conformance.mutants import mutant, replace, set_constant, wire_http
 from conformance.mutants.http_answers import break_connection
 from conformance.mutants.http_requests import SESSION, VERSION
 from conformance.mutants.wire_http import Reply
 from dynamic_mcp.groups import backoff
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream.http import answer_stream, refusals, streamable
+from dynamic_mcp.upstream.http import refusals, reply_stream, streamable
 from dynamic_mcp.upstream.http.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def asks_for_a_stream_without_pause() -> None:
 @mutant("HTTP-064")
 def listens_again_later_each_time() -> None:
     """A stream that served for a while counts as a failure."""
-    answer_stream.NO_FAILURE_AFTER = 3600.0
+    set_constant(reply_stream, "NO_FAILURE_AFTER", 3600.0)
 
 
 @mutant("HTTP-065")

@@ -40,10 +40,10 @@ from dynamic_mcp.protocol.oversized import OversizedMessages
 from dynamic_mcp.protocol.pieces import Large, Line, first_character
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream.flow import EventFlow
-from dynamic_mcp.upstream.http.answer_stream import AnswerStream
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.json_body import json_body
 from dynamic_mcp.upstream.http.reply import HttpReply
+from dynamic_mcp.upstream.http.reply_stream import ReplyStream
 from dynamic_mcp.upstream.http.session import SESSION, HttpSession
 
 #: Seconds for the end of the session.
@@ -281,8 +281,8 @@ class ServedConnection:
         self._to_client(whole(data))
         return False
 
-    def _stream(self, deliver: Callable[[Line], Awaitable[bool]], last_id: str = "") -> AnswerStream:
-        return AnswerStream(
+    def _stream(self, deliver: Callable[[Line], Awaitable[bool]], last_id: str = "") -> ReplyStream:
+        return ReplyStream(
             None, deliver, lambda id, is_answer: None, self._flow, max_size=MAX_MESSAGE, last_id=last_id
         )
 

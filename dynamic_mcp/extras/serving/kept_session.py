@@ -17,9 +17,9 @@ from dynamic_mcp.extras.serving.repeated import RepeatedWarning
 from dynamic_mcp.extras.sharing.memory import SessionMemory
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.tasks import TaskSet
-from dynamic_mcp.upstream.http.answer_stream import MAX_RETRY_DELAY, AnswerStream, listen
 from dynamic_mcp.upstream.http.client import HttpClient
-from dynamic_mcp.upstream.http.own_stream import RENEWAL_PAUSES
+from dynamic_mcp.upstream.http.own_stream import MAX_REOPEN_DELAY, RENEWAL_PAUSES, listen
+from dynamic_mcp.upstream.http.reply_stream import ReplyStream
 from dynamic_mcp.upstream.http.session import HttpSession
 
 #: Seconds in which a new session has to begin.
@@ -41,7 +41,7 @@ class KeptSession:
         tasks: TaskSet,
         warnings: RepeatedWarning,
         exchange: Exchange,
-        open_stream: Callable[[str], AnswerStream],
+        open_stream: Callable[[str], ReplyStream],
         tell: Callable[[bytes], None],
     ) -> None:
         """``open_stream`` makes the stream after an event id, and ``tell`` takes a line for the client."""
@@ -92,7 +92,7 @@ class KeptSession:
         return True
 
     async def _renew_without_request(self, old: HttpSession) -> None:
-        for pause in chain(RENEWAL_PAUSES, repeat(MAX_RETRY_DELAY)):
+        for pause in chain(RENEWAL_PAUSES, repeat(MAX_REOPEN_DELAY)):
             try:
                 await self.renew(old)
             except UpstreamFailed as error:

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import anyio
 
-from dynamic_mcp.upstream.http.answer_stream import MAX_RETRY_DELAY, AnswerStream, listen
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.log import log
 from dynamic_mcp.upstream.http.client import HttpClient
+from dynamic_mcp.upstream.http.reply_stream import BUSY, MIN_RETRY_DELAY, NO_FAILURE_AFTER, ReplyStream
 from dynamic_mcp.upstream.http.session import HttpSession
 
+#: Seconds before the proxy opens the stream again, if the server names no time; twice as many each time the stream breaks at once.
+REOPEN_DELAY = 1.0
+MAX_REOPEN_DELAY = 30.0
+#: Refusals that may pass, beside those from 500 on. With other tokens, 401 and 403 do.
+_MAY_PASS = BUSY | {401, 403}
+#: Refusals with which a server says that it has no stream of its own, even if it had one before.
+_NO_STREAM = frozenset({405, 501})
 #: Seconds between the attempts to begin a session that no request waits for.
 RENEWAL_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
@@ -34,7 +43,7 @@ class OwnStream:
         self,
         client: HttpClient,
         session: HttpSession,
-        open_stream: Callable[[str], AnswerStream],
+        open_stream: Callable[[str], ReplyStream],
         start: Callable[[Callable[[], Coroutine[Any, Any, None]]], asyncio.Task[None]],
         on_open: Callable[[], None],
         renew: Renew,
@@ -107,7 +116,7 @@ class OwnStream:
         """
         self._replied.set()
         now = asyncio.get_running_loop().time()
-        if self._session.id is None or not self._has_opened or now < self._lost_at + MAX_RETRY_DELAY:
+        if self._session.id is None or not self._has_opened or now < self._lost_at + MAX_REOPEN_DELAY:
             return False
         self._lost_at = now
         if status != 404 and not await self._confirm_loss():
@@ -123,3 +132,71 @@ class OwnStream:
                 return
             await asyncio.sleep(pause)
         await self._renew(old)
+
+
+async def listen(
+    client: HttpClient,
+    session: HttpSession,
+    open_stream: Callable[[str], ReplyStream],
+    is_lost: Callable[[int], Awaitable[bool]],
+    opened: Callable[[bool], AbstractContextManager[None]] = lambda resumed: nullcontext(),
+    *,
+    was_open: bool = False,
+) -> None:
+    """Read the server's own stream while the server offers one.
+
+    MCP 2025-11-25, basic/transports, "Listening for Messages from the Server". ``open_stream`` makes the stream after an event id. A
+    reply that says that the session is lost is the end if ``is_lost``, which gets the status, agrees. ``opened`` lasts as long as an
+    open stream, and gets whether the stream goes on after the last event. ``was_open`` says that the server has offered the stream before.
+
+    A refused token is renewed once. After that, only a call gets another one, because a server that refuses every GET would use up tokens
+    that work for calls.
+    """
+    delay, last_id, may_renew = REOPEN_DELAY, "", True
+    while True:
+        stream, knows_event = open_stream(last_id), True
+        try:
+            async with client.request("GET", session.stream_headers(last_id), may_renew=may_renew) as reply:
+                if reply.status == 200 and reply.content_type == "text/event-stream":
+                    may_renew = was_open = True
+                    with opened(bool(last_id)):
+                        await stream.read(reply)
+                elif _is_last(reply.status, was_open=was_open):
+                    report = log.info if was_open else log.debug
+                    report("the server has no event stream of its own (HTTP %d)", reply.status)
+                    return
+                elif reply.status >= 400 and await reply.is_session_lost() and await is_lost(reply.status):
+                    return
+                elif reply.status in (401, 403):
+                    may_renew = False
+                else:
+                    knows_event = not _may_concern_event(reply.status)
+        except SignInNeeded as error:
+            may_renew = False
+            log.debug("the server's own stream waits for a sign-in: %s", error)
+        except UpstreamFailed as error:
+            log.debug("the server's own stream broke: %s", error)
+        # What the server sent meanwhile is lost if it does not know the last event any more.
+        last_id = stream.parser.last_id if knows_event else ""
+        requested = stream.parser.retry
+        if requested is not None:
+            # A server that names a time ends its streams on purpose.
+            await asyncio.sleep(max(requested, MIN_RETRY_DELAY))
+        elif stream.lasted >= NO_FAILURE_AFTER:
+            delay = REOPEN_DELAY
+            await asyncio.sleep(MIN_RETRY_DELAY)
+        else:
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, MAX_REOPEN_DELAY)
+
+
+def _is_last(status: int, *, was_open: bool) -> bool:
+    """Whether this refusal says that the server has no stream of its own. After an open stream, most come from a gateway."""
+    if was_open or status == 404:
+        return status in _NO_STREAM
+    return status == 501 or (status < 500 and status not in _MAY_PASS)
+
+
+def _may_concern_event(status: int) -> bool:
+    """Whether this refusal of a resumption may say that the server does not know the event. Servers have several statuses for that."""
+    return status == 500 or (400 <= status < 500 and status not in _MAY_PASS)

@@ -20,10 +20,10 @@ from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.protocol.pieces import Line, is_batch, size_of
 from dynamic_mcp.tasks import Slices
 from dynamic_mcp.upstream.flow import EventFlow
-from dynamic_mcp.upstream.http.answer_stream import AnswerStream
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.json_body import json_body, messages_in, no_answer
 from dynamic_mcp.upstream.http.reply import HttpReply
+from dynamic_mcp.upstream.http.reply_stream import ReplyStream
 from dynamic_mcp.upstream.http.tries import SessionGone, Tries
 
 #: Bytes of the largest JSON-RPC error in a reply with an error status that reaches the client, because all of it is searched for secrets.
@@ -84,8 +84,8 @@ class Replies:
             raise await self._client.refusal(reply)
         raise UpstreamFailed(await no_answer(reply, body, problems))
 
-    def stream(self, id: int | None, last_id: str = "") -> AnswerStream:
-        return AnswerStream(
+    def stream(self, id: int | None, last_id: str = "") -> ReplyStream:
+        return ReplyStream(
             id,
             lambda data: self._deliver_event(id, data),
             self._peer.take_oversized,

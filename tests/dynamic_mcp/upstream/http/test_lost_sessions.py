@@ -10,7 +10,7 @@ import pytest
 
 from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamGone, UpstreamRefused
 from dynamic_mcp.protocol import versions
-from dynamic_mcp.upstream.http import answer_stream, streamable
+from dynamic_mcp.upstream.http import reply_stream, streamable
 from tests.dynamic_mcp.helpers import eventually
 from tests.dynamic_mcp.upstream.http.scripted_server import Request
 from tests.dynamic_mcp.upstream.http.test_streamable import CALL, SESSION, Server, connected
@@ -139,7 +139,7 @@ async def test_error_after_other_messages_for_the_call_is_its_answer(tmp_path: P
 async def test_error_on_a_resumed_stream_is_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.05)
+    monkeypatch.setattr(reply_stream, "RETRY_DELAY", 0.05)
     server = Forgetful(200)
     posted: list[Request] = []
 
@@ -262,7 +262,7 @@ async def test_session_that_is_lost_twice_in_a_row_begins_again_with_the_next_ca
 async def test_stream_of_a_lost_session_is_not_resumed_in_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.05)
+    monkeypatch.setattr(reply_stream, "RETRY_DELAY", 0.05)
     server, is_renewed = Forgetful(404), asyncio.Event()
 
     async def begin(request: Request) -> None:

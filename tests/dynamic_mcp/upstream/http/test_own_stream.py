@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.upstream.http import answer_stream, streamable
+from dynamic_mcp.upstream.http import own_stream, streamable
 from tests.dynamic_mcp.helpers import eventually
 from tests.dynamic_mcp.upstream.http.scripted_server import Request
 from tests.dynamic_mcp.upstream.http.test_streamable import Server, connected
@@ -66,7 +66,7 @@ async def test_start_waits_a_short_time_only(tmp_path: Path, monkeypatch: pytest
 async def test_only_a_stream_that_does_not_continue_the_last_one_may_have_lost_notifications(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, id: str | None
 ) -> None:
-    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.01)
+    monkeypatch.setattr(own_stream, "REOPEN_DELAY", 0.01)
     server = Server()
     streams: list[Request] = []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.upstream.http import answer_stream, own_stream
+from dynamic_mcp.upstream.http import own_stream
 from tests.dynamic_mcp.helpers import WITHIN, eventually
 from tests.dynamic_mcp.upstream.http.scripted_server import Request
 from tests.dynamic_mcp.upstream.http.test_streamable import CALL, SESSION, Server, connected
@@ -17,7 +17,7 @@ from tests.dynamic_mcp.upstream.http.test_streamable import CALL, SESSION, Serve
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.01)
+    monkeypatch.setattr(own_stream, "REOPEN_DELAY", 0.01)
 
 
 class Listened(Server):

@@ -28,7 +28,7 @@ from dynamic_mcp.protocol import era, versions
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.upstream.http import answer_stream
+from dynamic_mcp.upstream.http import own_stream, reply_stream
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 from tests.dynamic_mcp.helpers import WITHIN, eventually
@@ -332,7 +332,7 @@ async def test_404_to_the_own_stream_begins_a_new_session(tmp_path: Path) -> Non
 async def test_404_to_every_get_does_not_begin_session_after_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: int
 ) -> None:
-    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.01)
+    monkeypatch.setattr(own_stream, "REOPEN_DELAY", 0.01)
     server = Server()
     opened: list[str] = []
 
@@ -723,7 +723,7 @@ async def test_resumption_is_given_up_after_five_attempts(tmp_path: Path) -> Non
             await upstream.call()
         resumed = [request for request in upstream.site.requests if "last-event-id" in request.headers]
 
-    assert len(resumed) == answer_stream.MAX_RESUMPTIONS
+    assert len(resumed) == reply_stream.MAX_RESUMPTIONS
 
 
 @pytest.mark.slow
@@ -754,7 +754,7 @@ async def test_stream_with_new_ids_is_resumed_as_often_as_it_ends(tmp_path: Path
 
     server.on |= {CALL: break_off, "GET": poll}
     async with connected(tmp_path, server) as upstream:
-        if refusals == answer_stream.MAX_RESUMPTIONS:
+        if refusals == reply_stream.MAX_RESUMPTIONS:
             with pytest.raises(UpstreamFailed, match="ended its event stream without an answer"):
                 await upstream.call()
         else:
@@ -766,7 +766,7 @@ async def test_stream_with_new_ids_is_resumed_as_often_as_it_ends(tmp_path: Path
 async def test_answer_is_resumed_once_the_server_accepts_connections_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.05)
+    monkeypatch.setattr(reply_stream, "RETRY_DELAY", 0.05)
     server = Server()
     calls: list[Request] = []
 
@@ -797,7 +797,7 @@ async def test_answer_is_resumed_once_the_server_accepts_connections_again(
 async def test_server_that_stays_away_fails_a_call_that_may_have_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_refused: bool
 ) -> None:
-    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.02)
+    monkeypatch.setattr(reply_stream, "RETRY_DELAY", 0.02)
     caplog.set_level("DEBUG", "dynamic_mcp")
     server = Server()
 
@@ -817,14 +817,14 @@ async def test_server_that_stays_away_fails_a_call_that_may_have_run(
             await upstream.call()
     assert not isinstance(caught.value, Unreachable)
     in_vain = [text for text in caplog.messages if text.startswith("a stream was not resumed")]
-    assert len(in_vain) == answer_stream.MAX_RESUMPTIONS
+    assert len(in_vain) == reply_stream.MAX_RESUMPTIONS
 
 
 async def test_server_s_own_stream_that_served_for_a_while_is_opened_again_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_stream, "NO_FAILURE_AFTER", 0.0)
-    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 3600.0)
+    monkeypatch.setattr(own_stream, "NO_FAILURE_AFTER", 0.0)
+    monkeypatch.setattr(own_stream, "REOPEN_DELAY", 3600.0)
     server = Server()
 
     async def cut(request: Request) -> None:
@@ -840,7 +840,7 @@ async def test_server_s_own_stream_that_served_for_a_while_is_opened_again_soon(
 async def test_refusal_that_may_pass_does_not_end_the_server_s_own_stream(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.01)
+    monkeypatch.setattr(own_stream, "REOPEN_DELAY", 0.01)
     server = Server()
     asked: list[int] = []
     streams: list[Request] = []
@@ -894,7 +894,7 @@ async def test_refused_listen_request_uses_up_no_token(
 async def test_token_that_cannot_be_renewed_now_does_not_end_the_server_s_own_stream(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.01)
+    monkeypatch.setattr(own_stream, "REOPEN_DELAY", 0.01)
     server = Server()
     failures = 0
     has_begun = False
@@ -928,7 +928,7 @@ async def test_token_that_cannot_be_renewed_now_does_not_end_the_server_s_own_st
 async def test_server_without_a_stream_of_its_own_is_asked_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 0.0)
+    monkeypatch.setattr(own_stream, "REOPEN_DELAY", 0.0)
     server = Server()
 
     async def refuse(request: Request) -> None:

@@ -1,16 +1,15 @@
-"""The event streams of a Streamable HTTP upstream: the answer to one request, and the server's own stream.
+"""The event stream of one reply of a Streamable HTTP upstream, over several connections if necessary.
 
 If a stream breaks before the answer and its events have ids, the proxy resumes it with ``Last-Event-ID`` (MCP 2025-11-25,
-basic/transports, "Resumability and Redelivery"). Modern servers have neither resumption nor a stream of their own.
+basic/transports, "Resumability and Redelivery"). Modern servers have no resumption.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
 
-from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import large
 from dynamic_mcp.protocol.ids import whole_number
@@ -24,19 +23,14 @@ from dynamic_mcp.upstream.http.json_body import messages_in
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import HttpSession
 
-#: Seconds before the proxy opens a stream again, if the server names no time. ``listen`` doubles them each time the stream breaks at once.
+#: Seconds before the proxy resumes a stream, if the server names no time.
 RETRY_DELAY = 1.0
-MAX_RETRY_DELAY = 30.0
 #: The shortest pause before the proxy opens a stream again, even if the server asks for less.
 MIN_RETRY_DELAY = 0.1
 #: A stream that was open for so many seconds did not fail: a gateway ended it, or the server lets its clients poll.
 NO_FAILURE_AFTER = 0.5
 #: Refusals of a server that is busy, or still takes the last stream for open, beside those from 500 on.
-_BUSY = frozenset({408, 409, 425, 429})
-#: Refusals that may pass, beside those from 500 on. With other tokens, 401 and 403 do.
-_MAY_PASS = _BUSY | {401, 403}
-#: Refusals with which a server says that it has no stream of its own, even if it had one before.
-_NO_STREAM = frozenset({405, 501})
+BUSY = frozenset({408, 409, 425, 429})
 #: How often in a row the proxy resumes the stream of one answer in vain before the request fails.
 MAX_RESUMPTIONS = 5
 
@@ -48,8 +42,8 @@ async def _never() -> bool:
     return False
 
 
-class AnswerStream:
-    """Reads the events of the answer to one request, over several connections if necessary."""
+class ReplyStream:
+    """Reads the events of a reply: the answer to one request, or the server's own stream."""
 
     def __init__(
         self,
@@ -121,7 +115,7 @@ class AnswerStream:
                 raise UpstreamGone(_FORGOTTEN)
             try:
                 async with client.request("GET", session.stream_headers(last_id)) as reply:
-                    if reply.status >= 500 or reply.status in _BUSY:
+                    if reply.status >= 500 or reply.status in BUSY:
                         # The gateway, or a server that is busy.
                         self.lasted, requested = 0.0, None
                     elif reply.status != 200 or reply.content_type != "text/event-stream":
@@ -175,71 +169,3 @@ async def _is_whole_answer(data: Line) -> bool:
         return any([(await large.parse_any(one)).method is None for one in await messages_in(data)])
     except Malformed:
         return False
-
-
-async def listen(
-    client: HttpClient,
-    session: HttpSession,
-    open_stream: Callable[[str], AnswerStream],
-    is_lost: Callable[[int], Awaitable[bool]],
-    opened: Callable[[bool], AbstractContextManager[None]] = lambda resumed: nullcontext(),
-    *,
-    was_open: bool = False,
-) -> None:
-    """Read the server's own stream while the server offers one.
-
-    MCP 2025-11-25, basic/transports, "Listening for Messages from the Server". ``open_stream`` makes the stream after an event id. A
-    reply that says that the session is lost is the end if ``is_lost``, which gets the status, agrees. ``opened`` lasts as long as an
-    open stream, and gets whether the stream goes on after the last event. ``was_open`` says that the server has offered the stream before.
-
-    A refused token is renewed once. After that, only a call gets another one, because a server that refuses every GET would use up tokens
-    that work for calls.
-    """
-    delay, last_id, may_renew = RETRY_DELAY, "", True
-    while True:
-        stream, knows_event = open_stream(last_id), True
-        try:
-            async with client.request("GET", session.stream_headers(last_id), may_renew=may_renew) as reply:
-                if reply.status == 200 and reply.content_type == "text/event-stream":
-                    may_renew = was_open = True
-                    with opened(bool(last_id)):
-                        await stream.read(reply)
-                elif _is_last(reply.status, was_open=was_open):
-                    report = log.info if was_open else log.debug
-                    report("the server has no event stream of its own (HTTP %d)", reply.status)
-                    return
-                elif reply.status >= 400 and await reply.is_session_lost() and await is_lost(reply.status):
-                    return
-                elif reply.status in (401, 403):
-                    may_renew = False
-                else:
-                    knows_event = not _may_concern_event(reply.status)
-        except SignInNeeded as error:
-            may_renew = False
-            log.debug("the server's own stream waits for a sign-in: %s", error)
-        except UpstreamFailed as error:
-            log.debug("the server's own stream broke: %s", error)
-        # What the server sent meanwhile is lost if it does not know the last event any more.
-        last_id = stream.parser.last_id if knows_event else ""
-        requested = stream.parser.retry
-        if requested is not None:
-            # A server that names a time ends its streams on purpose.
-            await asyncio.sleep(max(requested, MIN_RETRY_DELAY))
-        elif stream.lasted >= NO_FAILURE_AFTER:
-            delay = RETRY_DELAY
-            await asyncio.sleep(MIN_RETRY_DELAY)
-        else:
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, MAX_RETRY_DELAY)
-
-
-def _is_last(status: int, *, was_open: bool) -> bool:
-    """Whether this refusal says that the server has no stream of its own. After an open stream, most come from a gateway."""
-    if was_open or status == 404:
-        return status in _NO_STREAM
-    return status == 501 or (status < 500 and status not in _MAY_PASS)
-
-
-def _may_concern_event(status: int) -> bool:
-    """Whether this refusal of a resumption may say that the server does not know the event. Servers have several statuses for that."""
-    return status == 500 or (400 <= status < 500 and status not in _MAY_PASS)
