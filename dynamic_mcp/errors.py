@@ -39,7 +39,10 @@ _MAX_SHOWN = 600
 
 
 class DynamicMcpError(Exception):
-    """The base of all expected errors."""
+    """The base of the errors of the configuration, of upstreams, and of calls that the proxy does not make.
+
+    The expected errors of one module derive from Exception, such as ``jsonrpc.Refusal``.
+    """
 
 
 class Mistake(NamedTuple):

@@ -1,4 +1,4 @@
-"""The running proxy: it connects the parts, and owns every task.
+"""The running proxy: it connects the parts, and ends them in order.
 
 ``serve`` returns after the client closed a stream or a signal came. If the client only closed its end of stdin, the calls in flight first
 have some seconds to finish. ``serve_many`` returns when its door does, or after a signal. By the return every upstream is closed, and none
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from dynamic_mcp.oauth.binding import Binding
     from dynamic_mcp.oauth.store import TokenStore
 
-#: Seconds to wait for the first message of the client before the servers start.
+#: Seconds to wait for the first request of the client before the servers start.
 SILENT_CLIENT = 1.0
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -152,7 +152,7 @@ async def serve(
     reload = Reload(path, config, supervisor, process.hooks)
 
     async def start_groups(running: TaskGroup) -> None:
-        # The first message of the client has its capabilities, which upstreams need. Servers also start for a silent client.
+        # The first request of the client shows its capabilities, which upstreams need. Servers also start for a silent client.
         with anyio.move_on_after(SILENT_CLIENT):
             await session.ready.wait()
         await running.start(supervisor.run)

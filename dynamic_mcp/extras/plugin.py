@@ -1,4 +1,4 @@
-"""All extras as one set of hooks. It imports an extra only if the configuration or the environment asks for it."""
+"""The extras that are hooks, as one set. It imports a library only if the configuration or the environment asks for what needs it."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Client:
         self.began = time.time()
         #: the way to it; None if nothing ever waits there
         self.outlet = outlet
-        #: the groups that this client sees, in the order of the configuration; empty before its first message
+        #: the groups that this client sees, in the order of the configuration; empty before ``session.ready``
         self.groups: dict[str, Group] = {}
         #: the shared pool and the own one, as far as there are any
         self.shared: Pool | None = None

@@ -1,9 +1,8 @@
 """The answer of ``get_dynamic_tools``: an object with the group, the server's own instructions, and the definitions of its tools.
 
 Definitions are the bytes of the upstream. Clients cut long answers. So if the definitions of a group are larger than
-``max_listing_size``, the answer has its names with one line each. The answer for a named tool has its whole definition. The instructions
-are bounded.
-An answer for a whole group or a search, with its instructions, is little larger than that size.
+``max_listing_size``, the answer has its names with one line each. The answer for a named tool has its whole definition. In an answer for a
+whole group or a search, the definitions or names have at most that size. The instructions add up to ``MAX_INSTRUCTIONS`` bytes.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from dynamic_mcp.wording import cut, name_list
 
 #: Bytes of the instructions that an answer shows.
 MAX_INSTRUCTIONS = 4 << 10
-#: The part of the size that names have, however long the instructions are.
-_MIN_PART = 3
+#: The share of the size that definitions or names have, however long the instructions are.
+_MIN_SHARE = 1 / 3
 #: Characters of the line of a tool: the first width is used with which all tools fit.
 _WIDTHS = [120, 60, 30, 0]
 _WIDTHS_OF_SEARCH = [120, 60]
@@ -59,7 +58,7 @@ async def answer(group: Group, tools: Listing, instructions: Raw, names: Sequenc
         count = f"Tools of this group: {len(chosen):,}"
     found = [tools[name] for name in chosen]
     limit = group.server.max_listing_size
-    size = max(limit - len(told), limit // _MIN_PART)
+    size = max(limit - len(told), int(limit * _MIN_SHARE))
     if not _fits(found, size):
         found = _lines(tools, chosen, widths, size)
         left = len(chosen) - len(found)

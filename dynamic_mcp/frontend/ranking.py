@@ -39,10 +39,11 @@ _MAX_TEXT = 20_000
 _WORD = re.compile(r"[^\s!-/:-@\[-`{-~\u2000-\u206f\u3000-\u303f]+")
 _ACCENT = re.compile("[\u0300-\u036f]")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-#: Endings of English words; the first that fits is removed from each tuple.
+#: Endings of English words. A word loses the first ending of each tuple that fits.
 _ENDINGS = (("s",), ("ying", "ing", "ion", "ied", "ie", "er", "or", "al", "ed", "e", "y"), ("s",))
-#: From here on, scripts such as Thai, Japanese and Chinese write sentences without spaces.
-_WITHOUT_SPACES = "\u0e00"
+#: The search compares words that begin with this character or a later one by pairs of letters. Thai, Japanese and Chinese need that,
+#: because they write sentences without spaces; it also works for scripts with spaces, such as Korean.
+_COMPARED_BY_PAIRS = "\u0e00"
 
 
 class _Definition(msgspec.Struct):
@@ -164,10 +165,10 @@ def _plain(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """The stems of the words of a text; of a script without spaces, all pairs of letters."""
+    """The stems of the words of a text; from ``_COMPARED_BY_PAIRS`` on, all pairs of letters of a word instead."""
     words: list[str] = []
     for word in _WORD.findall(_plain(_CAMEL.sub(" ", text))):
-        if word < _WITHOUT_SPACES:
+        if word < _COMPARED_BY_PAIRS:
             words.append(_stem(word))
         else:
             words += [word[at : at + 2] for at in range(max(len(word) - 1, 1))]

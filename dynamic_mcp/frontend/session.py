@@ -69,7 +69,7 @@ class ClientSession:
         """``send`` writes one line to the client. With ``is_one_of_many``, the servers have other clients too."""
         #: the negotiated legacy revision; None without a handshake
         self.version: str | None = None
-        #: set once the capabilities of the client are known, which is with its first message
+        #: set with the first request of the client other than a legacy ``ping``, because it shows the capabilities of the client
         self.ready = asyncio.Event()
         #: the capabilities in the answer to ``initialize``; the client expects notifications of their changes
         self.announced: frozenset[str] = frozenset()
@@ -82,7 +82,7 @@ class ClientSession:
         self._default_level = "info" if is_one_of_many else None
         #: whether the client does not read, so that it gets no log messages meanwhile
         self.is_stalled = False
-        #: called once, with the first message of the client
+        #: called once, when ``ready`` is set
         self.on_ready: Callable[[], None] = lambda: None
         #: the level that ``logging/setLevel`` set
         self.level: str | None = None
@@ -111,7 +111,7 @@ class ClientSession:
         self._initialized = True
 
     def set_ready(self, capabilities: bytes, client_info: bytes) -> None:
-        """Handle the first message. ``capabilities`` and ``client_info`` are those of a modern request."""
+        """Note what the first such request shows. ``capabilities`` and ``client_info`` are its own, or those of the legacy session."""
         if not self.ready.is_set():
             self.client_info = self.client_info or client_info
             declared = self._capabilities or msgspec.json.decode(capabilities, type=dict[str, Raw])

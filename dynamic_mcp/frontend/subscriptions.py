@@ -40,7 +40,7 @@ class OpenListenRequest:
         #: holds the subscriptions to the resources
         self.call = call
         self.uris = uris
-        #: set at the end of the proxy
+        #: set at the end of the client or of the proxy
         self.closed = asyncio.Event()
         self._methods = methods
 

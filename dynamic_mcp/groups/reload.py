@@ -1,7 +1,7 @@
 """The reload of the configuration: watch the file, load it, compare, and apply the changes.
 
 An invalid or missing file changes nothing. The proxy reports it once, and only after ``REPORT_DELAY``, because a file that a program
-still writes is invalid too. Only the content counts: a new time stamp, mode or layout changes nothing.
+still writes is invalid too. Only the content counts: a new time stamp, mode or layout changes no server. A new mode can cause a warning.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 ::
 
-    STARTING -> READY -> (crash) STARTING -> ...
-    STARTING -> FAILED -> (backoff) READY or FAILED
-    STARTING or FAILED -> SLOW -> READY or FAILED
+    STARTING -> READY or FAILED
+    READY -> STARTING (the connection ends in good order, or crashes for the first time) or FAILED (crashes again)
+    FAILED -> READY or FAILED (the next attempt, after the backoff) or STARTING (a call starts the next attempt)
+    STARTING or FAILED -> SLOW -> STARTING (at the end of the slow attempt)
     any -> REPLACED or ENDED
 
 A call waits while the group is starting, for the first time or after a first crash, at most ``START_WAIT`` seconds. While the client asks

@@ -2,8 +2,8 @@
 
 A request without an answer proves little, because a tool may be slow, and a server with one thread answers nothing else meanwhile. So the
 first step is a question. It follows once ``ROUNDS`` requests in a row have ended without an answer, each sent after the end of the previous
-one. Any answer in between starts the count again, and so do progress and requests of the other side. Only another side that leaves the
-question unanswered too loses its connection.
+one. Any answer in between starts the count again. So do progress, and each request of the other side that the proxy works on. A ``ping``
+does not, nor does a request that the proxy refuses at once. Only another side that leaves the question unanswered too loses its connection.
 """
 
 from __future__ import annotations

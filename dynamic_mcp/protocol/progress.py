@@ -35,9 +35,10 @@ def with_token(params: bytes, token: int) -> bytes:
 
 
 def deliver(params: Raw, requests: Mapping[int, Pending], now: float) -> bool:
-    """Pass a notification on to its request, if the progress grows; false if it is no progress of a request.
+    """Pass a notification on to its request, if the progress grows; false if the params are not those of a progress notification.
 
     ``now`` is the loop time. Also progress that does not grow gives the request more time, because some servers only report that they work.
+    Progress of an unknown request reaches no request, but it is a sign of life.
     """
     try:
         found = _decode(params)

@@ -1,8 +1,9 @@
 """The handshake: it finds the era of the upstream, and negotiates a version.
 
-The probe is ``server/discover`` (MCP 2026-07-28, basic/transports/stdio, "Backward Compatibility"). A discover result means modern;
-anything else, silence and unreadable answers included, means the ``initialize`` handshake on the same connection. The probe has its
-own short timeout, so that a silent legacy server is usable soon.
+The probe is ``server/discover`` (MCP 2026-07-28, basic/transports/stdio, "Backward Compatibility"). A discover result means modern.
+Silence, errors and unreadable answers mean legacy, and ``initialize`` follows on the same connection. ``probe`` names the errors that end
+the start instead, and ``stdio`` starts a child again that the probe has ended. The probe has its own short timeout, so that a silent legacy
+server is usable soon.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ _MODERN = Raw(msgspec.json.encode(era.MODERN))
 
 
 class SpeaksModern(UpstreamFailed):
-    """A server refused ``initialize`` as modern servers do. It was too slow to answer the probe, or there was none. The caller probes."""
+    """A server refused ``initialize`` as modern servers do. It was too slow to answer the probe, or got none. The caller probes."""
 
 
 class NoCommonVersion(UpstreamFailed):

@@ -155,9 +155,10 @@ class HttpClient:
     ) -> AsyncIterator[HttpReply]:
         """Send a request to the server's address, or to ``url``; the reply, once its headers are here.
 
-        If the server refuses the token, the client sends the request once more with a renewed one. If only the user can help, it
-        sends the request again after a sign-in; without ``may_sign_in`` it raises SignInNeeded. Without ``may_renew``, a refusal is a
-        reply like others. Raises UpstreamGone without a reply.
+        If the server refuses the token, the client sends the request once more with a renewed one. If the server refuses a token of
+        another process too, the client renews it and sends the request a last time. If only the user can help, it sends the request
+        again after a sign-in; without ``may_sign_in`` it raises SignInNeeded. Without ``may_renew``, a refusal is a reply like others.
+        Raises UpstreamGone without a reply.
         """
         address = url or self.url
         reply = await self._with_sign_in(
