@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
 from dynamic_mcp.pacing import Bucket, Merger, Paced
-from tests.dynamic_mcp.clocks import skip
-from tests.dynamic_mcp.helpers import eventually
+from tests.dynamic_mcp.clocks import ManualClock, skip
 
 
 async def test_the_first_and_the_last_of_equal_notifications_arrive() -> None:
@@ -15,7 +13,7 @@ async def test_the_first_and_the_last_of_equal_notifications_arrive() -> None:
     for number in range(100):
         merger.put("k", partial(sent.append, number))
     assert sent == [0]
-    await eventually(lambda: len(sent) == 2, "the last one")
+    await skip(0.05)
     assert sent == [0, 99]
 
 
@@ -28,9 +26,9 @@ async def test_different_notifications_do_not_wait_for_each_other() -> None:
 
 
 async def test_after_a_pause_a_notification_goes_out_at_once() -> None:
-    merger, sent = Merger(0.01), list[int]()
+    merger, sent = Merger(0.05), list[int]()
     merger.put("k", partial(sent.append, 1))
-    await asyncio.sleep(0.05)
+    await skip(0.05)
     merger.put("k", partial(sent.append, 2))
     assert sent == [1, 2]
     merger.close()
@@ -41,22 +39,26 @@ async def test_closed_merger_sends_nothing() -> None:
     merger.put("k", partial(sent.append, 1))
     merger.put("k", partial(sent.append, 2))
     merger.close()
-    await asyncio.sleep(0.1)
+    await skip(0.1)
     assert sent == [1]
 
 
-async def test_bucket_refills() -> None:
-    bucket = Bucket(2, 100)
+def test_bucket_refills() -> None:
+    clock = ManualClock()
+    bucket = Bucket(2, 100, clock)
     assert [bucket.take() for _ in range(3)] == [True, True, False]
-    await asyncio.sleep(0.05)
+    clock.advance(0.05)
     assert bucket.take()
 
 
-async def test_large_message_delays_later_ones() -> None:
-    bucket = Bucket(2, 100)
+def test_large_message_delays_later_ones() -> None:
+    clock = ManualClock()
+    bucket = Bucket(2, 100, clock)
     assert bucket.take(50)
-    await asyncio.sleep(0.05)
+    clock.advance(0.05)
     assert not bucket.take()
+    clock.advance(0.5)
+    assert bucket.take()
 
 
 async def test_paced_actions_are_bounded_and_none_is_lost() -> None:
