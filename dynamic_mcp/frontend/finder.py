@@ -64,6 +64,7 @@ class Finder:
         groups = [group for group in self._groups.values() if group.has(kind)]
         order = [group.name for group in groups]
         before = self._owners.of(kind, name)
+        is_owned = before in order
         claimants = self._owners.claimants(kind, name, order)
         unknown: set[str] = set()
         for searched, has in searches:
@@ -78,7 +79,7 @@ class Finder:
         self._owners.forget(kind, name)
         self.not_searched = unknown
         # The owner does not have the name any more, so that any group can be the next one.
-        return None if claimants is order else await self._search(name, searches)
+        return await self._search(name, searches) if is_owned else None
 
     async def _in_order(
         self, groups: Sequence[Group], kind: Kind

@@ -17,6 +17,7 @@ import socket
 import unicodedata
 from collections.abc import Collection, Iterable
 from enum import IntEnum
+from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 from dynamic_mcp.errors import UpstreamFailed
@@ -206,8 +207,8 @@ class NetworkReach:
             # An unknown place counts as the most outward one, for now.
             return
 
-    def _refuse(self, host: str, levels: dict[str, AddressLevel]) -> list[str]:
-        """Raise the refusal of a host with these addresses."""
+    def _refuse(self, host: str, levels: dict[str, AddressLevel]) -> NoReturn:
+        """Raise the refusal of a host with these addresses, which is TooInward, or OSError if there are none."""
         if not levels:
             raise OSError("the name has no address")
         address, level = min(levels.items(), key=lambda item: item[1])
