@@ -49,8 +49,10 @@ def has_one_callback_port() -> None:
     """The same for all servers; while it is taken, another one."""
     right = callback.listening
 
-    def listening(server_name: str, state: str, port: int = 0) -> AbstractAsyncContextManager[Callback]:
-        return right(server_name, state, port or 33418)
+    def listening(
+        server_name: str, state: str, redirect_uri: str | None = None, preferred: int = 0
+    ) -> AbstractAsyncContextManager[Callback]:
+        return right(server_name, state, redirect_uri, preferred or 33418)
 
     replace(right, listening)
 
@@ -60,8 +62,12 @@ def has_a_callback_port_for_each_server() -> None:
     """The same at each sign-in; RFC 8252 lets the client choose the port, and nothing forbids the same choice."""
     right = callback.listening
 
-    def listening(server_name: str, state: str, port: int = 0) -> AbstractAsyncContextManager[Callback]:
-        return right(server_name, state, port or 20000 + zlib.crc32(server_name.encode()) % 10000)
+    def listening(
+        server_name: str, state: str, redirect_uri: str | None = None, preferred: int = 0
+    ) -> AbstractAsyncContextManager[Callback]:
+        return right(
+            server_name, state, redirect_uri, preferred or 20000 + zlib.crc32(server_name.encode()) % 10000
+        )
 
     replace(right, listening)
 
@@ -72,9 +78,12 @@ def listens_at_one_address_of_localhost() -> None:
     right = callback.listening
 
     @asynccontextmanager
-    async def listening(server_name: str, state: str, port: int = 0) -> AsyncIterator[Callback]:
-        async with right(server_name, state, port) as found:
-            found.redirect_uri = found.redirect_uri.replace("127.0.0.1", "localhost")
+    async def listening(
+        server_name: str, state: str, redirect_uri: str | None = None, preferred: int = 0
+    ) -> AsyncIterator[Callback]:
+        async with right(server_name, state, redirect_uri, preferred) as found:
+            if redirect_uri is None:
+                found.redirect_uri = found.redirect_uri.replace("127.0.0.1", "localhost")
             yield found
 
     replace(right, listening)

@@ -13,9 +13,10 @@ from urllib.parse import parse_qsl, quote, urlencode
 from anyio import to_thread
 
 from conformance.mutants import mutant, replace
+from dynamic_mcp.config.oauth import CALLBACK_PATH
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import browser, pkce, signin
-from dynamic_mcp.oauth.callback import PATH, Callback
+from dynamic_mcp.oauth.callback import Callback
 
 
 @mutant("OAUTH-011")
@@ -58,7 +59,7 @@ def the_first_request_ends_the_wait() -> None:
     def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
         status, text = right(self, method, target)
         if status >= 400:
-            right(self, "GET", f"{PATH}?error=invalid_callback&state={quote(states[self])}")
+            right(self, "GET", f"{CALLBACK_PATH}?error=invalid_callback&state={quote(states[self])}")
         return status, text
 
     replace(right, wrong)

@@ -16,12 +16,14 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import msgspec
 
+from dynamic_mcp.config.oauth import CALLBACK_PATH
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.pkce import same
 from dynamic_mcp.oauth.request import TransientFailure
 
-PATH = "/oauth/callback"
+#: The redirect address without a configured one; its port is that of the listener.
+_DEFAULT_REDIRECT_URI = f"http://127.0.0.1{CALLBACK_PATH}"
 #: The limits of one request: seconds, the bytes of its first line, and those of its headers.
 _REQUEST_TIME = 5.0
 _LINE_SIZE = 16384
@@ -52,7 +54,7 @@ class Callback:
 
     def __init__(self, server_name: str, state: str) -> None:
         self.redirect_uri = ""
-        self.path = PATH
+        self.path = CALLBACK_PATH
         self._name = server_name
         self._state = state
         self._answer: asyncio.Future[CallbackAnswer] = asyncio.get_running_loop().create_future()
@@ -152,27 +154,15 @@ async def _skip_headers(reader: asyncio.StreamReader) -> None:
 
 
 @asynccontextmanager
-async def listening(server_name: str, state: str, port: int = 0) -> AsyncIterator[Callback]:
-    """A callback that listens until the block ends, on ``port`` if it is free; 0 means any port."""
-    callback = Callback(server_name, state)
-    server = await _bind(callback, port)
-    try:
-        callback.redirect_uri = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{PATH}"
-        yield callback
-    finally:
-        callback.finish("the sign-in was given up")
-        # One turn of the loop, for the page to reach the browser.
-        await asyncio.sleep(0)
-        server.close()
-
-
-@asynccontextmanager
-async def listening_at(
-    server_name: str, state: str, redirect_uri: str, preferred: int = 0
+async def listening(
+    server_name: str, state: str, redirect_uri: str | None = None, preferred: int = 0
 ) -> AsyncIterator[Callback]:
-    """A callback at this address of this machine. Without a port in it, any port is right, first the ``preferred`` one."""
+    """A callback that listens at an address of this machine until the block ends.
+
+    Without a port in the address, it listens on the ``preferred`` port if that is free, else on any port.
+    """
     callback = Callback(server_name, state)
-    parts = urlsplit(redirect_uri)
+    parts = urlsplit(redirect_uri or _DEFAULT_REDIRECT_URI)
     callback.path = parts.path or "/"
     # A browser may know localhost by either address.
     name = parts.hostname or ""

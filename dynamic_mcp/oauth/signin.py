@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import anyio
@@ -16,7 +15,7 @@ import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import address, browser
-from dynamic_mcp.oauth.callback import Callback, CallbackAnswer, listening, listening_at
+from dynamic_mcp.oauth.callback import Callback, CallbackAnswer, listening
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.configured import configured_client, named_resource
 from dynamic_mcp.oauth.issuer import is_same_issuer
@@ -72,7 +71,8 @@ async def sign_in(
         # The secret would expire during the sign-in, which would then fail at its end.
         known = None
     scope = wanted_scope(request, challenge, found)
-    async with _listening(request, state, known) as callback:
+    redirect_uri = request.oauth.redirect_uri
+    async with listening(request.server, state, redirect_uri, _port_of(known)) as callback:
         try:
             client = await _client(http, request, found, callback.redirect_uri, scope, known)
         except UpstreamFailed as refusal:
@@ -90,14 +90,6 @@ async def sign_in(
             raise
         callback.finish(None)
     return request.label(tokens, found, client, attempt.scope)
-
-
-def _listening(
-    request: SignInRequest, state: str, known: ClientRegistration | None
-) -> AbstractAsyncContextManager[Callback]:
-    if request.oauth.redirect_uri is None:
-        return listening(request.server, state, _port_of(known))
-    return listening_at(request.server, state, request.oauth.redirect_uri, _port_of(known))
 
 
 class _Attempt(msgspec.Struct):

@@ -9,8 +9,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from dynamic_mcp.config.oauth import CALLBACK_PATH as PATH
 from dynamic_mcp.oauth import callback as callback_module
-from dynamic_mcp.oauth.callback import PATH, Callback, CallbackAnswer, listening, listening_at
+from dynamic_mcp.oauth.callback import Callback, CallbackAnswer, listening
 from dynamic_mcp.oauth.request import TransientFailure
 from tests.dynamic_mcp.oauth.kit import CODE, ISSUER, visit
 
@@ -55,11 +56,11 @@ async def test_listener_uses_its_own_loopback_port(callback: Callback) -> None:
 async def test_requested_port_is_used_if_it_is_free(callback: Callback) -> None:
     taken = urlsplit(callback.redirect_uri).port
     assert taken is not None
-    async with listening("other", "x", taken) as other:
+    async with listening("other", "x", preferred=taken) as other:
         free = urlsplit(other.redirect_uri).port
         assert free is not None
         assert free != taken
-    async with listening("other", "x", free) as again:
+    async with listening("other", "x", preferred=free) as again:
         assert urlsplit(again.redirect_uri).port == free
 
 
@@ -68,7 +69,7 @@ async def test_requested_port_is_used_if_it_is_free(callback: Callback) -> None:
     [("http://localhost/callback", "/callback"), ("http://127.0.0.1", ""), ("http://localhost/a/b", "/a/b")],
 )
 async def test_configured_address_without_a_port_has_any(configured: str, path: str) -> None:
-    async with listening_at("docs", STATE, configured) as callback:
+    async with listening("docs", STATE, configured) as callback:
         parts = urlsplit(callback.redirect_uri)
         assert (parts.hostname, parts.path) == (urlsplit(configured).hostname, path)
         assert status_of(await visit(f"{callback.redirect_uri}/other?{RIGHT}")) == 404
@@ -78,7 +79,7 @@ async def test_configured_address_without_a_port_has_any(configured: str, path: 
 async def test_configured_port_is_the_only_one(callback: Callback) -> None:
     taken = urlsplit(callback.redirect_uri).port
     with pytest.raises(TransientFailure, match=f"port {taken} of its redirect_uri cannot be opened"):
-        async with listening_at("docs", STATE, f"http://127.0.0.1:{taken}/callback"):
+        async with listening("docs", STATE, f"http://127.0.0.1:{taken}/callback"):
             pass
 
 
