@@ -124,6 +124,15 @@ def restrict(descriptor: int, mode: int) -> int:
     return old
 
 
+def is_pipe(descriptor: int) -> bool:
+    """Whether an event loop can poll this descriptor: it is a pipe or a socket, and the system is not Windows."""
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError:
+        return False
+    return sys.platform != "win32" and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
+
+
 def _problem_of(error: OSError, follow: bool) -> str:
     """A plain word for an error that stands for a kind of file."""
     if error.errno in (errno.ELOOP, errno.EMLINK) and not follow:

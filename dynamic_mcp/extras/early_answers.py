@@ -16,8 +16,6 @@ import os
 import re
 import select
 import signal
-import stat
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from dynamic_mcp import files
@@ -54,7 +52,7 @@ class EarlyAnswers:
         """The early answers for a command line that serves a simple configuration on pipes; None for any other."""
         path = os.path.expanduser(words[0] if words else environment.get("DYNAMIC_MCP_CONFIG", ""))
         # A single word may be a command, and a word with a dash is an option.
-        if len(words) > 1 or path.isalpha() or path.startswith("-") or not _is_pipe(0):
+        if len(words) > 1 or path.isalpha() or path.startswith("-") or not files.is_pipe(0):
             return None
         try:
             content = files.read(path, _MAX_SIZE, follow=True)
@@ -231,7 +229,7 @@ _MEMBERS: dict[str, dict[str, Callable[[object], bool]]] = {
         "headers": _are_headers,
         "oauth_client_id": _is_text,
         "oauth_scopes": _are_texts,
-        "oauth_at_start": lambda value: isinstance(value, bool),
+        "oauth_at_start": _is_flag,
         "type": lambda value: value in ("http", "sse"),
     },
 }
@@ -281,14 +279,6 @@ def _constant(text: str) -> object:
 
 
 _decode = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer, parse_constant=_constant).decode
-
-
-def _is_pipe(descriptor: int) -> bool:
-    try:
-        mode = os.fstat(descriptor).st_mode
-    except OSError:
-        return False
-    return sys.platform != "win32" and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
 
 
 def _write(line: bytes) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
-import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -18,10 +16,12 @@ from typing import Protocol
 
 import anyio
 
+from dynamic_mcp import files
 from dynamic_mcp.hooks import EarlyResponder
 from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe
 from dynamic_mcp.protocol.lines import MAX_MESSAGE, LineSplitter
 from dynamic_mcp.protocol.pieces import Large, Line
+from dynamic_mcp.upstream.flow import Holds
 
 #: Seconds in which the client has to read its last answers when the proxy ends.
 FLUSH_GRACE = 1.0
@@ -82,8 +82,8 @@ class ClientLink:
         self._waiting: deque[Line] = deque()
         #: whether no further line comes; ``_waiting`` may still have some
         self._is_at_end = False
-        #: the reasons for which the client is not read at the moment
-        self._holds: frozenset[str] = frozenset()
+        #: the reasons not to read from the client
+        self._holds = Holds(self._on_hold)
         self._reader: asyncio.ReadTransport | None = None
         self._writer: LineWriter | None = None
 
@@ -91,14 +91,14 @@ class ClientLink:
         """Start reading; ``receiver`` gets each line."""
         self.begin(receiver)
         loop = asyncio.get_running_loop()
-        if _can_be_polled(self._sink):
+        if files.is_pipe(self._sink):
             sink = os.fdopen(self._sink, "wb", 0)
             enlarge_pipe(sink)
             transport, _ = await loop.connect_write_pipe(lambda: _Sink(self), sink)
             self._writer = LineWriter(transport)
         if self._early is not None:
             self._take_over_from(self._early)
-        if _can_be_polled(self._source):
+        if files.is_pipe(self._source):
             reader, _ = await loop.connect_read_pipe(lambda: _Source(self), os.fdopen(self._source, "rb", 0))
             self._reader = reader
         else:
@@ -140,7 +140,7 @@ class ClientLink:
             self._waiting.append(line)
             if self._reading_large is None:
                 self._reading_large = asyncio.get_running_loop().create_task(self._read_waiting())
-                self._hold("large", True)
+                self._holds.set("large", True)
 
     async def _read_waiting(self) -> None:
         """Take a large line, which takes several turns of the loop, and the lines after it."""
@@ -151,7 +151,7 @@ class ClientLink:
             else:
                 self._receive(line)
         self._reading_large = None
-        self._hold("large", False)
+        self._holds.set("large", False)
         if self._is_at_end:
             self._input_closed.set()
 
@@ -187,15 +187,12 @@ class ClientLink:
     def set_paused(self, paused: bool) -> None:
         """Stop reading from the client and from the upstreams, because the client does not read; with False, read again."""
         self._on_pause(paused)
-        self._hold("answers", paused)
+        self._holds.set("answers", paused)
 
-    def _hold(self, reason: str, holds: bool) -> None:
-        """Add or remove a reason not to read from the client."""
-        was_held = bool(self._holds)
-        self._holds = self._holds | {reason} if holds else self._holds - {reason}
-        if self._reader is None or self._reader.is_closing() or was_held == bool(self._holds):
+    def _on_hold(self, is_held: bool) -> None:
+        if self._reader is None or self._reader.is_closing():
             return
-        if holds:
+        if is_held:
             self._reader.pause_reading()
         else:
             self._reader.resume_reading()
@@ -253,8 +250,3 @@ class _Sink(asyncio.BaseProtocol):
 
 async def _ignore(line: Large) -> None:
     """Take a line before the link is open, which never happens."""
-
-
-def _can_be_polled(descriptor: int) -> bool:
-    mode = os.fstat(descriptor).st_mode
-    return sys.platform != "win32" and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))

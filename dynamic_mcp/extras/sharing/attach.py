@@ -11,11 +11,11 @@ import os
 import select
 import signal
 import socket
-import stat
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from dynamic_mcp import files
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.extras.sharing.election import Election, Serve
 from dynamic_mcp.extras.sharing.memory import SessionMemory
@@ -112,7 +112,7 @@ class _Attached:
     def run(self) -> int:
         """Pass on messages until the client or the connection ends; the exit status."""
         for descriptor in (0, 1):
-            if _can_be_polled(descriptor):
+            if files.is_pipe(descriptor):
                 os.set_blocking(descriptor, False)
         while True:
             found = self._poll()
@@ -262,8 +262,3 @@ def _occupy_streams() -> None:
             if null != descriptor:
                 os.dup2(null, descriptor)
                 os.close(null)
-
-
-def _can_be_polled(descriptor: int) -> bool:
-    mode = os.fstat(descriptor).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
