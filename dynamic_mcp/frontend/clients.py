@@ -36,8 +36,6 @@ from dynamic_mcp.log import log
 MAX_CLIENTS = 256
 #: Pools of shared servers at once. Clients with further combinations of capabilities share servers that see no capabilities.
 MAX_POOLS = 8
-#: Seconds for which the shared servers outlive their last client.
-LINGER = 30.0
 
 #: What no handshake with a shared server contains, because the answers of two clients differ.
 _NEVER_SHARED = "roots"
@@ -150,7 +148,7 @@ class Clients:
     """The clients of this process, and the pools of their servers."""
 
     def __init__(
-        self, config: Config, make: MakeGroup, hooks: Hooks, folder: Path, linger: float = LINGER
+        self, config: Config, make: MakeGroup, hooks: Hooks, folder: Path, linger: float
     ) -> None:
         """Servers without ``cwd`` start in ``folder``, those of one client in the folder of the client.
 

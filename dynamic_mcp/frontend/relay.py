@@ -107,14 +107,18 @@ class Relay:
                 if group.upstream is not None and not group.upstream.modern:
                     group.upstream.notify("notifications/roots/list_changed")
 
+    def end_listening(self) -> None:
+        """End the ``subscriptions/listen`` requests of the client."""
+        for request in self.listen_requests:
+            request.closed.set()
+
     def close(self) -> None:
         """Stop relaying."""
         if self._owns_exchanges:
             self.exchanges.close()
         self._pages.close()
         self.changes.close()
-        for request in self.listen_requests:
-            request.closed.set()
+        self.end_listening()
         self._tasks.cancel()
         self._merger.close()
         self._rates.close()

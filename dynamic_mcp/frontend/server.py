@@ -111,8 +111,7 @@ class Frontend:
         Ends after ``running.LAST_ANSWERS`` seconds (``LAST_PIPED_ANSWERS`` for piped requests), or once ``gone`` returns.
         """
         self._session.input_closed()
-        for request in self._relay.listen_requests:
-            request.closed.set()
+        self._relay.end_listening()
         await self._calls.finish(gone)
 
     async def close(self) -> None:

@@ -38,11 +38,6 @@ _VARIANT = re.compile(r"%[0-9a-fA-F]{2}|[^-A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%]")
 _UNRESERVED = re.compile(r"[-A-Za-z0-9._~]")
 
 
-def matches(template: str, uri: str, *, loosely: bool = False) -> bool:
-    """Whether the URI can be an expansion of the template; ``loosely``, whether a value may have any characters."""
-    return Matcher(uri).matches(template, loosely=loosely)
-
-
 class Matcher:
     """Compares one URI with many templates."""
 

@@ -15,7 +15,7 @@ from dynamic_mcp.config.load import parse as parse_configuration
 from dynamic_mcp.config.model import OAuthSettings
 from dynamic_mcp.errors import ConfigError, UpstreamFailed
 from dynamic_mcp.extras.early_answers import simple_servers
-from dynamic_mcp.frontend.uritemplate import MAX_TEMPLATE, matches
+from dynamic_mcp.frontend.uritemplate import MAX_TEMPLATE, Matcher
 from dynamic_mcp.oauth.callback import Callback
 from dynamic_mcp.oauth.challenge import Challenge, challenge_of
 from dynamic_mcp.oauth.metadata import Discovered, discover
@@ -123,14 +123,14 @@ _FEW = 8
 def templates(data: bytes) -> None:
     """A template matches its own expansions, and one without expressions itself. Any pair has a verdict."""
     template, _, uri = data.decode(errors="replace").partition("\n")
-    verdict = matches(template, uri)
+    verdict = Matcher(uri).matches(template)
     assert isinstance(verdict, bool)
-    assert matches(template, uri, loosely=True) >= verdict
+    assert Matcher(uri).matches(template, loosely=True) >= verdict
     if not _EXPRESSION.search(template):
         assert verdict or template != uri or len(template) > MAX_TEMPLATE
     elif len(_EXPRESSION.findall(template)) <= _FEW:
-        assert matches(template, _EXPRESSION.sub("", template))
-        assert matches(template, _EXPRESSION.sub(lambda found: _EXPANDED[found[1]], template))
+        assert Matcher(_EXPRESSION.sub("", template)).matches(template)
+        assert Matcher(_EXPRESSION.sub(lambda found: _EXPANDED[found[1]], template)).matches(template)
 
 
 @_target

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from dynamic_mcp.extras.serving.connections import reset
 from dynamic_mcp.extras.serving.gate import Gate
 from dynamic_mcp.extras.serving.http_rules import check_framing, origin_form
-from dynamic_mcp.extras.serving.legacy_era import SESSION, LegacyEra
+from dynamic_mcp.extras.serving.legacy_era import LegacyEra
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.modern_era import ModernEra, is_modern
@@ -113,5 +113,3 @@ class App:
         else:
             await self._legacy.post(posted, headers, origin, receive, send)
 
-
-__all__ = ["ENDPOINT", "SESSION", "STATUS", "App"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamic_mcp.frontend.uritemplate import MAX_EXPRESSIONS, MAX_TEMPLATE, MAX_URI, matches
+from dynamic_mcp.frontend.uritemplate import MAX_EXPRESSIONS, MAX_TEMPLATE, MAX_URI, Matcher
 
 #: the expansions of RFC 6570 as regular expressions, which decide for small texts
 _EXPANSIONS = {
@@ -32,6 +32,10 @@ _LITERALS = st.text("ab/?#.;&:é\n", max_size=4)
 _EXPRESSIONS = st.builds(
     "{{{}{}}}".format, st.sampled_from(sorted(_EXPANSIONS)), st.sampled_from(["x", "", "y*"])
 )
+
+
+def matches(template: str, uri: str, *, loosely: bool = False) -> bool:
+    return Matcher(uri).matches(template, loosely=loosely)
 
 
 def by_regular_expression(template: str, uri: str) -> bool:
