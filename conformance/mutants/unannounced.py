@@ -80,7 +80,7 @@ def knows_the_links_of_tools_only() -> None:
 
 @mutant("FRONT-074")
 def believes_a_link_before_any_list() -> None:
-    right = Catalog.owner
+    right = Catalog.read_owner
 
     async def wrong(self: Catalog, call: Call) -> tuple[str, Group]:
         uri, group = await right(self, call)

@@ -124,7 +124,7 @@ class Catalog:
 
     async def read(self, call: Call) -> bytes:
         """The result of ``resources/read``. Raises Refusal and UpstreamError."""
-        uri, group = await self.owner(call)
+        uri, group = await self.read_owner(call)
         subject = Subject("resource", group.name, uri)
         return await self._hooks.watch(subject, lambda: self._forward(call, group, RESOURCES, call.members))
 
@@ -154,7 +154,7 @@ class Catalog:
             return b'{"completion":{"values":[]}}'
         return await self._forward(call, group, kind, members)
 
-    async def owner(self, call: Call) -> tuple[str, Group]:
+    async def read_owner(self, call: Call) -> tuple[str, Group]:
         """The URI of a call, and its group. Raises Refusal."""
         uri = call.read("uri", str)
         return uri, await self._owner_of(uri, call)
@@ -163,7 +163,7 @@ class Catalog:
         """The groups where this holder has a subscription to a resource, even if they do not list it any more."""
         return [group for group in self._groups.values() if group.subscriptions.holders.has(uri, holder)]
 
-    async def owner_of_uri(self, uri: str, call: Call) -> Group | None:
+    async def find_owner(self, uri: str, call: Call) -> Group | None:
         """The group of a URI that a call contains, or None."""
         try:
             return await self._owner_of(uri, call)

@@ -102,7 +102,7 @@ class ClientSession:
             requested = _InitializeParams()
         self.version = versions.negotiate(requested.version)
         self._capabilities = requested.capabilities
-        self.capabilities = _known_capabilities(requested.capabilities)
+        self.capabilities = _encoded_known(requested.capabilities)
         self.client_info = client_info(requested.client_info)
         return self.version
 
@@ -115,7 +115,7 @@ class ClientSession:
         if not self.ready.is_set():
             self.client_info = self.client_info or client_info
             declared = self._capabilities or msgspec.json.decode(capabilities, type=dict[str, Raw])
-            self._client_capabilities = _known_capabilities(declared)
+            self._client_capabilities = _encoded_known(declared)
             self.ready.set()
             self.on_ready()
 
@@ -191,7 +191,7 @@ def known_capabilities(capabilities: bytes) -> set[str]:
         return set()
 
 
-def _known_capabilities(declared: dict[str, Raw]) -> bytes:
+def _encoded_known(declared: dict[str, Raw]) -> bytes:
     return msgspec.json.encode(
         {name: raw for name, raw in declared.items() if name in REQUIRED_CAPABILITIES.values()}
     )

@@ -78,7 +78,7 @@ class Subscriptions:
 
     async def subscribe(self, call: Call) -> bytes:
         """Handle ``resources/subscribe``. Raises Refusal and UpstreamError."""
-        uri, group = await self._catalog.owner(call)
+        uri, group = await self._catalog.read_owner(call)
         await group.subscriptions.subscribe(uri, self._session)
         return b"{}"
 
@@ -90,7 +90,7 @@ class Subscriptions:
         ]
         if not groups:
             # The upstream decides whether this is an error.
-            groups = [(await self._catalog.owner(call))[1]]
+            groups = [(await self._catalog.read_owner(call))[1]]
         await asyncio.gather(*(group.subscriptions.unsubscribe(uri, self._session) for group in groups))
         return b"{}"
 
@@ -121,7 +121,7 @@ class Subscriptions:
         """Subscribe to these URIs; ``found`` gets the accepted ones with their groups."""
         uris_of: dict[Group, list[str]] = {}
         for uri in uris:
-            if (group := await self._catalog.owner_of_uri(uri, call)) is not None:
+            if (group := await self._catalog.find_owner(uri, call)) is not None:
                 uris_of.setdefault(group, []).append(uri)
         # At once, so that a group that does not answer does not delay the others.
         await asyncio.gather(*(_subscribe_at(group, own, call, found) for group, own in uris_of.items()))

@@ -25,8 +25,8 @@ from dynamic_mcp.log import log
 REPORT_DELAY = 1.0
 
 
-class Applies(Protocol):
-    """What a change of the file concerns."""
+class Reloadable(Protocol):
+    """What uses a configuration, and can use another one."""
 
     def apply(self, config: Config, changes: Diff) -> None:
         """Use another configuration, with these changes."""
@@ -34,12 +34,12 @@ class Applies(Protocol):
 
 
 class Reload:
-    """Applies each change of the file to the supervisor. ``config`` is the content at the start."""
+    """Applies each change of the file to ``target``. ``config`` is the content at the start."""
 
-    def __init__(self, path: Path, config: Config, supervisor: Applies, hooks: Hooks) -> None:
+    def __init__(self, path: Path, config: Config, target: Reloadable, hooks: Hooks) -> None:
         self._path = path
         self._config = config
-        self._supervisor = supervisor
+        self._target = target
         self._watch = Watch(path)
         self._hooks = hooks
         self._warnings = hooks.warnings(path)
@@ -82,7 +82,7 @@ class Reload:
             log.warning("%s", warning)
         if applied:
             changes = diff(old, new)
-            self._supervisor.apply(new, changes)
+            self._target.apply(new, changes)
             log.info("configuration reloaded: %s", changes)
             self._hooks.reloaded(new, began, str(changes))
         return ""
