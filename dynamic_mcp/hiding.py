@@ -2,8 +2,7 @@
 
 A server often prints its arguments when it dies, and its text reaches the client and the model. The text then has ``[hidden]`` in place of
 each value of ``MIN_LENGTH`` characters or more. The same holds for a line of such a value, the text after its ``=``, and every part that
-looks like a secret. Names
-of options (``--verbose``) and of programs stay. Encoded forms of a value, such as base64, are not found.
+looks like a secret. Names of options (``--verbose``) and of programs stay. Encoded forms of a value, such as base64, are not found.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class HiddenValues:
         self.longest = max((len(part.encode(errors="replace")) for part in self._values), default=0)
 
     def hide(self, text: str, *, whole: bool = True) -> str:
-        """The text without the values. If it is not ``whole``, the begin may be the end of a value, and is left out."""
+        """The text without the values. If it is not ``whole``, its beginning may be the end of a value, and is left out."""
         shown: list[str] = []
         at = 0 if whole else self.longest
         for begin, end in sorted(self._places(text)):

@@ -108,7 +108,7 @@ class Client:
             pool.update_paused()
 
     def note_waiting(self) -> None:
-        """Note that more waits for this client, which does not read at the moment. A connection can end by that (``backlog``)."""
+        """Note that more waits for this client, which does not read at the moment. ``backlog`` may then end a connection."""
         self._clients.backlog.grew()
 
     async def finish(self, gone: Coroutine[Any, Any, None]) -> None:

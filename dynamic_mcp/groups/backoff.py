@@ -14,15 +14,13 @@ RETRY_DELAYS = (2.0, 4.0, 8.0)
 RETRY_FOREVER = 30.0
 #: Seconds before the restart after a first crash; later crashes have the delays above.
 RESTART_DELAY = 1.0
-#: The largest random share that a delay is longer, so that servers that fail together do not start together again.
+#: The largest random share by which a delay grows, so that servers that fail together do not start together again.
 JITTER = 0.25
 #: Seconds for which a server can ask for no further attempt (``Retry-After``). One that asks for more gets the next attempt then, because
 #: the limit of another client, or a mistake, must not lock the user out.
 MAX_PAUSE = 300.0
 #: After this many seconds of being ready, the next crash counts as the first one again.
 STEADY = 30.0
-
-
 #: A connection that ends after fewer seconds is a crash, even if the server ends it in good order.
 SHORT = 0.5
 

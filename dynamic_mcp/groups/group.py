@@ -336,7 +336,7 @@ class Group:
         self._state.end("its definition in the configuration was changed")
 
     def _doubt_lists(self) -> None:
-        """Doubt the lists of before, because the upstream announced no change until now."""
+        """Doubt the earlier lists, because the upstream announced no change until now."""
         upstream = self.upstream
         for kinds in CHANGED.values():
             # The owner of a starting upstream does not know yet what it declares.

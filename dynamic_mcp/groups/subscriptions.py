@@ -44,7 +44,7 @@ class UpstreamSubscriptions:
         self._timeout = timeout
         self._on_list_stream_open = on_list_stream_open
         self._missed = MissedUpdates(announce, self.holders.__contains__)
-        #: what the upstream got on the connection of now; None without one
+        #: what the upstream got on the present connection; None without one
         self._connection: LegacySubscriptions | ModernSubscriptions | None = None
         #: has taken over the holders, because its group replaced this one
         self._successor: UpstreamSubscriptions | None = None

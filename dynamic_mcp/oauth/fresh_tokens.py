@@ -1,9 +1,9 @@
 """The tokens of one server, and their renewal.
 
 ``FreshTokens`` renews tokens before they expire: once for all requests, and once for all processes that share the store. It stores new
-tokens before a request uses them, and no cancellation comes in between. If the store fails, it uses them without that. While the
-authorization server is unreachable or slow, the tokens stay in use until they expire. If the server refuses the grant, the proxy drops the
-tokens, and the user has to sign in again.
+tokens before a request uses them, and no cancellation comes in between. If the store fails, it uses the tokens without storing them. While
+the authorization server is unreachable or slow, the tokens stay in use until they expire. If the server refuses the grant, the proxy drops
+the tokens, and the user has to sign in again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 CLOSED = "the configuration removed or changed the server meanwhile"
 
-#: Seconds that requests wait for a renewal, from its begin, while their token is still valid.
+#: Seconds that requests wait for a renewal, from its start, while their token is still valid.
 RENEWAL_PATIENCE = 2.0
 #: Seconds before the next attempt after a failed renewal: the first delay, and the longest one. Each doubles the one before.
 RENEWAL_RETRY_DELAY = 2.0

@@ -1,7 +1,8 @@
 """The wait for the user, in this process or beside another one that signs in to the same entry.
 
-A sign-in ends as soon as the store has new tokens, from wherever: the page of another proxy, ``dynamic-mcp login``, or the own page.
-While another process signs in, no page opens here. Its page is the one to finish, and its failure is a failure here too.
+A sign-in ends as soon as the store has new tokens: from the page of another proxy, from ``dynamic-mcp login``, or from the page of this
+process. While another process signs in, no page opens here. The user finishes the page of that process, and its failure is a failure here
+too.
 """
 
 from __future__ import annotations

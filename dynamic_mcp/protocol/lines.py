@@ -13,7 +13,7 @@ MAX_MESSAGE = 128 << 20
 ENDLESS_FACTOR = 16
 #: Bytes that stay of the beginning and of the end of an oversized message, to find its id.
 EDGE = 4096
-#: Bytes of a line that is found faster by itself.
+#: From this length on, a search of its own finds a line faster.
 _LONG_LINE = 1 << 10
 
 #: Called twice for an oversized message: with its beginning when it passes the bound, and with its end (``True``) when it ends.

@@ -8,34 +8,41 @@ from dynamic_mcp.protocol.lines import MAX_MESSAGE
 
 
 class ServingLimits(msgspec.Struct, frozen=True):
-    """Times are in seconds, and sizes in bytes."""
+    """The bounds of sessions, connections and messages."""
 
-    #: one message of a client, and all that arrive at the same time
+    #: bytes of one message of a client
     max_body: int = MAX_MESSAGE
+    #: bytes of all messages that arrive at the same time
     max_bodies: int = 2 * MAX_MESSAGE
-    #: in which the body of a request has to arrive
+    #: seconds for the body of a request to arrive
     body_time: float = 60.0
-    #: connections, and the time that each may have without a request that is being answered
+    #: connections at once
     max_connections: int = 1024
+    #: seconds that a connection may have without a request that is being answered
     head_time: float = 10.0
+    #: sessions at once
     max_sessions: int = 192
-    #: requests of a session in flight, and its streams for messages outside of requests
+    #: requests of a session in flight
     max_streams: int = 256
+    #: streams of a session for messages outside of requests
     max_listeners: int = 8
-    #: after which a session without a connection ends, and after which it makes room for a new one
+    #: seconds after which a session without a connection ends
     idle: float = 1800.0
+    #: seconds after which a session without a connection makes room for a new one
     idle_enough: float = 60.0
-    #: sent events of a session that it keeps for a client that resumes; of how many answered requests, and how long
+    #: bytes of sent events that a session keeps for a client that resumes
     max_replay: int = 1 << 20
+    #: answered requests whose events a session keeps
     max_kept: int = 64
+    #: seconds for which a session keeps the events of an answered request
     resume_time: float = 60.0
-    #: what a session keeps for a client that has no stream for it
+    #: bytes of messages that a session keeps for a client that has no stream for them
     max_backlog: int = 1 << 18
-    #: to wait for an answer before a stream begins in its place
+    #: seconds to wait for an answer before a stream begins in its place
     patience: float = 1.0
-    #: between two signs of life on a stream
+    #: seconds between two signs of life on a stream
     ping: float = 15.0
-    #: a client with more unread bytes counts as one that does not read
+    #: unread bytes from which on a client counts as one that does not read
     unread: int = 1 << 20
 
 

@@ -34,9 +34,9 @@ async def ended(tasks: Collection[asyncio.Task[None]]) -> None:
 async def without_answer(
     posts: Sequence[PostedRequest], has_answered: bool, gone: Coroutine[Any, Any, None]
 ) -> list[PostedRequest]:
-    """Wait for the last answers, as long as the proxy does for a client on stdio, and no longer than ``gone``; who has none then.
+    """Wait for the last answers, as long as the proxy does for a client on stdio, and no longer than ``gone``.
 
-    ``has_answered`` says that a call has ended before.
+    ``has_answered`` says that a call has ended before. Returns the requests without an answer.
     """
     before = asyncio.get_running_loop().time() - JUST_ASKED
     is_piped = not has_answered and all(post.received > before for post in posts)
