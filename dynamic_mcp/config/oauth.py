@@ -23,8 +23,17 @@ CALLBACK_PATH = "/oauth/callback"
 #: Parameters of the authorization request that keep a sign-in safe, or have a setting of their own.
 OWN_PARAMETERS = frozenset(
     {
-        *("response_type", "client_id", "redirect_uri", "state", "code_challenge", "code_challenge_method"),
-        *("scope", "resource", "response_mode", "request", "request_uri"),
+        "response_type",
+        "client_id",
+        "redirect_uri",
+        "state",
+        "code_challenge",
+        "code_challenge_method",
+        "scope",
+        "resource",
+        "response_mode",
+        "request",
+        "request_uri",
     }
 )
 #: The URL of an authorization server.

@@ -147,9 +147,7 @@ class Client:
 class Clients:
     """The clients of this process, and the pools of their servers."""
 
-    def __init__(
-        self, config: Config, make: MakeGroup, hooks: Hooks, folder: Path, linger: float
-    ) -> None:
+    def __init__(self, config: Config, make: MakeGroup, hooks: Hooks, folder: Path, linger: float) -> None:
         """Servers without ``cwd`` start in ``folder``, those of one client in the folder of the client.
 
         ``linger`` is in seconds; infinity keeps the servers.

@@ -112,4 +112,3 @@ class App:
             await self.modern.post(posted, headers, origin, receive, send)
         else:
             await self._legacy.post(posted, headers, origin, receive, send)
-

@@ -70,9 +70,13 @@ class ServedConnection:
         self._has_answered = False
         self._warnings = RepeatedWarning()
         self._session = KeptSession(
-            *(client, self._memory, self._tasks, self._warnings, self._exchange),
-            lambda last_id: self._stream(self._pass_on, last_id),
-            link.send,
+            client,
+            self._memory,
+            self._tasks,
+            self._warnings,
+            self._exchange,
+            open_stream=lambda last_id: self._stream(self._pass_on, last_id),
+            tell=link.send,
         )
 
     def set_paused(self, paused: bool) -> None:
