@@ -27,6 +27,7 @@ from dynamic_mcp.groups.listing import (
 from dynamic_mcp.groups.tool_filter import ToolFilter
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
+from dynamic_mcp.protocol.jsonrpc import decode_members
 from dynamic_mcp.server import connector, plug_in
 from dynamic_mcp.upstream.base import Handshake, NullEvents, not_started_within
 
@@ -104,6 +105,6 @@ def _text(raw: Raw) -> str:
 
 def _members(raw: Raw) -> dict[str, Raw]:
     try:
-        return msgspec.json.decode(raw, type=dict[str, Raw])
+        return decode_members(raw)
     except msgspec.DecodeError:
         return {}

@@ -18,7 +18,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
 from dynamic_mcp.frontend.bridge import URL_ELICITATION_REQUIRED
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal, decode_members
 
 #: Open elicitations in URL mode that the proxy remembers for each group, and the largest length of an id.
 MAX_ELICITATIONS = 256
@@ -28,7 +28,6 @@ MAX_ID = 1024
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _Members = dict[str, Raw]
-_decode_members = msgspec.json.Decoder(_Members).decode
 _UNREADABLE = "its question to the user cannot be read"
 
 
@@ -69,10 +68,10 @@ def attributed(group: str, method: str, params: bytes) -> bytes:
     try:
         match method:
             case "elicitation/create":
-                members = _decode_members(params or b"{}")
+                members = decode_members(params or b"{}")
                 members["message"] = _named(group, members.get("message"))
             case "sampling/createMessage":
-                members = _decode_members(params or b"{}")
+                members = decode_members(params or b"{}")
                 members["systemPrompt"] = _introduced(group, members.get("systemPrompt"))
             case _:
                 return params
@@ -87,7 +86,7 @@ def attributed_result(group: str, result: bytes) -> bytes:
     if b'"inputRequests"' not in result and b"\\u" not in result:
         return result
     try:
-        members = _decode_members(result)
+        members = decode_members(result)
     except msgspec.DecodeError:
         return result
     if "inputRequests" not in members:
@@ -111,8 +110,8 @@ def attributed_refusal(group: Group, refusal: UpstreamRefused, begun: Elicitatio
     if refusal.code != URL_ELICITATION_REQUIRED:
         return refusal
     try:
-        error = _decode_members(refusal.error)
-        data = _decode_members(error["data"])
+        error = decode_members(refusal.error)
+        data = decode_members(error["data"])
         elicitations = msgspec.json.decode(data["elicitations"], type=list[_Members])
         for each in elicitations:
             each["message"] = _named(group.name, each.get("message"))

@@ -38,7 +38,7 @@ from dynamic_mcp.groups.listing import (
 )
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal, format_size
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal, decode_members, format_size
 from dynamic_mcp.protocol.nulls import without_nulls
 from dynamic_mcp.tasks import Slices
 from dynamic_mcp.wording import cut, name_list
@@ -304,12 +304,12 @@ def _valid(definition: bytes, kind: Kind) -> bytes:
     definition = without_nulls(definition)
     if kind is PROMPTS or (b'"name"' in definition and NULL not in definition):
         return definition
-    members = msgspec.json.decode(definition, type=dict[str, Raw])
+    members = decode_members(definition)
     if bytes(members.get("name", Raw(NULL))) != NULL:
         return definition
     return msgspec.json.encode({**members, "name": members[kind.key]})
 
 
 def _renamed(definition: Raw, name: str) -> bytes:
-    members = msgspec.json.decode(definition, type=dict[str, Raw])
+    members = decode_members(definition)
     return msgspec.json.encode({**members, "name": Raw(msgspec.json.encode(name))})

@@ -34,7 +34,7 @@ from dynamic_mcp.frontend.session import (
     shows_pages,
 )
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, Refusal
+from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, Refusal, decode_members
 from dynamic_mcp.protocol.pending import ASKS_THE_USER, MAX_ASKING, ClientCall
 
 #: Rounds of questions in one call.
@@ -192,7 +192,7 @@ class Exchanges:
         Raises Refusal for an unknown or expired state.
         """
         try:
-            answers = msgspec.json.decode(call.inputs or b"{}", type=dict[str, Raw])
+            answers = decode_members(call.inputs or b"{}")
         except msgspec.DecodeError:
             # The exchange goes on waiting: the client may repeat its call with valid answers.
             raise Refusal(INVALID_PARAMS, "inputResponses must be an object") from None

@@ -290,6 +290,6 @@ def _wants_log(call: Call, group: Group, severity: int) -> bool:
 
 def _members(params: Raw, *, without: str = "") -> bytes:
     """The params of a notification as they were read: a member that came twice has its last value."""
-    members = msgspec.json.decode(params, type=dict[str, Raw])
+    members = jsonrpc.decode_members(params)
     members.pop(without, None)
     return msgspec.json.encode(members)

@@ -114,7 +114,7 @@ class ClientSession:
         """Note what the first such request shows. ``capabilities`` and ``client_info`` are its own, or those of the legacy session."""
         if not self.ready.is_set():
             self.client_info = self.client_info or client_info
-            declared = self._capabilities or msgspec.json.decode(capabilities, type=dict[str, Raw])
+            declared = self._capabilities or jsonrpc.decode_members(capabilities)
             self._client_capabilities = _encoded_known(declared)
             self.ready.set()
             self.on_ready()
@@ -184,9 +184,7 @@ def severity_of(message: Message) -> int:
 def known_capabilities(capabilities: bytes) -> set[str]:
     """The capabilities of a modern request that the questions of an upstream may need."""
     try:
-        return set(msgspec.json.decode(capabilities, type=dict[str, Raw])) & set(
-            REQUIRED_CAPABILITIES.values()
-        )
+        return set(jsonrpc.decode_members(capabilities)) & set(REQUIRED_CAPABILITIES.values())
     except msgspec.DecodeError:
         return set()
 

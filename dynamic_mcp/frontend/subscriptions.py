@@ -50,11 +50,8 @@ class OpenListenRequest:
 
     def notify(self, method: str, params: bytes = b"") -> None:
         """Send a notification that carries the id of the request."""
-        members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
-        meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
-        meta[era.SUBSCRIPTION_ID] = Raw(self.call.incoming.id)
-        members["_meta"] = Raw(msgspec.json.encode(meta))
-        self.call.incoming.send(jsonrpc.notification(method, msgspec.json.encode(members)))
+        params = jsonrpc.with_meta(params, {era.SUBSCRIPTION_ID: Raw(self.call.incoming.id)})
+        self.call.incoming.send(jsonrpc.notification(method, params))
 
     def acknowledge(self) -> None:
         """Confirm the accepted subscriptions."""

@@ -7,6 +7,7 @@ fields and spellings of numbers unchanged.
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 
 import msgspec
 from msgspec import Raw
@@ -191,6 +192,13 @@ def request(id: bytes, method: str, params: bytes) -> bytes:
     """The line of a request. With empty ``params`` it has no such member."""
     head = b'{"jsonrpc":"2.0","id":%b,"method":"%b"' % (id, method.encode())
     return _line(head + b',"params":', params) if params else head + b"}\n"
+
+
+def with_meta(params: bytes, more: Mapping[str, object]) -> bytes:
+    """The params of a request or a notification with these members in ``_meta``. Its other members stay."""
+    members = decode_members(params or b"{}")
+    meta = decode_members(members.get("_meta", b"{}"))
+    return msgspec.json.encode({**members, "_meta": {**meta, **more}})
 
 
 def notification(method: str, params: bytes = b"") -> bytes:

@@ -114,7 +114,7 @@ class Peer:
             self._first_id = id
         self._last_id = id
         if options.on_progress is not None:
-            params = progress.with_token(params, id)
+            params = jsonrpc.with_meta(params, {"progressToken": id})
         if options.on_id is not None:
             options.on_id(id)
         future: asyncio.Future[bytes] = self._loop.create_future()

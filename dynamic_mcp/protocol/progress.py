@@ -1,4 +1,4 @@
-"""Progress of requests: the token of a request, and the notifications that carry it (MCP 2025-11-25, basic/utilities/progress)."""
+"""The notifications that carry the progress of a request, whose id is the token (MCP 2025-11-25, basic/utilities/progress)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,6 @@ class _Progress(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Progress).decode
 
 
-def with_token(params: bytes, token: int) -> bytes:
-    """The params of a request with this progress token."""
-    members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
-    meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
-    meta["progressToken"] = Raw(b"%d" % token)
-    members["_meta"] = Raw(msgspec.json.encode(meta))
-    return msgspec.json.encode(members)
-
-
 def deliver(params: Raw, requests: Mapping[int, Pending], now: float) -> bool:
     """Pass a notification on to its request, if the progress grows; false if the params are not those of a progress notification.
 
@@ -55,5 +46,5 @@ def deliver(params: Raw, requests: Mapping[int, Pending], now: float) -> bool:
             log.debug("dropped a progress notification larger than %s", jsonrpc.format_size(MAX_PROGRESS))
         else:
             request.last_progress = found.progress
-            request.on_progress(msgspec.json.decode(without_nulls(bytes(params)), type=dict[str, Raw]))
+            request.on_progress(jsonrpc.decode_members(without_nulls(bytes(params))))
     return True

@@ -47,24 +47,20 @@ def with_request_meta(
     params: bytes, capabilities: bytes = b"{}", log_level: str | None = None, client_info: bytes = b""
 ) -> bytes:
     """``params`` with the ``_meta`` keys of a request to a modern upstream; other keys of ``_meta`` stay."""
-    members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
-    meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
-    meta[era.PROTOCOL_VERSION] = _MODERN
-    meta[era.CLIENT_INFO] = Raw(client_info) if client_info else _OWN_INFO
-    meta[era.CLIENT_CAPABILITIES] = Raw(capabilities)
+    meta: dict[str, object] = {
+        era.PROTOCOL_VERSION: era.MODERN,
+        era.CLIENT_INFO: Raw(client_info) if client_info else _OWN_INFO,
+        era.CLIENT_CAPABILITIES: Raw(capabilities),
+    }
     if log_level is not None:
-        meta[era.LOG_LEVEL] = Raw(msgspec.json.encode(log_level))
-    members["_meta"] = Raw(msgspec.json.encode(meta))
-    return msgspec.json.encode(members)
+        meta[era.LOG_LEVEL] = log_level
+    return jsonrpc.with_meta(params, meta)
 
 
 def with_client_meta(params: bytes, options: Options, events: Events) -> bytes:
     """``with_request_meta`` for the client behind the request."""
     info = options.client_info or events.client_info()
     return with_request_meta(params, options.capabilities, options.log_level, info)
-
-
-_MODERN = Raw(msgspec.json.encode(era.MODERN))
 
 
 class SpeaksModern(UpstreamFailed):

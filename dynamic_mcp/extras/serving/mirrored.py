@@ -57,7 +57,7 @@ def _decoded(value: str) -> str | None:
 
 def _text_in(params: Raw, member: str) -> str | None:
     try:
-        members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
+        members = jsonrpc.decode_members(params or b"{}")
         return msgspec.json.decode(members[member], type=str) if member in members else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -151,7 +151,7 @@ class OpenTelemetry:
             return params
         # These keys contain the context of the previous hop.
         kept = {key: raw for key, raw in meta.items() if key not in self._propagator.fields}
-        members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
+        members = jsonrpc.decode_members(params or b"{}")
         return msgspec.json.encode({**members, "_meta": {**kept, **carrier}})
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.protocol.jsonrpc import decode_members
+
 _KEY = "x-mcp-header"
 #: how the name of such a header begins
 ARGUMENT = "Mcp-Param-"
@@ -141,7 +143,7 @@ def _text_at(path: _Path, arguments: Raw) -> str | None:
     value = arguments
     try:
         for name in path:
-            value = msgspec.json.decode(value, type=dict[str, Raw])[name]
+            value = decode_members(value)[name]
         text = bytes(value).decode()
         if text in ("true", "false"):
             return text

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from msgspec import Raw
 
 from dynamic_mcp.protocol import era
-from dynamic_mcp.protocol.jsonrpc import Outgoing
+from dynamic_mcp.protocol.jsonrpc import Outgoing, decode_members
 from dynamic_mcp.upstream.http.mirrored import ARGUMENT, MirroredArguments, header_value
 
 #: The header with the id of a session.
@@ -76,6 +75,4 @@ def _name_of(message: Outgoing) -> str | None:
     key = era.NAME_MEMBERS.get(message.method or "")
     if key is None:
         return None
-    return header_value(
-        msgspec.json.decode(msgspec.json.decode(message.params, type=dict[str, Raw])[key], type=str)
-    )
+    return header_value(msgspec.json.decode(decode_members(message.params)[key], type=str))
