@@ -11,7 +11,6 @@ from conformance.mutants.share_sessions import SERVE
 from dynamic_mcp.extras.serving.app import App
 from dynamic_mcp.extras.serving.gate import Gate
 from dynamic_mcp.extras.serving.legacy_era import LegacyEra
-from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.refused import MODERN_STATUS, RefusedRequest, respond
 from dynamic_mcp.extras.serving.sessions import ServedSession, Sessions
 from dynamic_mcp.extras.serving.versions import check_version
@@ -76,7 +75,7 @@ def compares_the_beginning_of_the_origin_in_the_modern_era() -> None:
     local = ("http://localhost", "http://127.0.0.1")
 
     def is_like_local(headers: Headers) -> bool:
-        return headers.get(VERSION_HEADER) == era.MODERN and headers.get("origin", "").startswith(local)
+        return headers.get(era.VERSION_HEADER) == era.MODERN and headers.get("origin", "").startswith(local)
 
     change_origins(is_like_local)
 
@@ -94,7 +93,7 @@ def judges_the_origin_of_initialize_only() -> None:
 
 @mutant("FRONT-161", profile=SERVE)
 def judges_no_origin_of_the_modern_era() -> None:
-    change_origins(lambda headers: headers.get(VERSION_HEADER) == era.MODERN)
+    change_origins(lambda headers: headers.get(era.VERSION_HEADER) == era.MODERN)
 
 
 @mutant("FRONT-161", profile=SERVE)
@@ -131,7 +130,7 @@ def ignores_the_version_header() -> None:
 @mutant("FRONT-162", profile=SERVE)
 def takes_every_date_as_a_version() -> None:
     def wrong(headers: Headers, config: Config) -> None:
-        if not re.fullmatch(r"\d{4}-\d\d-\d\d", headers.get(VERSION_HEADER, "2025-03-26")):
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d", headers.get(era.VERSION_HEADER, "2025-03-26")):
             check_version(headers, config)
 
     replace(check_version, wrong)

@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> int:
     from dynamic_mcp import log
     from dynamic_mcp.config.load import load
     from dynamic_mcp.errors import ConfigError
-    from dynamic_mcp.extras.serving.app import ENDPOINT
+    from dynamic_mcp.extras.serving import ENDPOINT
     from dynamic_mcp.extras.serving.door import HttpDoor
     from dynamic_mcp.extras.serving.gate import Gate, is_name
     from dynamic_mcp.extras.serving.token import VARIABLE, token_from

@@ -25,7 +25,7 @@ from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import report_bug
-from dynamic_mcp.protocol import era, jsonrpc, large
+from dynamic_mcp.protocol import era, jsonrpc, large, versions
 from dynamic_mcp.protocol.batch import elements_of
 from dynamic_mcp.protocol.ids import cancelled_id
 from dynamic_mcp.protocol.jsonrpc import (
@@ -150,10 +150,11 @@ class Router:
 
     def _allowed(self, elements: Iterable[_Line]) -> Iterable[_Line]:
         """The messages of a batch, which only MCP 2025-03-26 allows (basic, "Batching"). Raises Malformed in another version."""
-        if self._session.version != "2025-03-26":
+        if self._session.version != versions.WITH_BATCHES:
             version = self._session.version or era.MODERN
             raise Malformed(
-                INVALID_REQUEST, f"batches exist in protocol version 2025-03-26 only, this is {version}"
+                INVALID_REQUEST,
+                f"batches exist in protocol version {versions.WITH_BATCHES} only, this is {version}",
             )
         return elements
 

@@ -15,6 +15,10 @@ from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
 MODERN = "2026-07-28"
 KNOWN = frozenset({*LEGACY_VERSIONS, MODERN})
 
+#: The headers of Streamable HTTP for the protocol version, and for the id of a legacy session.
+VERSION_HEADER = "MCP-Protocol-Version"
+SESSION_HEADER = "Mcp-Session-Id"
+
 UNSUPPORTED_VERSION = -32022
 HEADER_MISMATCH = -32020
 

@@ -2,6 +2,8 @@
 
 LEGACY_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 LATEST_LEGACY = LEGACY_VERSIONS[-1]
+#: The only revision with batches (MCP 2025-03-26, basic, "Batching").
+WITH_BATCHES = "2025-03-26"
 
 
 def negotiate(requested: str) -> str:

@@ -3,3 +3,7 @@
 ``door`` listens, and ``connections`` ends what keeps others out. ``app`` takes the requests: ``gate`` decides who may come in, ``posted``
 reads messages, ``legacy_era`` and ``modern_era`` answer them. ``stream`` keeps what goes out.
 """
+
+#: The paths of the endpoint for MCP, and of the report for ``dynamic-mcp status``.
+ENDPOINT = "/mcp"
+STATUS = "/status"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.datastructures import Headers
 
+from dynamic_mcp.extras.serving import ENDPOINT, STATUS
 from dynamic_mcp.extras.serving.connections import reset
 from dynamic_mcp.extras.serving.gate import Gate
 from dynamic_mcp.extras.serving.http_rules import check_framing, origin_form
 from dynamic_mcp.extras.serving.legacy_era import LegacyEra
 from dynamic_mcp.extras.serving.limits import ServingLimits
-from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.modern_era import ModernEra, is_modern
 from dynamic_mcp.extras.serving.posted import Bodies, ClientGone, check_headers, parsed
 from dynamic_mcp.extras.serving.refused import RefusedRequest, respond
@@ -26,9 +26,6 @@ from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
-
-ENDPOINT = "/mcp"
-STATUS = "/status"
 
 
 class App:
@@ -88,7 +85,7 @@ class App:
             return
         if path != ENDPOINT:
             raise RefusedRequest(404, f"the endpoint is {ENDPOINT}", headers={"Connection": "close"})
-        is_modern_header = headers.get(VERSION_HEADER) == era.MODERN
+        is_modern_header = headers.get(era.VERSION_HEADER) == era.MODERN
         origin = "http {}:{}".format(*(scope.get("client") or ("?", 0)))
         match method:
             case "POST":

@@ -8,6 +8,7 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.extras.serving import ENDPOINT, STATUS
 from dynamic_mcp.extras.sharing.shape import Report
 from dynamic_mcp.http_proxy import OTHER_PROXY, is_http, proxy_for
 from dynamic_mcp.origin import NO_WEB_ADDRESS, is_web_address
@@ -15,7 +16,6 @@ from dynamic_mcp.request_causes import cause_of
 from dynamic_mcp.tls import trust_store
 
 _TIMEOUT = 10.0
-_STATUS = "/status"
 
 
 class NoProxy(Exception):
@@ -28,7 +28,7 @@ def served_report(url: str, token: str | None) -> Report:
         raise ConfigError(f"the URL {NO_WEB_ADDRESS}")
     # The report is beside the endpoint, also if a reverse proxy puts both below another path.
     parts = urlsplit(url)
-    path = parts.path.rstrip("/").removesuffix("/mcp") + _STATUS
+    path = parts.path.rstrip("/").removesuffix(ENDPOINT) + STATUS
     address = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     verify = trust_store() if parts.scheme == "https" else True

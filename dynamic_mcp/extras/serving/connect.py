@@ -44,7 +44,7 @@ from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.json_body import json_body
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.reply_stream import ReplyStream
-from dynamic_mcp.upstream.http.session import SESSION, HttpSession
+from dynamic_mcp.upstream.http.session import HttpSession
 
 #: Seconds for the end of the session.
 END_SESSION = 2.0
@@ -226,9 +226,9 @@ class ServedConnection:
         headers = headers_of(post.message, session)
         async with self._client.request("POST", headers, post.line) as reply:
             if post.method == "initialize" and reply.status < 400:
-                session.id = reply.header(SESSION)
+                session.id = reply.header(era.SESSION_HEADER)
             if reply.content_type != "text/event-stream" or reply.status != 200:
-                if reply.status == 404 and SESSION in headers:
+                if reply.status == 404 and era.SESSION_HEADER in headers:
                     post.is_posted = False
                     raise SessionForgotten
                 return await self._take_json(reply, post)

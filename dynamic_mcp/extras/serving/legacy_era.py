@@ -14,13 +14,12 @@ from dynamic_mcp.extras.serving.refused import RefusedRequest, respond
 from dynamic_mcp.extras.serving.sessions import ServedSession, Sessions
 from dynamic_mcp.extras.serving.stream import Stream, answer_post, send_events, while_there
 from dynamic_mcp.extras.serving.versions import check_version
+from dynamic_mcp.protocol import era, versions
 from dynamic_mcp.protocol.ids import id_key
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
     from starlette.types import Receive, Send
-
-SESSION = "Mcp-Session-Id"
 
 
 class LegacyEra:
@@ -36,15 +35,19 @@ class LegacyEra:
         if posted.problems and not posted.is_batch:
             await self._refuse(posted, headers)
         is_new = posted.single is not None and posted.single.method == "initialize" and bool(posted.single.id)
-        session = self._sessions.begin(origin) if is_new else self._sessions.of(headers.get(SESSION))
+        session = (
+            self._sessions.begin(origin) if is_new else self._sessions.of(headers.get(era.SESSION_HEADER))
+        )
         with _connected(session):
             await self._post(session, posted, receive, send)
 
     async def _refuse(self, posted: Posted, headers: Headers) -> None:
         """Raises RefusedRequest for what is no message. If it looks like an answer, the question of the proxy fails."""
         problem = posted.problems[0]
-        if headers.get(SESSION) is not None:
-            await deliver(self._sessions.of(headers.get(SESSION)).client, posted.line, lambda line: None)
+        if headers.get(era.SESSION_HEADER) is not None:
+            await deliver(
+                self._sessions.of(headers.get(era.SESSION_HEADER)).client, posted.line, lambda line: None
+            )
         raise RefusedRequest(400, problem.reason, problem.code, id=problem.id)
 
     async def _post(self, session: ServedSession, posted: Posted, receive: Receive, send: Send) -> None:
@@ -54,7 +57,7 @@ class LegacyEra:
             _end_cancelled(session, posted)
             await respond(send, 202)
             return
-        fields = {SESSION: session.id}
+        fields = {era.SESSION_HEADER: session.id}
         check = AnswerCheck(posted)
         with session.streaming(expected) as stream:
 
@@ -75,14 +78,14 @@ class LegacyEra:
         check_version(headers, self._sessions.clients.config)
         if not accepts(headers, EVENTS):
             raise RefusedRequest(406, f"Accept must contain {EVENTS}")
-        session = self._sessions.of(headers.get(SESSION))
+        session = self._sessions.of(headers.get(era.SESSION_HEADER))
         after: int | None = None
         stream: Stream = session.general
         if last_id := headers.get("last-event-id"):
             stream, after = session.find(last_id)
         if session.connections >= self._limits.max_streams + self._limits.max_listeners:
             raise RefusedRequest(429, "the session has too many connections", headers={"Retry-After": "1"})
-        fields = {SESSION: session.id}
+        fields = {era.SESSION_HEADER: session.id}
         with _connected(session):
             sending = send_events(
                 stream, send, fields, self._limits, after=after, is_primed=session.is_primed
@@ -92,13 +95,13 @@ class LegacyEra:
     async def delete(self, headers: Headers, send: Send) -> None:
         """End a session. Raises RefusedRequest."""
         check_version(headers, self._sessions.clients.config)
-        await self._sessions.end(self._sessions.of(headers.get(SESSION)))
+        await self._sessions.end(self._sessions.of(headers.get(era.SESSION_HEADER)))
         await respond(send, 204)
 
 
 def _expected(posted: Posted, session: ServedSession) -> list[object]:
     """What will be answered: the ids of the requests, and a mark for each message that the core refuses."""
-    if posted.is_batch and session.client.session.version != "2025-03-26":
+    if posted.is_batch and session.client.session.version != versions.WITH_BATCHES:
         return ["the error"]
     problems = [problem for problem in posted.problems if not problem.answer]
     return [*(id_key(bytes(request.id)) for request in posted.requests), *map(id, problems)]

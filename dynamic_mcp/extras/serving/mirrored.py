@@ -19,7 +19,6 @@ from dynamic_mcp.wording import cut
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
-VERSION_HEADER = "MCP-Protocol-Version"
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=")
 _PRINTABLE = re.compile(r"[\t\x20-\x7e]*")
 
@@ -28,7 +27,7 @@ def check_mirrored(headers: Headers, message: Message, meta: RequestMeta | None)
     """Raises RefusedRequest if a header is missing, or contradicts the message. ``meta`` is that of the message."""
     expected = {"Mcp-Method": message.method}
     if meta is not None:
-        expected = {VERSION_HEADER: meta.version, **expected}
+        expected = {era.VERSION_HEADER: meta.version, **expected}
     if (member := era.NAME_MEMBERS.get(message.method or "")) is not None and message.id:
         name = _text_in(message.params, member)
         # The answer to a request without its name says what is missing.

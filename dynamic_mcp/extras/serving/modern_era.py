@@ -14,7 +14,7 @@ import msgspec
 
 from dynamic_mcp.extras.serving.delivery import AnswerCheck, deliver
 from dynamic_mcp.extras.serving.limits import ServingLimits
-from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER, check_mirrored
+from dynamic_mcp.extras.serving.mirrored import check_mirrored
 from dynamic_mcp.extras.serving.posted import Posted
 from dynamic_mcp.extras.serving.refused import MODERN_STATUS, RefusedRequest, respond
 from dynamic_mcp.extras.serving.stream import Stream, answer_post, while_there
@@ -40,7 +40,7 @@ _LISTS = {
 
 def is_modern(posted: Posted, headers: Headers) -> bool:
     """Whether a POST belongs to this era, by its message or its headers."""
-    return headers.get(VERSION_HEADER) == era.MODERN or posted.meta is not None
+    return headers.get(era.VERSION_HEADER) == era.MODERN or posted.meta is not None
 
 
 class ModernEra:
@@ -107,7 +107,7 @@ class ModernEra:
         """Raises RefusedRequest for a message that its headers or the envelope do not allow."""
         meta = posted.meta
         if meta is None and message.id:
-            text = f'_meta must hold "{era.PROTOCOL_VERSION}", as the {VERSION_HEADER} header does'
+            text = f'_meta must hold "{era.PROTOCOL_VERSION}", as the {era.VERSION_HEADER} header does'
             raise RefusedRequest(400, text, INVALID_PARAMS, id=bytes(message.id))
         check_mirrored(headers, message, meta)
         if not serves_modern(self._clients.config):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 
 from dynamic_mcp.config.model import Config
-from dynamic_mcp.extras.serving.mirrored import VERSION_HEADER
 from dynamic_mcp.extras.serving.refused import RefusedRequest
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
@@ -23,7 +22,7 @@ def supported(config: Config) -> list[str]:
 
 def check_version(headers: Headers, config: Config) -> None:
     """Raises RefusedRequest for a version that is no legacy revision."""
-    version = headers.get(VERSION_HEADER)
+    version = headers.get(era.VERSION_HEADER)
     if version is not None and version not in LEGACY_VERSIONS:
         data = {"supported": supported(config), "requested": version[:40]}
         raise RefusedRequest(400, "Unsupported protocol version", era.UNSUPPORTED_VERSION, data=data)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol import era, jsonrpc, versions
 from dynamic_mcp.protocol.ids import cancelled_id, id_key, own_id_key
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR
 
@@ -45,14 +45,12 @@ _CHANGED = {
     "resources/templates/list": "notifications/resources/list_changed",
 }
 _UPDATED = "notifications/resources/updated"
-_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 #: The error of a call that was on its way.
 LOST = (
     "The connection to the process that serves this session ended before the answer came. "
     "The call may have been carried out; repeat it only if that does no harm."
 )
 _WITHDRAWN = b'"the process that asked has ended"'
-_VERSION_WITH_BATCHES = "2025-03-26"
 #: How ids begin that are none: a missing one, null, true, false, an object and an array. The proxy refuses them without their id.
 _NO_ID = (b"", b"n", b"t", b"f", b"{", b"[")
 _OWN_ID = "dynamic-mcp-attached-"
@@ -75,7 +73,7 @@ class _Resource(msgspec.Struct):
 
 
 class _Meta(msgspec.Struct):
-    subscription: Raw = msgspec.field(name=_SUBSCRIPTION, default=Raw(b""))
+    subscription: Raw = msgspec.field(name=era.SUBSCRIPTION_ID, default=Raw(b""))
 
 
 class _Accepted(msgspec.Struct):
@@ -217,7 +215,7 @@ class SessionMemory:
     def _missed(self, told: _Acknowledgement) -> bytes:
         """What a modern client gets in place of a further acknowledgement."""
         accepted = told.accepted
-        meta: dict[str, object] = {"_meta": {_SUBSCRIPTION: told.meta.subscription}}
+        meta: dict[str, object] = {"_meta": {era.SUBSCRIPTION_ID: told.meta.subscription}}
         lists = {
             "notifications/tools/list_changed": accepted.tools,
             "notifications/prompts/list_changed": accepted.prompts,
@@ -244,7 +242,7 @@ class SessionMemory:
                 self._end_request(id_key(cancelled_id(message.params)))
             case "initialize":
                 self._handshake, self._handshake_id = params, id
-                self._takes_batches = _version(params) == _VERSION_WITH_BATCHES
+                self._takes_batches = _version(params) == versions.WITH_BATCHES
             case "logging/setLevel":
                 self._level = params
             case "resources/subscribe" if len(self._subscribed) < MAX_SUBSCRIPTIONS:

@@ -26,6 +26,7 @@ from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamFailed, Upstrea
 from dynamic_mcp.hiding import HiddenValues, hide_in_json
 from dynamic_mcp.http_proxy import OTHER_PROXY, is_http, proxy_for
 from dynamic_mcp.origin import NO_WEB_ADDRESS, has_credentials_twice, is_plain, is_web_address, without_user
+from dynamic_mcp.protocol import era
 from dynamic_mcp.tls import trust_store
 from dynamic_mcp.upstream.http import redirects, refusals
 from dynamic_mcp.upstream.http.cookies import Cookies
@@ -38,7 +39,6 @@ from dynamic_mcp.upstream.http.library import (
     translated_errors,
 )
 from dynamic_mcp.upstream.http.reply import HttpReply
-from dynamic_mcp.upstream.http.session import SESSION
 
 if TYPE_CHECKING:
     import aiohttp
@@ -261,7 +261,7 @@ class HttpClient:
     ) -> bool:
         """Whether there is another token after this refusal. Raises SignInNeeded, UpstreamFailed; then the reply is closed."""
         try:
-            if SESSION in headers and reply.status == 401 and await reply.is_session_lost():
+            if era.SESSION_HEADER in headers and reply.status == 401 and await reply.is_session_lost():
                 return False
             return await self._credentials.handle_refusal(reply.status, bearer, reply.challenge)
         except BaseException as error:

@@ -34,6 +34,7 @@ from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.event_stream import EventParser
 from dynamic_mcp.upstream.http.redirects import within_origin
 from dynamic_mcp.upstream.http.reply import HttpReply
+from dynamic_mcp.upstream.http.session import ANSWER_FORGOTTEN
 
 #: Seconds from the beginning of the stream to its ``endpoint`` event, which servers send first.
 ENDPOINT_TIMEOUT = 10.0
@@ -42,8 +43,6 @@ PING_TIMEOUT = 5.0
 
 #: the requests that show whether a new stream is needed, and begin it
 _OF_RENEWALS = frozenset({"initialize", "ping"})
-
-_LOST = "the server has forgotten the session, and with it the answer"
 
 
 class _Stream:
@@ -191,7 +190,7 @@ class SseUpstream(HttpUpstream):
             old.reader.cancel()
         for id, stream in list(self._taken.items()):
             if stream is old:
-                self._peer.fail(id, UpstreamGone(_LOST))
+                self._peer.fail(id, UpstreamGone(ANSWER_FORGOTTEN))
 
     # Messages to the server
 
@@ -243,7 +242,7 @@ class SseUpstream(HttpUpstream):
             return
         await self._post(stream, message.line, may_sign_in=self._may_sign_in(message.method), may_last=True)
         if stream is not self._stream:
-            raise UpstreamGone(_LOST)
+            raise UpstreamGone(ANSWER_FORGOTTEN)
         if id in self._taken:
             self._taken[id] = stream
 

@@ -21,7 +21,7 @@ from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
 from dynamic_mcp.upstream.http.json_body import messages_in
 from dynamic_mcp.upstream.http.reply import HttpReply
-from dynamic_mcp.upstream.http.session import HttpSession
+from dynamic_mcp.upstream.http.session import ANSWER_FORGOTTEN, HttpSession
 
 #: Seconds before the proxy resumes a stream, if the server names no time.
 RETRY_DELAY = 1.0
@@ -35,7 +35,6 @@ BUSY = frozenset({408, 409, 425, 429})
 MAX_RESUMPTIONS = 5
 
 _LOST = "the connection was lost before the answer came"
-_FORGOTTEN = "the server has forgotten the session, and with it the answer"
 
 
 async def _never() -> bool:
@@ -112,7 +111,7 @@ class ReplyStream:
             requested = self.parser.retry
             await asyncio.sleep(RETRY_DELAY if requested is None else max(requested, MIN_RETRY_DELAY))
             if await is_lost():
-                raise UpstreamGone(_FORGOTTEN)
+                raise UpstreamGone(ANSWER_FORGOTTEN)
             try:
                 async with client.request("GET", session.stream_headers(last_id)) as reply:
                     if reply.status >= 500 or reply.status in BUSY:

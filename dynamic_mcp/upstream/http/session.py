@@ -15,9 +15,8 @@ from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Outgoing, decode_members
 from dynamic_mcp.upstream.http.mirrored import ARGUMENT, MirroredArguments, header_value
 
-#: The header with the id of a session.
-SESSION = "Mcp-Session-Id"
-_VERSION = "MCP-Protocol-Version"
+#: Why a request of a session that the server has forgotten gets no answer.
+ANSWER_FORGOTTEN = "the server has forgotten the session, and with it the answer"
 _ACCEPT = "application/json, text/event-stream"
 
 
@@ -36,18 +35,18 @@ class HttpSession:
         """Headers of any request."""
         headers = {"Accept": _ACCEPT}
         if self.version is not None:
-            headers[_VERSION] = self.version
+            headers[era.VERSION_HEADER] = self.version
         if self.id is not None:
-            headers[SESSION] = self.id
+            headers[era.SESSION_HEADER] = self.id
         return headers
 
     def message_headers(self, message: Outgoing) -> dict[str, str]:
         """Headers of a POST with this message."""
         is_probe = message.method == "server/discover"
         # A probe may ask for the era while a session is open.
-        common = {"Accept": _ACCEPT, _VERSION: era.MODERN} if is_probe else self.headers()
+        common = {"Accept": _ACCEPT, era.VERSION_HEADER: era.MODERN} if is_probe else self.headers()
         headers = {"Content-Type": "application/json", **common}
-        if headers.get(_VERSION) == era.MODERN and message.method is not None:
+        if headers.get(era.VERSION_HEADER) == era.MODERN and message.method is not None:
             headers["Mcp-Method"] = message.method
             name = _name_of(message)
             if name is not None:

@@ -37,7 +37,7 @@ from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.era_changes import EraChanges
 from dynamic_mcp.upstream.http.own_stream import OwnStream
 from dynamic_mcp.upstream.http.replies import Replies
-from dynamic_mcp.upstream.http.session import SESSION, HttpSession
+from dynamic_mcp.upstream.http.session import HttpSession
 from dynamic_mcp.upstream.http.tries import SessionGone, Tries
 
 #: Seconds in which the server has to answer the DELETE of the session.
@@ -184,7 +184,7 @@ class StreamableHttpUpstream(HttpUpstream):
             may_sign_in=self._may_sign_in(message.method),
         ) as reply:
             if message.method == "initialize" and reply.status < 400:
-                self._session.id = reply.header(SESSION)
+                self._session.id = reply.header(era.SESSION_HEADER)
             if reply.status >= 400:
                 await self._era_changes.check(id, message, reply, self._timeout, modern=self.modern)
             if reply.content_type != "text/event-stream" or reply.status != 200:
