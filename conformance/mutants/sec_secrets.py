@@ -128,7 +128,7 @@ def logs_a_changed_server() -> None:
         for changed in changes.changed:
             place = changed.transport
             values = place.env if isinstance(place, StdioTransport) else place.headers
-            log.info("server %s: now with %s", changed.name, {name: value.reveal() for name, value in values})
+            log.info("group %s: now with %s", changed.name, {name: value.reveal() for name, value in values})
         right(self, new, changes)
 
     replace(right, wrong)

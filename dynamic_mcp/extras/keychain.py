@@ -52,7 +52,7 @@ class KeyringStore:
         text = self._call("get_password")
         if text is None or text == self._damaged:
             return None
-        tokens = decode_tokens(text, self._server, "the keyring entry")
+        tokens = decode_tokens(text, self._server, "keyring entry")
         self._damaged = None if tokens is not None else text
         return tokens
 
@@ -91,7 +91,7 @@ class KeyringStore:
         if not self._has_warned and self._file.path.exists():
             self._has_warned = True
             log.warning(
-                "server %s: the tokens are in the keyring, and those in %s are not used; "
+                "group %s: the tokens are in the keyring, and those in %s are not used; "
                 "dynamic-mcp logout removes them",
                 self._server,
                 self._file.path,

@@ -43,7 +43,7 @@ async def show(url: str, server: str) -> None:
     host = host_of(url)
     for command in _commands(url):
         if await _opens(command):
-            log.info("server %s: opened a browser window for the sign-in at %s", server, host)
+            log.info("group %s: opened a browser window for the sign-in at %s", server, host)
             return
     STDERR.write(
         f"dynamic-mcp: sign in to {server!r} at {host} in a browser: {url}\n".encode(errors="replace")

@@ -140,7 +140,7 @@ class FreshTokens:
         if not self._has_warned:
             self._has_warned = True
             log.warning(
-                "server %s: the stored tokens of this name are not used, because they do not name exactly its url, its authorization "
+                "group %s: the stored tokens of this name are not used, because they do not name exactly its url, its authorization "
                 "server and its client; if the server needs a sign-in, a new one follows",
                 self._server,
             )
@@ -242,7 +242,7 @@ class FreshTokens:
             self._is_stored = self._tokens is not None
         except StoreFailed as failure:
             # A server that needs no token does not need the store.
-            log.warning("server %s: %s", self._server, failure)
+            log.warning("group %s: %s", self._server, failure)
         self._loaded = True
 
     async def _use_store(self, work: Callable[[], _T]) -> _T:
@@ -264,9 +264,9 @@ class FreshTokens:
             await self._use_store(lambda: self._store.save(tokens))
             self._is_stored = True
         except OSError as error:
-            log.error("server %s: the tokens cannot be stored: %s", self._server, error.strerror)
+            log.error("group %s: the tokens cannot be stored: %s", self._server, error.strerror)
         except StoreFailed as failure:
-            log.error("server %s: the tokens are lost when this process ends: %s", self._server, failure)
+            log.error("group %s: the tokens are lost when this process ends: %s", self._server, failure)
 
     # Renewal
 
@@ -298,7 +298,7 @@ class FreshTokens:
                     if not found.is_due(time.time(), fresh=True):
                         return None
                 elif found is None and await self._was_removed():
-                    log.info("server %s: its tokens were removed, for example by logout", self._server)
+                    log.info("group %s: its tokens were removed, for example by logout", self._server)
                     self.forget()
                     return None
                 new = await renewed(self._transport, self._reach, old)
@@ -310,7 +310,7 @@ class FreshTokens:
                     self.forget()
         except GrantRefused as refusal:
             self._record_failure("refused", began, refusal)
-            log.warning("server %s: the tokens cannot be renewed: %s", self._server, refusal)
+            log.warning("group %s: the tokens cannot be renewed: %s", self._server, refusal)
             await self.forget_registration(refusal, old)
             self.forget()
         except UpstreamFailed as failure:
@@ -335,12 +335,12 @@ class FreshTokens:
         no_endpoint = isinstance(failure, NoTokenEndpoint)
         if is_urgent and (isinstance(failure, IssuerReplaced) or (no_endpoint and is_machine)):
             # The next request without a token leads to the authorization server that the MCP server names now.
-            log.warning("server %s: the tokens cannot be renewed: %s", self._server, failure)
+            log.warning("group %s: the tokens cannot be renewed: %s", self._server, failure)
             self.forget()
             return None
         if no_endpoint:
             failure = failure.with_remedy(self.way_out)
         self._failures, self._failed_at, self._failure = self._failures + 1, self._clock(), failure
         if not is_urgent:
-            log.warning("server %s: the tokens cannot be renewed now: %s", self._server, failure)
+            log.warning("group %s: the tokens cannot be renewed now: %s", self._server, failure)
         return failure

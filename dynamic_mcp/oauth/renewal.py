@@ -41,7 +41,7 @@ async def renewed(transport: RemoteTransport, reach: NetworkReach, old: Tokens) 
         except (NoConnection, NoTokenEndpoint, PlaceRefused) as failure:
             endpoint = await _other_endpoint(http, transport, old, failure)
             new = await request_tokens(http, endpoint, client, form)
-            log.info("server %s: its token endpoint is %s now", old.server, shown(endpoint))
+            log.info("group %s: its token endpoint is %s now", old.server, shown(endpoint))
     return msgspec.structs.replace(
         old,
         token_endpoint=endpoint,

@@ -126,7 +126,7 @@ class FileStore:
             return None
         if data is None or data == self._damaged:
             return None
-        tokens = decode_tokens(data, self._server, "the token file")
+        tokens = decode_tokens(data, self._server, "token file")
         self._damaged = b"" if tokens is not None else data
         return tokens
 
@@ -255,7 +255,7 @@ class FileStore:
         text = f"{self._directory / (error.filename or self.path)}: {error.strerror}"
         if text != self._reported:
             self._reported = text
-            log.warning("server %s: its stored tokens are not used: %s", self._server, text)
+            log.warning("group %s: its stored tokens are not used: %s", self._server, text)
 
 
 def _close_to_others(descriptor: int, path: Path, mode: int) -> None:
@@ -275,7 +275,7 @@ def decode_tokens(data: bytes | str, server: str, what: str) -> Tokens | None:
                 raise ValueError
             tokens.seconds_left(0.0)
     except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
-        log.warning("%s of server %s is damaged; a new sign-in replaces it", what, server)
+        log.warning("group %s: its %s is damaged; a new sign-in replaces it", server, what)
         return None
     return tokens if tokens.access_token else None
 

@@ -1,8 +1,8 @@
 """The wait for the user, in this process or beside another one that signs in to the same entry.
 
-A sign-in ends as soon as the store has new tokens: from the page of another proxy, from ``dynamic-mcp login``, or from the page of this
-process. While another process signs in, no page opens here. The user finishes the page of that process, and its failure is a failure here
-too.
+A sign-in ends as soon as the store has new tokens. They come from the page of another proxy, from ``dynamic-mcp login``, or from the page
+of this process. While another process signs in, no page opens here. The user finishes the page of that process, and its failure is a
+failure here too.
 """
 
 from __future__ import annotations
@@ -141,5 +141,5 @@ class SignInWait:
             return await self._has_newer()
         except UpstreamFailed as failure:
             # The own page still works.
-            log.debug("server %s: the store cannot be read: %s", self._server, failure)
+            log.debug("group %s: the store cannot be read: %s", self._server, failure)
             return False

@@ -99,7 +99,7 @@ def test_damaged_entry_counts_as_no_token(
     keyring.entries[SERVICE, "docs"] = entry
 
     assert keyring_store.load() is None
-    assert "keyring entry of server docs is damaged" in caplog.text
+    assert "group docs: its keyring entry is damaged" in caplog.text
 
 
 @pytest.mark.parametrize(
