@@ -146,7 +146,7 @@ class HttpRequest:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def header(self, name: str) -> str | None:
-        """The value of a header, several joined as one list (RFC 9110 section 5.3); None if there is none."""
+        """The value of a header, several joined as one list (RFC 9110, section 5.3); None if there is none."""
         return ", ".join(self.values(name)) if self.values(name) else None
 
     @property

@@ -85,7 +85,7 @@ class OAuth:
     client_key: str | None = None
     #: the only redirect URIs of these clients, exactly, also the port; None = any on a loopback address
     redirect_uris: list[str] | None = None
-    #: grant tokens to these clients alone, without a user (RFC 6749 section 4.4)
+    #: grant tokens to these clients alone, without a user (RFC 6749, section 4.4)
     client_credentials: bool = False
     #: offer dynamic registration (RFC 7591)
     registration: bool = False

@@ -91,7 +91,7 @@ def listens_at_one_address_of_localhost() -> None:
 
 @legitimate("OAUTH-001", "OAUTH-009", "OAUTH-011", "OAUTH-014", "OAUTH-028")
 def protects_its_sign_ins_with_pkce_alone() -> None:
-    """The authorization request has no `state`. RFC 9700 section 2.1 allows this with PKCE."""
+    """The authorization request has no `state`. RFC 9700 (section 2.1) allows this with PKCE."""
     judge, states = Callback.judge, states_of_callbacks()
 
     def accept(self: Callback, method: str, target: str) -> tuple[int, str | None]:
@@ -111,7 +111,7 @@ def leaves_the_redirect_uri_out_of_the_exchange() -> None:
 
 @legitimate("OAUTH-005", "OAUTH-006")
 def looks_further_after_metadata_of_another_issuer() -> None:
-    """RFC 8414 section 3.3 forbids to use these metadata, and not to use others."""
+    """RFC 8414 (section 3.3) forbids to use these metadata, and not to use others."""
     right = request.fetch
 
     async def fetch(http: httpx.AsyncClient, what: str, url: str) -> tuple[int, bytes]:

@@ -91,7 +91,7 @@ class SigningKey(msgspec.Struct, frozen=True):
 
     pem: Secret | None = None
     file: str | None = None
-    #: as in RFC 7518 section 3.1; None for the usual one of the key
+    #: as in RFC 7518, section 3.1; None for the usual one of the key
     algorithm: str | None = None
     key_id: str | None = None
 

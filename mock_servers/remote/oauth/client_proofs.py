@@ -1,4 +1,4 @@
-"""The signed proofs of clients (`private_key_jwt`: RFC 7523 sections 2.2 and 3)."""
+"""The signed proofs of clients (`private_key_jwt`: RFC 7523, sections 2.2 and 3)."""
 
 import time
 from typing import Any

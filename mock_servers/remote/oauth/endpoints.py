@@ -152,7 +152,7 @@ def _body_pairs(exchange: HttpExchange) -> list[tuple[str, str]]:
 
 
 def _refuse_repeated(pairs: list[tuple[str, str]]) -> None:
-    """RFC 6749 section 3.1 allows no parameter more than once; RFC 8707 section 2 excepts `resource`."""
+    """RFC 6749 (section 3.1) allows no parameter more than once; RFC 8707 (section 2) excepts `resource`."""
     names = Counter(name for name, _ in pairs if name != "resource")
     repeated = [name for name, count in names.items() if count > 1]
     if repeated:
@@ -160,7 +160,7 @@ def _refuse_repeated(pairs: list[tuple[str, str]]) -> None:
 
 
 def _basic(header: str | None) -> tuple[str, str] | None:
-    """The client id and secret of HTTP Basic, encoded as in RFC 6749 section 2.3.1; None without such a header."""
+    """The client id and secret of HTTP Basic, encoded as in RFC 6749, section 2.3.1; None without such a header."""
     scheme, _, value = (header or "").partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -275,7 +275,7 @@ class TokenRegistry:
 
 
 def challenge_of(verifier: str) -> str:
-    """The S256 challenge of a verifier (RFC 7636 section 4.2)."""
+    """The S256 challenge of a verifier (RFC 7636, section 4.2)."""
     digest = hashlib.sha256(verifier.encode("ascii")).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
@@ -290,7 +290,7 @@ def _check_redirect(client: OAuthClient, uri: str, *, is_exact: bool) -> None:
     elif is_exact:
         is_valid = False
     else:
-        # RFC 8252 section 7.3: any port is valid for a loopback address, but not for a name such as localhost.
+        # RFC 8252, section 7.3: any port is valid for a loopback address, but not for a name such as localhost.
         is_valid = (
             is_valid and host in _LOOPBACK and _without_port(uri) in map(_without_port, client.redirect_uris)
         )
