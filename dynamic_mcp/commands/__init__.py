@@ -1,1 +1,1 @@
-"""The commands for a user at a terminal. Serving needs none of them."""
+"""The commands, and what they share with the command line. To serve one client, only ``terminal`` is necessary."""

@@ -1,4 +1,4 @@
-"""The audit log: one JSON object in a line for each call, read, refusal, start, stop, reload and authorization.
+"""The audit log: one JSON object in a line for each call, read, prompt, refusal, start, stop, reload and authorization.
 
 The log appends each line at once, with a single write, to a regular file that only its owner can read (0600). So several proxies can
 share one file. A file of another user gets no line, because that user could read and change it. If the file was renamed or removed, the

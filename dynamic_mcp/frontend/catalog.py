@@ -3,8 +3,7 @@
 A list is the union over the allowed groups, in the order of the configuration. A definition stays as its upstream wrote it, unless it needs
 a repair or a unique name. The part of a group is missing if it is slow, broken or too large, and empty without the capability. The
 additional parameter ``group`` restricts a request to one group, so that entries of equal names are reachable. Then a failure of the group
-is an error.
-``owners`` decides which group a name leads to.
+is an error. ``owners`` decides which group a name leads to.
 """
 
 from __future__ import annotations
