@@ -190,7 +190,7 @@ class Router:
 
     def _malformed(self, problem: Malformed, reply: Send, batch: Batch | None = None) -> None:
         peer = self._session.client_peer
-        if problem.answer and (peer.receive_malformed(problem) or peer.has_used(problem.id)):
+        if problem.is_answer and (peer.receive_malformed(problem) or peer.has_used(problem.id)):
             # A message about an answer, also a late one, has no answer itself: its id is one of the proxy's own.
             return
         # Nothing in invalid JSON counts, so the answer has no id of it (JSON-RPC 2.0, section 5). One with the id of a request in flight

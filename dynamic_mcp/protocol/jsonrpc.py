@@ -61,20 +61,20 @@ class Malformed(Exception):
     ``reason`` is for people only.
     """
 
-    def __init__(self, code: int, reason: str, id: bytes = NULL, *, answer: bool = False) -> None:
+    def __init__(self, code: int, reason: str, id: bytes = NULL, *, is_answer: bool = False) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
         self.id = id
         #: whether the line looks like an answer rather than a request
-        self.answer = answer
+        self.is_answer = is_answer
 
 
 class NoJson(Malformed):
     """A line is not valid JSON."""
 
-    def __init__(self, detail: str = "", id: bytes = NULL, *, answer: bool = False) -> None:
-        super().__init__(PARSE_ERROR, "the message is not valid JSON" + detail, id, answer=answer)
+    def __init__(self, detail: str = "", id: bytes = NULL, *, is_answer: bool = False) -> None:
+        super().__init__(PARSE_ERROR, "the message is not valid JSON" + detail, id, is_answer=is_answer)
 
 
 class MoreFollows(NoJson):
@@ -112,14 +112,14 @@ def parse(line: bytes) -> Message:
         if isinstance(found, MoreFollows):
             raise found from None
         raise Malformed(
-            PARSE_ERROR, "the message is not valid UTF-8", found.id, answer=found.answer
+            PARSE_ERROR, "the message is not valid UTF-8", found.id, is_answer=found.is_answer
         ) from None
     except (msgspec.DecodeError, RecursionError) as error:
         message = _parse_repaired(line, error)
     if message.jsonrpc != "2.0":
         id = bytes(message.id) if message.id and _is_id(message.id) else NULL
-        answer = message.method is None and is_no_log_line(line)
-        raise Malformed(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"', id, answer=answer)
+        is_answer = message.method is None and is_no_log_line(line)
+        raise Malformed(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"', id, is_answer=is_answer)
     if message.id and not _is_id(message.id):
         if message.method is None and bytes(message.id) == NULL:
             return message
@@ -129,7 +129,7 @@ def parse(line: bytes) -> Message:
             raise Malformed(INVALID_REQUEST, "a message needs a method or an id")
         if not message.result and (not message.error or bytes(message.error) == NULL):
             reason = "a request needs a method, an answer a result or an error"
-            raise Malformed(INVALID_REQUEST, reason, bytes(message.id), answer=True)
+            raise Malformed(INVALID_REQUEST, reason, bytes(message.id), is_answer=True)
     return message
 
 
@@ -155,15 +155,15 @@ def _parse_repaired(line: bytes, error: Exception) -> Message:
         raise _diagnose(repaired) from None
     # The id fails the request of an unreadable answer at once. A request that is no JSON gets an error without an id.
     begun = None if b'"method"' in line or not line.startswith(b'{"jsonrpc"') else find_id(line[:EDGE], False)
-    raise no_json(error, begun or NULL, answer=begun is not None) from None
+    raise no_json(error, begun or NULL, is_answer=begun is not None) from None
 
 
-def no_json(error: Exception, id: bytes = NULL, *, answer: bool = False) -> NoJson:
+def no_json(error: Exception, id: bytes = NULL, *, is_answer: bool = False) -> NoJson:
     """What an error of the decoder says about a line."""
     text = str(error)
     if "trailing" in text:
-        return MoreFollows(": more follows its end", id, answer=answer)
-    return NoJson(": it ends too early" if "truncated" in text else "", id, answer=answer)
+        return MoreFollows(": more follows its end", id, is_answer=is_answer)
+    return NoJson(": it ends too early" if "truncated" in text else "", id, is_answer=is_answer)
 
 
 class _Outline(msgspec.Struct, gc=False):
@@ -184,8 +184,8 @@ def _diagnose(line: bytes) -> Malformed:
         return no_json(error)
     is_usable = outline.id and _is_id(outline.id) and bytes(outline.id).isascii()
     id = bytes(outline.id) if is_usable else NULL
-    answer = not outline.method and (bytes(outline.jsonrpc) == b'"2.0"' or is_no_log_line(line))
-    return Malformed(INVALID_REQUEST, "the message is not a JSON-RPC 2.0 message", id, answer=answer)
+    is_answer = not outline.method and (bytes(outline.jsonrpc) == b'"2.0"' or is_no_log_line(line))
+    return Malformed(INVALID_REQUEST, "the message is not a JSON-RPC 2.0 message", id, is_answer=is_answer)
 
 
 def request(id: bytes, method: str, params: bytes) -> bytes:

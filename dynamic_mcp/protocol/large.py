@@ -108,7 +108,7 @@ async def _scan(line: Large, max_members: int) -> Scan:
         first, last = edges_of(line, EDGE)
         id = find_id(first, False) or find_id(last, True) or jsonrpc.NULL
         is_answer = b'"method"' not in first and b'"method"' not in last
-        raise Malformed(PARSE_ERROR, "the message is not valid UTF-8", id, answer=is_answer) from None
+        raise Malformed(PARSE_ERROR, "the message is not valid UTF-8", id, is_answer=is_answer) from None
     except TooManyMembers:
         reason = f"a message of this size has at most {max_members} members, and a batch as many messages"
         raise Malformed(INVALID_REQUEST, reason) from None

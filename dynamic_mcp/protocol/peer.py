@@ -263,7 +263,7 @@ class Peer:
 
     def receive_malformed(self, problem: Malformed) -> bool:
         """Handle a line that is not a message; true when it ended the request that it seems to answer."""
-        pending = self._claim(problem.id) if problem.answer else None
+        pending = self._claim(problem.id) if problem.is_answer else None
         if pending is None:
             self._malformed_at = self._loop.time()
             self._on_oddity(

@@ -63,7 +63,7 @@ class _Tool(msgspec.Struct):
     definition: bytes
     schema: bytes
     #: whether the checker has this schema
-    sent: bool = False
+    is_sent: bool = False
     unchecked: bool = False
 
 
@@ -149,9 +149,9 @@ class ArgumentCheck:
         method, params = "check", {"tool": name, "args": args.decode()}
         if tool.unchecked:
             method, params = "check_members", {"args": args.decode()}
-        elif not tool.sent:
+        elif not tool.is_sent:
             params["schema"] = tool.schema.decode()
-            tool.sent = True
+            tool.is_sent = True
         try:
             answer = await checker.request(method, msgspec.json.encode(params), Options(CHECK_TIMEOUT))
         except UpstreamError:
@@ -177,7 +177,7 @@ class ArgumentCheck:
     async def _end(self) -> None:
         checker, self._checker = self._checker, None
         for tool in self._tools.values():
-            tool.sent = False
+            tool.is_sent = False
         if checker is not None:
             await checker.close()
 

@@ -134,7 +134,7 @@ class ServedConnection:
 
     def _refuse(self, problem: Malformed) -> None:
         # An answer has the id of a question, which can be that of a request of the client too.
-        id = jsonrpc.NULL if problem.answer else problem.id
+        id = jsonrpc.NULL if problem.is_answer else problem.id
         self._to_client(error_line(id, problem.reason, problem.code))
 
     def _take(self, line: bytes, message: Message | None) -> None:

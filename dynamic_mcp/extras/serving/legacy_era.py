@@ -103,7 +103,7 @@ def _expected(posted: Posted, session: ServedSession) -> list[object]:
     """What will be answered: the ids of the requests, and a mark for each message that the core refuses."""
     if posted.is_batch and session.client.session.version != versions.WITH_BATCHES:
         return ["the error"]
-    problems = [problem for problem in posted.problems if not problem.answer]
+    problems = [problem for problem in posted.problems if not problem.is_answer]
     return [*(id_key(bytes(request.id)) for request in posted.requests), *map(id, problems)]
 
 

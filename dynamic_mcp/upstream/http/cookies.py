@@ -28,7 +28,7 @@ class _Cookie(msgspec.Struct):
     path: str
     #: the time of its end, as of ``time.time``; None lasts as long as the connection
     end: float | None
-    secure: bool
+    is_secure: bool
 
 
 class Cookies:
@@ -75,7 +75,7 @@ class Cookies:
             for (name, _), cookie in self._cookies.items()
             if name not in names
             and (cookie.end is None or cookie.end > now)
-            and not (cookie.secure and is_plain(url))
+            and not (cookie.is_secure and is_plain(url))
             and _covers(cookie.path, path)
         ]
         # The longest path first (RFC 6265, section 5.4).

@@ -122,8 +122,8 @@ class Replies:
             if id is not None and id in self._notes:
                 self._notes[id](problem)
             # Only the reply to a request can end it.
-            is_own = problem.answer and self._is_own(id, problem.id)
-            problem.answer = is_own
+            is_own = problem.is_answer and self._is_own(id, problem.id)
+            problem.is_answer = is_own
             if refusal is not None and not is_own:
                 # Its words are shown, so nothing is lost.
                 return False

@@ -103,7 +103,7 @@ MALFORMED: list[tuple[bytes, int, bytes, bool]] = [
 def test_malformed_lines_have_a_code_and_an_id(line: bytes, code: int, id: bytes, answer: bool) -> None:
     with pytest.raises(Malformed) as caught:
         parse(line)
-    assert (caught.value.code, caught.value.id, caught.value.answer) == (code, id, answer)
+    assert (caught.value.code, caught.value.id, caught.value.is_answer) == (code, id, answer)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_no_line_costs_more_than_its_size(line: bytes, read: Callable[[bytes], o
 def test_invalid_bytes_never_become_an_id() -> None:
     with pytest.raises(Malformed) as caught:
         parse(b'{"jsonrpc":"2.0","id":"\xff","result":{}}')
-    assert (caught.value.id, caught.value.answer) == (jsonrpc.NULL, True)
+    assert (caught.value.id, caught.value.is_answer) == (jsonrpc.NULL, True)
 
 
 @given(st.lists(st.sampled_from(["a", "é", "😀"]), max_size=5), st.integers(-4, 4), st.booleans())
