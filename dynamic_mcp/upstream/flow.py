@@ -167,6 +167,11 @@ class LineFlow:
         while self._waits or (self._large is not None and not self._large.done()):
             await (asyncio.sleep(0) if self._large is None else asyncio.wait([self._large]))
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether lines that were read wait for their turn."""
+        return bool(self._lines or self._pieces)
+
     def close(self) -> None:
         """Stop reading for good, and drop what waits."""
         self._lines.clear()

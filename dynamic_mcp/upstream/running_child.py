@@ -82,6 +82,7 @@ class RunningChild(asyncio.Protocol):
             self.peer,
             self.flow.holds,
             lambda: self.unread,
+            lambda: self.flow.has_waiting or bool(unread_bytes(self._child.stdout)),
             lambda state: self._misbehaved(" and ".join(filter(None, (self._exit(), state)))),
         )
 

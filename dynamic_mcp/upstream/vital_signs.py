@@ -24,6 +24,8 @@ AFTER_FAILURE = 1.5
 AFTER_SUCCESS = 10.0
 #: Seconds for the answers to the requests that a child read before it closed its stdin.
 ANSWERS_OF_A_DEAF_CHILD = 5.0
+#: Seconds to read what the child left in its stdout. Only processes that it left behind can write more.
+_REST = 5.0
 
 
 async def ask_for_life(peer: Peer, modern: bool, holds: Holds, timeout: float) -> None:
@@ -50,13 +52,18 @@ class ChildWatch:
         peer: Peer,
         holds: Holds,
         unread: Callable[[], int],
+        has_output: Callable[[], bool],
         end: Callable[[str], None],
     ) -> None:
-        """``unread`` gives the bytes that wait for the child; ``end`` ends the connection, and gets the state of the streams."""
+        """``unread`` gives the bytes that wait for the child; ``has_output`` says whether output of the child waits for the proxy.
+
+        ``end`` ends the connection, and gets the state of the streams.
+        """
         self._child = child
         self._peer = peer
         self._holds = holds
         self._unread = unread
+        self._has_output = has_output
         self._end = end
         #: set once the handshake is done; before, no question may come
         self._open = asyncio.Event()
@@ -97,17 +104,14 @@ class ChildWatch:
         self._tasks.append(asyncio.get_running_loop().create_task(self._end_deaf()))
 
     async def _end_deaf(self) -> None:
-        while self._holds.reasons:  # noqa: ASYNC110  # the end of a hold is no event
-            # Answers wait unread, and the end of stdout behind them.
-            await asyncio.sleep(USUAL_END)
-        await asyncio.sleep(USUAL_END)
+        await self._wait_usual_end()
         if not self._child.has_exited:
             await self._peer.settle(ANSWERS_OF_A_DEAF_CHILD)
         self._end("closed its input")
 
     async def _watch_exit(self) -> None:
         await self._child.wait_left()
-        await asyncio.sleep(USUAL_END)
+        await self._wait_usual_end()
         if self._child.has_failed:
             if self._open.is_set():
                 await self._end_unless_answered(AFTER_FAILURE)
@@ -116,6 +120,15 @@ class ChildWatch:
             return
         await self._open.wait()
         await self._end_unless_answered(AFTER_SUCCESS)
+
+    async def _wait_usual_end(self) -> None:
+        """Wait for the end of stdout. It is behind the last messages, which a busy proxy or a hold may keep waiting."""
+        await asyncio.sleep(USUAL_END)
+        left = _REST
+        while self._holds.reasons or (left > 0 and self._has_output()):
+            if not self._holds.reasons:
+                left -= USUAL_END
+            await asyncio.sleep(USUAL_END)
 
     async def _end_unless_answered(self, patience: float) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 
 import pytest
 
@@ -13,8 +14,9 @@ from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.protocol.pieces import Line
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.upstream import handshake
+from dynamic_mcp.upstream import handshake, vital_signs
 from dynamic_mcp.upstream.stdio import StdioUpstream
 from tests.dynamic_mcp.fakes import FakeGroup, server
 from tests.dynamic_mcp.helpers import WITHIN
@@ -91,6 +93,23 @@ async def test_large_answer_that_breaks_off_is_the_end_of_the_process(guard: Gua
     assert isinstance(first, bytes)
     assert isinstance(second, UpstreamGone)
     assert "ended (exit code 0)" in str(second)
+
+
+async def test_last_answers_count_however_long_their_reading_takes(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = LineSplitter.feed
+
+    def split_slowly(splitter: LineSplitter, chunk: bytes) -> list[Line]:
+        time.sleep(0.02)
+        return split(splitter, chunk)
+
+    monkeypatch.setattr(LineSplitter, "feed", split_slowly)
+    monkeypatch.setattr(vital_signs, "USUAL_END", 0.01)
+    answers = await _last_answers(guard, 2_000_000, missing=0)
+    assert [len(json.loads(answer)["text"]) for answer in answers if isinstance(answer, bytes)] == [
+        2_000_000
+    ] * 2
 
 
 async def _last_answers(guard: Guard, size: int, *, missing: int) -> list[bytes | BaseException]:
