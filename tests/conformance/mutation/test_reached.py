@@ -58,7 +58,8 @@ def test_the_changes_of_mutants_are_the_functions_that_they_replace() -> None:
         "drops-the-dialect-of-schemas",
         "follows-redirects",
     ]
-    designs = load_designs().keys()
+    # A tenth of them, because each takes a snapshot of all modules.
+    designs = sorted(load_designs())[::10]
     done = subprocess.run(
         [sys.executable, "-m", "conformance.mutants.observation", "changes", *names, *designs],
         capture_output=True,

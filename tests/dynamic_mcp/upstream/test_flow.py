@@ -13,6 +13,7 @@ from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.pieces import LARGE, Large, Line
 from dynamic_mcp.upstream import flow
 from dynamic_mcp.upstream.flow import EventFlow, LineFlow, Owed, pieces
+from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.helpers import eventually
 
 FLOOD = b"1\n" * 200_000
@@ -254,14 +255,15 @@ async def test_connection_ends_if_no_answer_is_taken(monkeypatch: pytest.MonkeyP
     assert one.faults == ["asks and does not take the answers; 16 MiB of them wait for it"]
 
 
-async def test_slow_reader_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow, "OWED_GRACE", 0.02)
+async def test_slow_reader_keeps_its_connection() -> None:
     one = Debtor()
     one.grow(flow.MAX_OWED * 2)
     for _ in range(5):
         one.size -= 1
-        await asyncio.sleep(0.015)
+        await skip(flow.OWED_GRACE)
     assert not one.faults
+    await skip(flow.OWED_GRACE)
+    assert one.faults
     one.owed.close()
 
 
