@@ -9,7 +9,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.common import must_be_echoed
-from conformance.model.registry import MODERN
+from conformance.model.registry import MODERN, REVISIONS
 from mock_servers.script import Rule, Script, crash, error, on_call, send, silence, stop_reading
 
 if TYPE_CHECKING:
@@ -213,4 +213,23 @@ async def _must_work_without_the_probe(
         await proxy.handshake()
         with workbench.must("the server becomes usable without the probe"):
             await proxy.ready(upstream, within=within)
+        await must_be_echoed(workbench, proxy, upstream.name, {"x": 1})
+
+
+@check("STD-062")
+async def a_server_that_refuses_the_newest_version_gets_an_older_one(workbench: Workbench) -> None:
+    oldest, *newer = REVISIONS[:-1]
+    refusals = [
+        Rule(
+            "initialize",
+            [error(-32602, "Unsupported protocol version", {"supported": [oldest], "requested": version})],
+            params={"protocolVersion": version},
+        )
+        for version in newer
+    ]
+    upstream = workbench.stdio("a", Script(on=refusals))
+    async with workbench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        with workbench.must("the server becomes usable with the version that it names"):
+            await proxy.ready(upstream, within=15.0)
         await must_be_echoed(workbench, proxy, upstream.name, {"x": 1})

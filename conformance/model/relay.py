@@ -24,7 +24,9 @@ _NOT_FOR_A_RELAY: Mapping[str, str] = {
         "FRONT-027 FRONT-028 FRONT-029 FRONT-030 FRONT-031 FRONT-064 FRONT-125 FRONT-152 FRONT-168 FRONT-169 FRONT-173 FRONT-174"
         " FRONT-175 HTTP-022 HTTP-023 HTTP-060 HTTP-061 HTTP-062 HTTP-063 OAUTH-090 OPS-037 STD-022 STD-037 STD-038 STD-039"
     ),
-    "the version and the capabilities are those of the server and of the client": "FRONT-008 FRONT-065 FRONT-172 HTTP-032",
+    "the version and the capabilities are those of the server and of the client": (
+        "FRONT-008 FRONT-065 FRONT-172 HTTP-032 STD-062"
+    ),
     "the client answers the requests of the server, within its own time": "FRONT-050",
     "the session is that of the client, which begins a new one": (
         "HTTP-071 HTTP-072 OPS-026 OPS-045 SSE-007 SSE-012 SSE-013 STD-017 STD-032 STD-034 STD-035 STD-061"

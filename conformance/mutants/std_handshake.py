@@ -11,6 +11,7 @@ from conformance.mutants import mutant, replace, wire
 from conformance.mutants.wire import without
 from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.process import stuck
+from dynamic_mcp.protocol import versions
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.stdio import StdioUpstream
@@ -116,3 +117,13 @@ def always_probes() -> None:
         self.agreed = await self._probe(await self._start(), timeout)
 
     replace(StdioUpstream.open, wrong)
+
+
+@mutant("STD-062")
+def offers_the_newest_version_alone() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        if message.get("method") != "initialize":
+            return message
+        return {**message, "params": {**message["params"], "protocolVersion": versions.LATEST_LEGACY}}
+
+    wire.to_stdio_upstreams(wrong)

@@ -8,6 +8,8 @@ server is usable soon.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from msgspec import Raw
 
@@ -36,6 +38,10 @@ INITIALIZED = "notifications/initialized"
 PROBE_BUDGET = 2.0
 #: How a legacy server refuses a probe without JSON-RPC. Other statuses show no era.
 _UNKNOWN_REQUEST = frozenset({400, 404, 405, 406, 415, 422})
+_BAD_REQUEST = 400
+#: The error codes with which a modern server refuses ``initialize``.
+_MODERN_REFUSALS = frozenset({era.UNSUPPORTED_VERSION, era.HEADER_MISMATCH, jsonrpc.METHOD_NOT_FOUND})
+_ABOUT_A_VERSION = re.compile(r"protocol.?version", re.IGNORECASE)
 #: The largest answer in bytes. Each of its capabilities becomes an object, which takes thirty times as much.
 MAX_HANDSHAKE = 1 << 20
 
@@ -158,19 +164,30 @@ def _supported_by(refusal: UpstreamRefused) -> list[str] | None:
 async def initialize(peer: Peer, timeout: float, capabilities: bytes, client_info: bytes = b"") -> Handshake:
     """The first half of the legacy handshake; the caller sends ``INITIALIZED``, the second half.
 
-    ``capabilities`` and ``client_info`` are those of the proxy's client.
+    ``capabilities`` and ``client_info`` are those of the proxy's client. A server that refuses the newest version gets one older version.
     Raises SpeaksModern if the upstream may be modern, and another UpstreamError if it refuses, or offers an unknown version.
     """
-    params = {
-        "protocolVersion": versions.LATEST_LEGACY,
-        "capabilities": Raw(capabilities),
-        "clientInfo": Raw(client_info) if client_info else _OWN_INFO,
-    }
+
+    async def offer(version: str) -> bytes:
+        params = {
+            "protocolVersion": version,
+            "capabilities": Raw(capabilities),
+            "clientInfo": Raw(client_info) if client_info else _OWN_INFO,
+        }
+        return await peer.request("initialize", msgspec.json.encode(params), Options(timeout))
+
     try:
-        answer = await peer.request("initialize", msgspec.json.encode(params), Options(timeout))
+        try:
+            answer = await offer(versions.LATEST_LEGACY)
+        except (UpstreamRefused, HttpStatus) as refusal:
+            older = _older_version(refusal)
+            if older is None:
+                raise
+            log.debug("it refuses protocol version %s, so %s follows", versions.LATEST_LEGACY, older)
+            answer = await offer(older)
     except UpstreamRefused as refusal:
         failure = refusal.as_failure("initialize")
-        if refusal.code in (era.UNSUPPORTED_VERSION, era.HEADER_MISMATCH, jsonrpc.METHOD_NOT_FOUND):
+        if refusal.code in _MODERN_REFUSALS:
             raise SpeaksModern(str(failure), failure.last_output) from None
         raise failure from None
     try:
@@ -182,3 +199,24 @@ async def initialize(peer: Peer, timeout: float, capabilities: bytes, client_inf
             f"it offers protocol version {agreed.version[:20]!r}, which is not supported here"
         )
     return agreed
+
+
+def _older_version(refusal: UpstreamRefused | HttpStatus) -> str | None:
+    """The version to offer to a server that refuses the newest one: the newest that it names, or the oldest if it names none.
+
+    None if the refusal has another reason, or may be that of a modern server (MCP 2025-11-25, basic/lifecycle, "Error Handling").
+    """
+    if isinstance(refusal, HttpStatus):
+        if refusal.status != _BAD_REQUEST or refusal.retry_after:
+            return None
+        text = refusal.last_output
+    else:
+        text = refusal.error[:MAX_HANDSHAKE].decode()
+    if era.MODERN in text:
+        return None
+    *older, refused = versions.LEGACY_VERSIONS
+    for version in reversed(older):
+        if version in text:
+            return version
+    is_modern = isinstance(refusal, UpstreamRefused) and refusal.code in _MODERN_REFUSALS
+    return older[0] if not is_modern and (refused in text or _ABOUT_A_VERSION.search(text)) else None

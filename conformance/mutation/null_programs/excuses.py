@@ -78,6 +78,7 @@ RELAYS = {
         "STD-016 STD-017 STD-033 STD-034",
     ),
     **_because("the relay closes the stdin of a child and gives it time to end", "STD-036"),
+    **_because("the relay offers 2024-11-05 first", "STD-062"),
     **_because("the relay begins with `initialize` and asks for no era", "STD-038 STD-039 OPS-037"),
     **_because(
         "the relay starts a server when a client asks for it, and ends no child that is slow",
