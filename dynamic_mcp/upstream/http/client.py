@@ -32,6 +32,7 @@ from dynamic_mcp.upstream.http import redirects, refusals
 from dynamic_mcp.upstream.http.cookies import Cookies
 from dynamic_mcp.upstream.http.library import (
     CONNECT_TIMEOUT,
+    KEEP_ALIVE,
     check_codings,
     open_socket,
     resolver,
@@ -133,7 +134,11 @@ class HttpClient:
         resolving = None if self._proxy is not None else resolver(library, self._credentials.admitted)
         self._session = library.ClientSession(
             connector=library.TCPConnector(
-                limit=0, ssl=trust, resolver=resolving, socket_factory=open_socket
+                limit=0,
+                ssl=trust,
+                resolver=resolving,
+                socket_factory=open_socket,
+                keepalive_timeout=KEEP_ALIVE,
             ),
             cookie_jar=library.DummyCookieJar(),
             timeout=library.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),

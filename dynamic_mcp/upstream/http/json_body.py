@@ -25,10 +25,17 @@ _UNSPECIFIC = frozenset(
         "text/html",
         "text/json",
         "text/x-json",
+        "application/json-rpc",
+        "application/jsonrequest",
         "application/x-json",
         "application/octet-stream",
     }
 )
+
+
+class NoAnswer(UpstreamFailed):
+    """A successful reply to a request has no message. The server may send the answer on its own stream."""
+
 
 _FAULT = "the server is faulty, or its url is not that of an MCP server"
 
@@ -87,16 +94,18 @@ async def messages_in(body: Line) -> Iterable[Line]:
     return [body] if start or isinstance(body, Large) else []
 
 
-async def no_answer(reply: HttpReply, body: Line, problems: list[str]) -> str:
+async def no_answer(reply: HttpReply, body: Line, problems: list[str]) -> UpstreamFailed:
     """Why a successful reply to a request is no answer to it, and what to do."""
     if not body:
         # A body of another type may not have been read.
         await reply.beginning_of_body()
     if problems:
-        return f"its answer cannot be read: {problems[-1]}; {_FAULT}"
+        return UpstreamFailed(f"its answer cannot be read: {problems[-1]}; {_FAULT}")
     what = "is not the JSON-RPC answer to the request"
     if not reply.has_body:
-        what = "has no body, although the request needs an answer"
-    elif not body:
+        return NoAnswer(
+            f"its answer ({reply.outline}) has no body, although the request needs an answer; {_FAULT}"
+        )
+    if not body:
         what = "is neither JSON nor an event stream"
-    return f"its answer ({reply.outline}) {what}; {_FAULT}"
+    return UpstreamFailed(f"its answer ({reply.outline}) {what}; {_FAULT}")

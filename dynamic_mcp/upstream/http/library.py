@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,18 +16,25 @@ if TYPE_CHECKING:
 
 #: Seconds to make one connection.
 CONNECT_TIMEOUT = 10.0
+#: Seconds that an idle connection is kept. Node closes one after 5 s, and a call that meets the closing is lost.
+KEEP_ALIVE = 4.0
 #: Seconds until a silent connection to a peer that is gone without a sign ends.
 DEAD_AFTER = 80
 #: Interim replies (1xx) before the reply to one request.
 MAX_INTERIM = 100
 #: The content codings that aiohttp can decompress; brotli and zstd only if their libraries are installed.
 _CODINGS = frozenset({"gzip", "deflate", "br", "zstd"})
+_KEPT = re.compile(r"\btimeout\s*=\s*(\d{1,9})", re.IGNORECASE)
 _PLAIN = "the proxy reads answers that are not compressed, or once with gzip or deflate"
 
 
 @cache
 def response_class() -> type[aiohttp.ClientResponse]:
-    """aiohttp's response, with a bound for interim replies. aiohttp itself reads them for ever, and nothing else runs meanwhile."""
+    """aiohttp's response, with two additions.
+
+    It has a bound for interim replies: aiohttp itself reads them for ever, and nothing else runs meanwhile. And it keeps no connection that
+    the server closes before the client does, because a request that meets the closing is lost.
+    """
     import aiohttp
 
     class Response(aiohttp.ClientResponse):
@@ -39,7 +47,10 @@ def response_class() -> type[aiohttp.ClientResponse]:
                 replies += 1
                 if replies > MAX_INTERIM + 1:
                     raise UpstreamGone(f"it sent more than {MAX_INTERIM} interim replies (HTTP 1xx)")
-                return await read()
+                message, payload = await read()
+                if _closes_soon(message.headers.get("Keep-Alive", "")):
+                    protocol.force_close()
+                return message, payload
 
             protocol.read = read_counted
             try:
@@ -48,6 +59,12 @@ def response_class() -> type[aiohttp.ClientResponse]:
                 del protocol.read
 
     return Response
+
+
+def _closes_soon(keep_alive: str) -> bool:
+    """Whether the time in this header is shorter than that of the client (RFC 2068, section 19.7.1.1)."""
+    found = _KEPT.search(keep_alive)
+    return found is not None and int(found[1]) <= KEEP_ALIVE
 
 
 def check_codings(response: aiohttp.ClientResponse) -> None:

@@ -29,8 +29,9 @@ class HttpReply:
         self.bearer = bearer
         self.cookies = cookies
         self.status = response.status
-        #: the media type without parameters, lower case
-        self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        #: the media type without parameters, lower case; the first one of a gateway that adds its own
+        kinds = response.headers.get("Content-Type", "").partition(",")[0]
+        self.content_type = kinds.partition(";")[0].strip().lower()
         #: what ``beginning_of_body`` has read of the body, and whether it has
         self._read: list[bytes] = []
         self._has_read_beginning = False

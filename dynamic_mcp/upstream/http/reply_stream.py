@@ -19,7 +19,7 @@ from dynamic_mcp.protocol.pieces import Line, Pieces, first_character
 from dynamic_mcp.upstream.flow import EventFlow
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
-from dynamic_mcp.upstream.http.json_body import messages_in
+from dynamic_mcp.upstream.http.json_body import NoAnswer, messages_in
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import ANSWER_FORGOTTEN, HttpSession
 
@@ -39,6 +39,10 @@ _LOST = "the connection was lost before the answer came"
 
 async def _never() -> bool:
     return False
+
+
+class SpeaksHttpSse(UpstreamFailed):
+    """A server answered a POST with the stream of an HTTP+SSE server."""
 
 
 class ReplyStream:
@@ -85,9 +89,11 @@ class ReplyStream:
         began = asyncio.get_running_loop().time()
         try:
             async for event in self._events(reply):
+                if event.type == "endpoint" and self._id is not None:
+                    raise SpeaksHttpSse('its url is that of an HTTP+SSE server; add "type": "sse"')
                 if event.data and await self._deliver(event.data):
                     return True
-            self.failure = UpstreamFailed("the server ended its event stream without an answer")
+            self.failure = NoAnswer("the server ended its event stream without an answer")
             if await self._take_rest():
                 return True
         except UpstreamGone as error:

@@ -35,6 +35,7 @@ from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.era_changes import EraChanges
+from dynamic_mcp.upstream.http.json_body import NoAnswer
 from dynamic_mcp.upstream.http.own_stream import OwnStream
 from dynamic_mcp.upstream.http.replies import Replies
 from dynamic_mcp.upstream.http.session import HttpSession
@@ -157,13 +158,13 @@ class StreamableHttpUpstream(HttpUpstream):
                 await asyncio.shield(self._renewal)
             session = self._tries.begin(id, message.method)
             try:
-                await self._exchange(id, message)
+                await self._exchange_or_wait(id, message)
             except SessionGone as gone:
                 await self._renew(session)
                 if not gone.may_repeat:
                     raise
                 self._tries.repeat(id)
-                await self._exchange(id, message)
+                await self._exchange_or_wait(id, message)
         except EraChanged as change:
             # The other requests may have run.
             self._lose(UpstreamGone(str(change)))
@@ -171,6 +172,7 @@ class StreamableHttpUpstream(HttpUpstream):
             self._peer.fail(id, error)
         finally:
             self._tries.end(id)
+            self._replies.forget(id)
 
     async def _exchange(self, id: int, message: Outgoing) -> None:
         """Send one POST and deliver its answer. Raises UpstreamFailed."""
@@ -184,10 +186,11 @@ class StreamableHttpUpstream(HttpUpstream):
             may_sign_in=self._may_sign_in(message.method),
         ) as reply:
             if message.method == "initialize" and reply.status < 400:
-                self._session.id = reply.header(era.SESSION_HEADER)
+                # Some servers without sessions send an empty header.
+                self._session.id = reply.header(era.SESSION_HEADER) or None
             if reply.status >= 400:
                 await self._era_changes.check(id, message, reply, self._timeout, modern=self.modern)
-            if reply.content_type != "text/event-stream" or reply.status != 200:
+            if reply.content_type != "text/event-stream" or reply.status >= 300:
                 are_outdated = partial(self._session.has_other_arguments, message, headers)
                 await self._replies.take_json(id, reply, are_outdated)
                 return
@@ -198,6 +201,15 @@ class StreamableHttpUpstream(HttpUpstream):
             raise stream.failure
         self._tries.note_run(id)
         await stream.resume(self._client, self._session, partial(self._has_lost_session_of, id))
+
+    async def _exchange_or_wait(self, id: int, message: Outgoing) -> None:
+        """Send one POST and deliver its answer, also if the server sends it on its own stream. Raises UpstreamFailed."""
+        try:
+            await self._exchange(id, message)
+        except NoAnswer as failure:
+            if not self._own_stream.is_open:
+                raise
+            await self._replies.take_from_own_stream(id, failure)
 
     async def _post_unanswered(self, message: Outgoing) -> None:
         await self._client.post(self._session.message_headers(message), message.line.rstrip())

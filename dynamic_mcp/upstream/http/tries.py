@@ -68,6 +68,10 @@ class Tries:
         """Note that the request has its answer, or will get none."""
         self._tries.pop(id, None)
 
+    def is_in_flight(self, id: int) -> bool:
+        """Whether the request waits for its answer."""
+        return id in self._tries
+
     def is_of_lost_session(self, id: int | None) -> bool:
         """Whether the session in which the request was sent has ended."""
         found = None if id is None else self._tries.get(id)

@@ -12,7 +12,7 @@ import sys
 import time
 import zlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -605,3 +605,30 @@ async def test_interim_replies_are_bounded(tmp_path: Path, count: int) -> None:
             with pytest.raises(UpstreamGone, match="more than 100 interim replies"):
                 async with client.request("GET", {}):
                     pass
+
+
+@pytest.mark.parametrize(
+    ("header", "connections"),
+    [(b"", 1), (b"Keep-Alive: timeout=60, max=100\r\n", 1), (b"Keep-Alive: timeout=2\r\n", 4)],
+)
+async def test_connection_that_the_server_closes_soon_is_not_kept(
+    tmp_path: Path, header: bytes, connections: int
+) -> None:
+    began = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal began
+        began += 1
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + header + b"\r\nhi")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, connected_client(tmp_path, url) as client:
+        for _ in range(4):
+            async with client.request("GET", {}) as reply:
+                assert await reply.body(MIB) == b"hi"
+    assert began == connections

@@ -21,6 +21,7 @@ from dynamic_mcp.upstream.base import Handshake
 from dynamic_mcp.upstream.http.connector import HttpConnector
 from dynamic_mcp.upstream.http.detect import AutoDetect
 from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
+from dynamic_mcp.upstream.http.reply_stream import SpeaksHttpSse
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 from tests.dynamic_mcp.fakes import FakeUpstream
 from tests.dynamic_mcp.helpers import WITHIN
@@ -103,6 +104,15 @@ async def test_streamable_http_is_kept_if_it_opens() -> None:
 @pytest.mark.parametrize("number", [400, 404, 405])
 async def test_refusal_leads_to_sse_after_closing_the_first(number: int) -> None:
     pair = TwoTransports(status(number))
+
+    await pair.detected.open(WITHIN)
+
+    assert pair.log == ["first opens", "first closes", "second opens"]
+    await pair.uses("second")
+
+
+async def test_the_stream_of_http_sse_as_the_answer_leads_to_sse() -> None:
+    pair = TwoTransports(SpeaksHttpSse("its url is that of an HTTP+SSE server"))
 
     await pair.detected.open(WITHIN)
 

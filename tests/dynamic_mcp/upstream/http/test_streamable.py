@@ -972,3 +972,58 @@ async def test_modern_stream_is_never_resumed(tmp_path: Path) -> None:
             await upstream.call()
 
         assert all(request.method == "POST" for request in upstream.site.requests)
+
+
+async def test_stream_of_http_sse_is_no_answer(tmp_path: Path) -> None:
+    server = Server()
+
+    async def open_stream(request: Request) -> None:
+        request.begin()
+        request.write(b"event: endpoint\ndata: /messages?session=1\n\n")
+        await request.gone()
+
+    server.on["initialize"] = open_stream
+    with pytest.raises(UpstreamFailed, match=r"its url is that of an HTTP\+SSE server"):
+        async with connected(tmp_path, server):
+            pass
+
+
+@pytest.mark.parametrize("status", [201, 202])
+async def test_event_stream_is_read_with_any_good_status(tmp_path: Path, status: int) -> None:
+    server = Server()
+
+    async def created(request: Request) -> None:
+        request.begin(status)
+        request.event({"id": request.id, "result": {"name": "created"}})
+
+    server.on[CALL] = created
+    async with connected(tmp_path, server) as upstream:
+        assert await upstream.call() == "created"
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json-rpc", "application/json, application/json", "application/jsonrequest"]
+)
+async def test_other_names_of_json_are_read(tmp_path: Path, kind: str) -> None:
+    server = Server()
+
+    async def named(request: Request) -> None:
+        request.result({"name": "read"}, kind=kind)
+
+    server.on[CALL] = named
+    async with connected(tmp_path, server) as upstream:
+        assert await upstream.call() == "read"
+
+
+async def test_empty_session_id_is_none(tmp_path: Path) -> None:
+    server = Server()
+
+    async def greet(request: Request) -> None:
+        request.result({"protocolVersion": versions.LATEST_LEGACY, "capabilities": {}}, Mcp_Session_Id="")
+
+    async def answer(request: Request) -> None:
+        request.result({"name": str(SESSION in request.headers)})
+
+    server.on |= {"initialize": greet, CALL: answer}
+    async with connected(tmp_path, server) as upstream:
+        assert await upstream.call() == "False"
