@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.common import must_be_callable, must_be_echoed
+from conformance.checks.later_processes import STUBBORN, endings
 from conformance.workbench.leak_scan import leaked
 from mock_servers.script import Grandchild, Script, on_call, silence, stderr
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _FOR_ONE = "for-one-4711"
 #: seconds from the request to stop until every process is gone
 GONE_WITHIN = 10.0
+#: the same for several servers, which a proxy may end one after another
+ALL_GONE_WITHIN = 20.0
 
 
 @check("STD-001")
@@ -116,13 +119,20 @@ async def termination_reaches_grandchildren_too(workbench: Workbench) -> None:
         workbench.expect(signal.SIGTERM in signals, "the grandchild gets SIGTERM", signals or "no signal")
 
 
-@check("STD-006", slow=True, timeout=40)
+@check("STD-006", slow=True, timeout=90)
 async def survivors_are_killed(workbench: Workbench) -> None:
-    stubborn = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True)])
-    upstream = workbench.stdio("a", stubborn)
-    async with workbench.serving(upstream) as proxy:
+    async def must_be_killed(proxy: Proxy, upstreams: list[StdioMockUpstream]) -> None:
         proxy.signal(signal.SIGTERM)
-        await upstream.gone(GONE_WITHIN)
+        for upstream in upstreams:
+            await upstream.gone(ALL_GONE_WITHIN)
+
+    async def first_processes() -> None:
+        upstream = workbench.stdio("a", STUBBORN)
+        async with workbench.serving(upstream) as proxy:
+            proxy.signal(signal.SIGTERM)
+            await upstream.gone(GONE_WITHIN)
+
+    await workbench.run_cases(first_processes, *endings(workbench, must_be_killed))
 
 
 @check("STD-007", timeout=30, slow=True)

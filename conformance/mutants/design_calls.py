@@ -56,7 +56,7 @@ _CONNECTIONS = (
     "RLD-008",
     "SEC-011",
 )
-_PROCESSES = ("STD-004", "STD-009", "STD-015")
+_PROCESSES = ("STD-004", "STD-006", "STD-009", "STD-015")
 
 
 @legitimate(*_CONNECTIONS, *_PROCESSES, "SSE-007")

@@ -54,6 +54,7 @@ _TRANSPORTS = ("STD-001", "STD-010", "STD-021", "HTTP-001", "HTTP-007", "SSE-001
     "OPS-011",
     "SEC-001",
     "SEC-009",
+    "STD-006",
     profile=_RENAMED,
 )
 def has_a_configuration_of_its_own() -> None:
@@ -93,7 +94,7 @@ def _entry(name: str, given: dict[str, Any]) -> dict[str, Any]:
 @legitimate(
     *_TRANSPORTS,
     *("FRONT-003", "FRONT-013", "FRONT-014", "FRONT-025", "FRONT-075", "HTTP-016", "OPS-002", "OPS-016"),
-    *("SEC-001", "SEC-004", "SEC-009", "SEC-015", "SEC-023", "TOK-004"),
+    *("SEC-001", "SEC-004", "SEC-009", "SEC-015", "SEC-023", "STD-006", "TOK-004"),
     profile=_SINGLE,
 )
 def gets_its_one_server_on_the_command_line() -> None:

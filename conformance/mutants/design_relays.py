@@ -38,6 +38,7 @@ command = ["{command}"]
     "FRONT-075",
     "FRONT-101",
     "FRONT-171",
+    "STD-006",
     "STD-010",
     "STD-020",
     profile=_RELAY,
