@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
+from conformance.checks.later_processes import STUBBORN, endings
 from conformance.errors import Untestable, Violation
-from mock_servers.script import Grandchild, Rule, Script, crash, on_call, silence
+from mock_servers.script import Grandchild, Rule, Script, silence
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
-STUBBORN = Script(
-    ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True, closes_stdin=True)]
-)
 #: never answers; it and its grandchild stay after end of file on stdin
 SILENT = Script(on=[Rule("*", [silence()])], ignore_eof=True, grandchildren=[Grandchild()])
 
@@ -32,40 +30,30 @@ STARTS = 20
 AT_A_TIME = 4
 
 
-@check("GUARD-001", timeout=60, slow=True)
+@check("GUARD-001", timeout=90, slow=True)
 async def sigkill_of_the_proxy_leaves_no_process_behind(workbench: Workbench) -> None:
     """The way is open: a helper, a pipe, or a feature of the platform. In dash, `kill -TERM -- -ID` is an error; `kill -s TERM -- -ID`
     works in every POSIX shell.
     """
-    upstreams = [workbench.stdio("a", STUBBORN), workbench.stdio("b", STUBBORN)]
-    async with workbench.proxy(*upstreams) as proxy:
-        await proxy.handshake()
-        await proxy.ready(*upstreams)
-        alive = {process.pid for process in proxy.processes.alive()}
-        members = {pid for upstream in upstreams for pid in upstream.pids}
-        with workbench.precondition("both upstreams and both grandchildren are alive"):
-            workbench.expect(len(members) >= 4 and members <= alive, f"{members} are alive", alive)
-        proxy.signal(signal.SIGKILL)
-        await workbench.no_process_left(proxy, within=8.0)
-    if not workbench.sut.profile.relay:
-        with workbench.case("a server that starts again after a crash"):
-            await _must_end_after_a_crash(workbench)
 
-
-async def _must_end_after_a_crash(workbench: Workbench) -> None:
-    script = Script(ignore_eof=True, ignore_sigterm=True, on=[on_call("add", crash())])
-    upstream = workbench.stdio("c", script)
-    async with workbench.proxy(upstream) as proxy:
-        await proxy.handshake()
-        await proxy.ready(upstream)
-        await proxy.call("c", "add")
-        for _ in range(20):
-            # A proxy may start a server when it needs it, and may also leave it dead.
-            if not (await proxy.call("c", "echo", {"x": 1})).is_error:
-                break
-            await anyio.sleep(0.2)
+    async def must_leave_nothing(proxy: Proxy, upstreams: list[StdioMockUpstream]) -> None:
         proxy.signal(signal.SIGKILL)
-        await workbench.no_process_left(proxy, within=8.0)
+        # A guard may end the servers one after another.
+        await workbench.no_process_left(proxy, within=4.0 * (len(upstreams) + 1))
+
+    async def first_processes() -> None:
+        upstreams = [workbench.stdio("a", STUBBORN), workbench.stdio("b", STUBBORN)]
+        async with workbench.proxy(*upstreams) as proxy:
+            await proxy.handshake()
+            await proxy.ready(*upstreams)
+            alive = {process.pid for process in proxy.processes.alive()}
+            members = {pid for upstream in upstreams for pid in upstream.pids}
+            with workbench.precondition("both upstreams and both grandchildren are alive"):
+                workbench.expect(len(members) >= 4 and members <= alive, f"{members} are alive", alive)
+            proxy.signal(signal.SIGKILL)
+            await workbench.no_process_left(proxy, within=8.0)
+
+    await workbench.run_cases(first_processes, *endings(workbench, must_leave_nothing))
 
 
 @check("GUARD-002", timeout=90, slow=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from conformance.mutants import mutant, replace
+from typing import Any
+
+from conformance.mutants import instances, mutant, replace
+from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
@@ -30,6 +33,52 @@ def guards_only_the_first_process_of_each_server() -> None:
 
     replace(forget, forgotten)
     replace(start, lambda self, popen: popen(None) if crashed else start(self, popen))
+
+
+@mutant("GUARD-001")
+def guards_nothing_that_starts_after_a_reload() -> None:
+    start, right = Guard.start, Supervisor.apply
+    reloads: list[Supervisor] = []
+
+    def remember(self: Supervisor, *arguments: Any) -> None:
+        reloads.append(self)
+        right(self, *arguments)
+
+    replace(right, remember)
+    replace(start, lambda self, popen: popen(None) if reloads else start(self, popen))
+
+
+@mutant("GUARD-001")
+def guards_a_child_after_its_handshake() -> None:
+    start, right, guards = Guard.start, StdioUpstream.open, instances(Guard)
+
+    def forgotten(self: Guard, popen: Any) -> Any:
+        process = start(self, popen)
+        self.forget(process.pid)
+        return process
+
+    async def remember(self: StdioUpstream, *arguments: Any, **options: Any) -> None:
+        await right(self, *arguments, **options)
+        assert self.process_group is not None
+        for guard in guards:
+            # Private, because the child itself announces its group, before its program runs.
+            guard._write(b"+ %d\n=\n" % self.process_group)
+
+    replace(start, forgotten)
+    replace(right, remember)
+
+
+@mutant("GUARD-001")
+def forgets_a_group_when_it_begins_to_end_it() -> None:
+    right, guards = StdioUpstream.close, instances(Guard)
+
+    async def wrong(self: StdioUpstream) -> None:
+        if self.process_group is not None:
+            for guard in guards:
+                guard.forget(self.process_group)
+        await right(self)
+
+    replace(right, wrong)
 
 
 @mutant("GUARD-002", also={"GUARD-001": "nobody but the guard is left after SIGKILL"})

@@ -51,7 +51,7 @@ def never_ends_the_grandchildren_of_a_child_that_crashed() -> None:
     leave(lambda upstream: upstream.is_gone)
 
 
-@mutant("STD-006")
+@mutant("STD-006", also={"GUARD-001": "the guard forgets the child too"})
 def never_ends_a_child_that_refused_the_handshake() -> None:
     right = StdioUpstream.open
     refused: list[StdioUpstream] = []
