@@ -87,7 +87,7 @@ async def _after_a_crash_and_a_reload(workbench: Workbench) -> AsyncIterator[Run
     first = [crashed, changed] if reloads(workbench) else [crashed]
     config = workbench.config(*first)
     async with workbench.serving(*first, config=config) as proxy:
-        await _crash_and_use(proxy, crashed)
+        await crash_and_use(proxy, crashed)
         if reloads(workbench):
             workbench.save(config, crashed, changed.variant(args=[*changed.entry["args"], "again"]), added)
             with suppress(Untestable, Violation):
@@ -96,7 +96,7 @@ async def _after_a_crash_and_a_reload(workbench: Workbench) -> AsyncIterator[Run
         yield proxy, [crashed, changed, added]
 
 
-async def _crash_and_use(proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def crash_and_use(proxy: Proxy, upstream: StdioMockUpstream) -> None:
     """Call until the server answers again. A proxy may start a server when it needs it, and may also leave it dead."""
     # A list without the tools of a dead server may not tell what to call.
     with suppress(NotApplicable, Violation), anyio.move_on_after(SOON):

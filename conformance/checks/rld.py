@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
+from conformance.checks.later_processes import STUBBORN
+from conformance.checks.rld_processes import must_end_old_processes
 from conformance.workbench import save_styles
 from conformance.workbench.exposed import declared_methods
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.transcript import part
 from conformance.workbench.waking import woken
-from mock_servers.script import Grandchild, Script, on_call, reply, silence, sleep
+from mock_servers.script import Script, on_call, reply, silence, sleep
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import StdioMockUpstream
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
 
-#: stays until SIGKILL, as its grandchild does
-STUBBORN = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True)])
 #: seconds in which the proxy has to notice a save, and those for a start in addition
 NOTICED = 5.0
 STARTED = 5.0
@@ -100,7 +100,7 @@ async def every_replacement_by_rename_is_noticed(workbench: Workbench) -> None:
                 await must_be_added(workbench, proxy, upstreams[-1])
 
 
-@check("RLD-003", timeout=60, slow=True)
+@check("RLD-003", timeout=90, slow=True)
 async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workbench: Workbench) -> None:
     async def must_go(
         how: str, changed: StdioMockUpstream | None, gone: StdioMockUpstream, kept: StdioMockUpstream
@@ -131,6 +131,7 @@ async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workben
     await workbench.run_cases(
         partial(must_go, "removed from the file", None, removed, workbench.stdio("a")),
         partial(must_go, "enabled is false", disabled.variant(enabled=False), disabled, workbench.stdio("b")),
+        partial(must_end_old_processes, workbench),
     )
 
 

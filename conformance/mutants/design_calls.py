@@ -52,6 +52,7 @@ _CONNECTIONS = (
     "HTTP-009",
     "OPS-009",
     "OPS-016",
+    "RLD-003",
     "RLD-005",
     "RLD-008",
     "SEC-011",

@@ -16,7 +16,16 @@ from dynamic_mcp.groups.owner import UpstreamOwner
 
 
 @legitimate(
-    "STD-006", "STD-017", "CFG-015", "HTTP-015", "OPS-010", "RLD-004", "SEC-011", "SSE-008", "SSE-013"
+    "STD-006",
+    "STD-017",
+    "CFG-015",
+    "HTTP-015",
+    "OPS-010",
+    "RLD-003",
+    "RLD-004",
+    "SEC-011",
+    "SSE-008",
+    "SSE-013",
 )
 def starts_servers_on_first_use() -> None:
     """The first request about a group starts its server, also a request for a list of all groups."""
@@ -50,7 +59,16 @@ def starts_servers_on_first_use() -> None:
 
 
 @legitimate(
-    "STD-006", "STD-017", "CFG-015", "HTTP-015", "OPS-010", "RLD-004", "SEC-011", "SSE-008", "SSE-013"
+    "STD-006",
+    "STD-017",
+    "CFG-015",
+    "HTTP-015",
+    "OPS-010",
+    "RLD-003",
+    "RLD-004",
+    "SEC-011",
+    "SSE-008",
+    "SSE-013",
 )
 def restarts_servers_on_next_use() -> None:
     """Only a request about a group starts its server again, after any end or failed start."""

@@ -32,7 +32,7 @@ def leave(is_left: Callable[[StdioUpstream], bool]) -> None:
     replace(right, wrong)
 
 
-@mutant("STD-006")
+@mutant("STD-006", also={"RLD-003": "a reload does not end it either"})
 def never_ends_a_child_that_started_after_a_crash() -> None:
     right, made = StdioUpstream.wait_lost, instances(StdioUpstream)
     before: list[StdioUpstream] = []
@@ -46,7 +46,13 @@ def never_ends_a_child_that_started_after_a_crash() -> None:
     leave(lambda upstream: bool(before) and upstream not in before)
 
 
-@mutant("STD-006", also={"OPS-010": "the proxy does not reap the child"})
+@mutant(
+    "STD-006",
+    also={
+        "OPS-010": "the proxy does not reap the child",
+        "RLD-003": "a reload does not end them either",
+    },
+)
 def never_ends_the_grandchildren_of_a_child_that_crashed() -> None:
     leave(lambda upstream: upstream.is_gone)
 

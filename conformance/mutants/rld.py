@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 
-from conformance.mutants import mutant, replace, wire
+from conformance.mutants import instances, mutant, replace, wire
 from dynamic_mcp.config import diff, watch
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config
@@ -80,21 +80,31 @@ def watches_the_inode() -> None:
     change_looks(wrong)
 
 
-@mutant("RLD-003")
-def leaves_the_processes_of_a_removed_server() -> None:
-    begin, right = RunningGroup.__init__, Group.remove
-    running: dict[Group, RunningGroup] = {}
+def running_groups() -> Callable[[Group], RunningGroup]:
+    """A function that finds the task of a group."""
+    made = instances(RunningGroup)
+    return lambda group: next(one for one in made if one.group is group)
 
-    def remember(self: RunningGroup, group: Group) -> None:
-        begin(self, group)
-        running[group] = self
+
+def leave_removed_servers(is_left: Callable[[Group], bool]) -> None:
+    running, right = running_groups(), Group.remove
 
     def wrong(self: Group) -> None:
+        if is_left(self):
+            running(self).scope = anyio.CancelScope()
         right(self)
-        running[self].scope = anyio.CancelScope()
 
-    replace(begin, remember)
     replace(right, wrong)
+
+
+@mutant("RLD-003")
+def leaves_the_processes_of_a_removed_server() -> None:
+    leave_removed_servers(lambda group: True)
+
+
+@mutant("RLD-003")
+def leaves_a_removed_server_that_has_not_answered() -> None:
+    leave_removed_servers(lambda group: group.upstream is None)
 
 
 @mutant("RLD-003", also={"RLD-007": "the removal is not announced"})
