@@ -19,7 +19,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.later_processes import STUBBORN
-from conformance.checks.rld_processes import must_end_old_processes
+from conformance.checks.rld_processes import CRASHED, SILENT, must_end_old_processes
 from conformance.workbench import save_styles
 from conformance.workbench.exposed import declared_methods
 from conformance.workbench.listing_forms import LISTS
@@ -144,14 +144,22 @@ async def _must_show(workbench: Workbench, proxy: Proxy, method: str, *, shown: 
         await anyio.sleep(POLL)
 
 
-@check("RLD-004", timeout=60, slow=True)
+@check("RLD-004", timeout=90, slow=True)
 async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -> None:
+    await workbench.run_cases(
+        partial(_must_take_effect, workbench),
+        partial(must_end_old_processes, workbench, workbench.stdio(CRASHED), workbench.stdio(SILENT)),
+    )
+
+
+async def _must_take_effect(workbench: Workbench) -> None:
     mark = "mark-of-the-environment"
-    local = workbench.stdio("local", args=["before"], env={"WHICH": "before"})
+    local = workbench.stdio("local", STUBBORN, args=["before"], env={"WHICH": "before"})
     remote = await workbench.http("remote", headers={"X-Which": "before"})
     slow = workbench.stdio("slow", Script(on=[on_call("echo", silence())]), timeout={"tools": "30s"})
     config = workbench.config(local, remote, slow)
     async with workbench.serving(local, remote, slow, config=config, env={"MARK": mark}) as proxy:
+        old = set(local.alive)
         argv = [*local.entry["args"][:-1], "after-${MARK}"]
         workbench.save(
             config,
@@ -181,6 +189,10 @@ async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -
         took = time.monotonic() - began
         workbench.expect(0.9 <= took <= 3.5, "the call ends at its new timeout of 1 s", f"{took:.2f} s")
         workbench.expect(slow.requests("tools/call"), "the call reaches the upstream", slow.lines)
+        what = "the processes of the old definition end"
+        await workbench.eventually(
+            lambda: not old & set(local.alive), within=10.0, what=what, seen=lambda: old & set(local.alive)
+        )
 
 
 async def _header_of_a_call(proxy: Proxy, remote: RemoteMockUpstream) -> str | None:

@@ -53,6 +53,7 @@ _CONNECTIONS = (
     "OPS-009",
     "OPS-016",
     "RLD-003",
+    "RLD-004",
     "RLD-005",
     "RLD-008",
     "SEC-011",

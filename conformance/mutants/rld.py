@@ -97,6 +97,18 @@ def leave_removed_servers(is_left: Callable[[Group], bool]) -> None:
     replace(right, wrong)
 
 
+def leave_changed_servers(is_left: Callable[[Group], bool]) -> None:
+    running, right = running_groups(), Group.hand_over
+
+    def wrong(self: Group, successor: Group) -> None:
+        if is_left(self):
+            running(self).scope = anyio.CancelScope()
+            running(self).over.set()
+        right(self, successor)
+
+    replace(right, wrong)
+
+
 @mutant("RLD-003")
 def leaves_the_processes_of_a_removed_server() -> None:
     leave_removed_servers(lambda group: True)
@@ -105,6 +117,16 @@ def leaves_the_processes_of_a_removed_server() -> None:
 @mutant("RLD-003")
 def leaves_a_removed_server_that_has_not_answered() -> None:
     leave_removed_servers(lambda group: group.upstream is None)
+
+
+@mutant("RLD-004", also={"OPS-010": "its servers change too"})
+def leaves_the_processes_of_a_changed_server() -> None:
+    leave_changed_servers(lambda group: True)
+
+
+@mutant("RLD-004", also={"OPS-010": "some of its servers change while they start"})
+def leaves_a_changed_server_that_has_not_answered() -> None:
+    leave_changed_servers(lambda group: group.upstream is None)
 
 
 @mutant("RLD-003", also={"RLD-007": "the removal is not announced"})
