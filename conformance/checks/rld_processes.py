@@ -1,4 +1,4 @@
-"""RLD: the processes of a definition that a save has removed or changed, if they are not the first ones or have not started yet."""
+"""RLD: what a save ends of a server that it removes or changes, after a crash of the server and before its first answer."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ async def must_end_old_processes(workbench: Workbench, *successors: StdioMockUps
             await proxy.handshake()
             await proxy.ready(kept, crashed)
         except Untestable as problem:
+            proxy.may_end_by_itself()
             workbench.note(f"the proxy does not work beside a server that never answers: {problem.reason}")
             return
         await crash_and_use(proxy, crashed)

@@ -62,6 +62,7 @@ def guards_a_child_after_its_handshake() -> None:
         assert self.process_group is not None
         for guard in guards:
             # Private, because the child itself announces its group, before its program runs.
+            guard._groups.add(self.process_group)
             guard._write(b"+ %d\n=\n" % self.process_group)
 
     replace(start, forgotten)

@@ -49,6 +49,7 @@ def never_ends_a_child_that_started_after_a_crash() -> None:
 @mutant(
     "STD-006",
     also={
+        "GUARD-001": "the guard forgets them too",
         "OPS-010": "the proxy does not reap the child",
         **dict.fromkeys(("RLD-003", "RLD-004"), "a reload does not end them either"),
     },

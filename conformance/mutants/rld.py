@@ -109,22 +109,22 @@ def leave_changed_servers(is_left: Callable[[Group], bool]) -> None:
     replace(right, wrong)
 
 
-@mutant("RLD-003")
+@mutant("RLD-003", also={"OPS-010": "it removes servers too"})
 def leaves_the_processes_of_a_removed_server() -> None:
     leave_removed_servers(lambda group: True)
 
 
-@mutant("RLD-003")
+@mutant("RLD-003", also={"OPS-010": "it removes some of its servers while they start"})
 def leaves_a_removed_server_that_has_not_answered() -> None:
     leave_removed_servers(lambda group: group.upstream is None)
 
 
-@mutant("RLD-004", also={"OPS-010": "its servers change too"})
+@mutant("RLD-004", also={"OPS-010": "it changes servers too"})
 def leaves_the_processes_of_a_changed_server() -> None:
     leave_changed_servers(lambda group: True)
 
 
-@mutant("RLD-004", also={"OPS-010": "some of its servers change while they start"})
+@mutant("RLD-004", also={"OPS-010": "it changes some of its servers while they start"})
 def leaves_a_changed_server_that_has_not_answered() -> None:
     leave_changed_servers(lambda group: group.upstream is None)
 
