@@ -19,18 +19,16 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.later_processes import STUBBORN
-from conformance.checks.rld_processes import CRASHED, SILENT, must_end_old_processes
+from conformance.checks.rld_processes import must_end_old_processes
 from conformance.workbench import save_styles
 from conformance.workbench.exposed import declared_methods
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.transcript import part
-from conformance.workbench.waking import woken
-from mock_servers.script import Script, on_call, reply, silence, sleep
+from mock_servers.script import Script, on_call, reply, sleep
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
-    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
 
 #: seconds in which the proxy has to notice a save, and those for a start in addition
@@ -142,63 +140,6 @@ async def _must_show(workbench: Workbench, proxy: Proxy, method: str, *, shown: 
         what = f"within {NOTICED:g} s, {method} {'has' if shown else 'lacks'} the entry of the server"
         workbench.expect(time.monotonic() < deadline, what, listing.raw)
         await anyio.sleep(POLL)
-
-
-@check("RLD-004", timeout=90, slow=True)
-async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -> None:
-    await workbench.run_cases(
-        partial(_must_take_effect, workbench),
-        partial(must_end_old_processes, workbench, workbench.stdio(CRASHED), workbench.stdio(SILENT)),
-    )
-
-
-async def _must_take_effect(workbench: Workbench) -> None:
-    mark = "mark-of-the-environment"
-    local = workbench.stdio("local", STUBBORN, args=["before"], env={"WHICH": "before"})
-    remote = await workbench.http("remote", headers={"X-Which": "before"})
-    slow = workbench.stdio("slow", Script(on=[on_call("echo", silence())]), timeout={"tools": "30s"})
-    config = workbench.config(local, remote, slow)
-    async with workbench.serving(local, remote, slow, config=config, env={"MARK": mark}) as proxy:
-        old = set(local.alive)
-        argv = [*local.entry["args"][:-1], "after-${MARK}"]
-        workbench.save(
-            config,
-            local.variant(args=argv, env={"WHICH": "${MARK}"}),
-            remote.variant(headers={"X-Which": "after-${MARK}"}),
-            slow.variant(timeout={"tools": 1}),
-        )
-        expected = [f"after-{mark}"], mark
-        with workbench.case("the new argument and environment"):
-            await woken(
-                proxy,
-                local.name,
-                lambda: expected in [(start.args, start.env.get("WHICH")) for start in local.starts],
-                within=10.0,
-                what=f"a start with {expected}",
-            )
-        await proxy.ready(local)
-        await must_serve(workbench, proxy, local)
-        deadline = time.monotonic() + 10.0
-        while (sent := await _header_of_a_call(proxy, remote)) != f"after-{mark}":
-            workbench.expect(time.monotonic() < deadline, "a call carries the new header within 10 s", sent)
-            await anyio.sleep(POLL)
-
-        began = time.monotonic()
-        with workbench.case("the timeout is 1 s now"):
-            await proxy.call("slow", "echo", within=10.0)
-        took = time.monotonic() - began
-        workbench.expect(0.9 <= took <= 3.5, "the call ends at its new timeout of 1 s", f"{took:.2f} s")
-        workbench.expect(slow.requests("tools/call"), "the call reaches the upstream", slow.lines)
-        what = "the processes of the old definition end"
-        await workbench.eventually(
-            lambda: not old & set(local.alive), within=10.0, what=what, seen=lambda: old & set(local.alive)
-        )
-
-
-async def _header_of_a_call(proxy: Proxy, remote: RemoteMockUpstream) -> str | None:
-    await proxy.call(remote.name, "add", {"a": 1, "b": 2})
-    calls = remote.posts("tools/call")
-    return calls[-1].header("X-Which") if calls else None
 
 
 @check("RLD-005", timeout=60, slow=True)

@@ -155,32 +155,6 @@ def keeps_prompts_and_resources_of_a_removed_server_in_the_lists() -> None:
     wire.to_client(prompts, wire.results_of("resources/list", keep("resources", "uri")))
 
 
-@mutant("RLD-004")
-def compares_only_the_names() -> None:
-    """The proxy sees servers that are added or removed, and none that changed."""
-    right = diff.diff
-
-    def wrong(old: Config, new: Config) -> diff.Diff:
-        found = right(old, new)
-        return msgspec.structs.replace(found, changed=(), unchanged=found.changed + found.unchanged)
-
-    replace(right, wrong)
-
-
-@mutant("RLD-004")
-def does_not_expand_references_again() -> None:
-    change_reloads(lambda path, environment: load(path, {}))
-
-
-@mutant("RLD-004")
-def a_changed_timeout_needs_a_restart() -> None:
-    right = Group.define
-    replace(
-        right,
-        lambda self, server: right(self, msgspec.structs.replace(server, timeouts=self.server.timeouts)),
-    )
-
-
 @mutant("RLD-005", also={"RLD-009": "a deleted file cannot be used either"}, crashes=True)
 def ends_when_the_file_cannot_be_used() -> None:
     right = Extras.record
