@@ -12,6 +12,8 @@ from conformance.checks import check
 from conformance.checks.asides import provoke_asides, rules_of_asides
 from conformance.checks.common import must_be_callable, must_be_usable
 from conformance.checks.http_requests import must_have_its_headers
+from conformance.checks.reloaded_remotes import must_close_streams_at_a_reload
+from conformance.checks.sec_reload import reloads
 from mock_servers.actions import reply, silence, sleep
 from mock_servers.remote_actions import close_streams, endpoint, expire_session, stream
 from mock_servers.script import Http, Rule, Script, any_arguments, echo_tool, on_call, tool
@@ -210,6 +212,12 @@ async def an_idle_stream_stays_open(workbench: Workbench) -> None:
 
 @check("SSE-007", timeout=100, slow=True)
 async def a_lost_stream_fails_calls_and_is_opened_anew(workbench: Workbench) -> None:
+    at_a_reload = [partial(must_close_streams_at_a_reload, workbench)] if reloads(workbench) else []
+    await workbench.run_cases(partial(_must_replace_a_lost_stream, workbench), *at_a_reload)
+
+
+async def _must_replace_a_lost_stream(workbench: Workbench) -> None:
+    """Raise `Violation` unless a lost stream fails its calls and a new one serves the next, or if a stream outlives the proxy."""
     upstream = await workbench.sse("a", Script(on=[on_call("add", close_streams(), silence(), times=1)]))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from conformance.mutants import mutant, replace, set_constant, wire_http
 from conformance.mutants.http_answers import break_connection
 from conformance.mutants.http_requests import SESSION, VERSION
+from conformance.mutants.rld import changes_by_reloads
 from conformance.mutants.wire_http import Reply
 from dynamic_mcp.groups import backoff
 from dynamic_mcp.groups.group import Group
@@ -94,6 +95,21 @@ def leaves_without_a_word() -> None:
 
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if request.method == "DELETE":
+            yield Reply()
+            return
+        async with send(request) as reply:
+            yield reply
+
+    wire_http.around_requests(wrong)
+
+
+@mutant("HTTP-010")
+def ends_no_session_at_a_reload() -> None:
+    """The proxy sends DELETE only when it ends."""
+    reloads = changes_by_reloads()
+
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
+        if request.method == "DELETE" and reloads:
             yield Reply()
             return
         async with send(request) as reply:

@@ -48,6 +48,19 @@ def change_reloads(wrong: Callable[[Path, Mapping[str, str]], Config]) -> None:
     replace(load, first_right)
 
 
+def changes_by_reloads() -> list[diff.Diff]:
+    """A list to which each reload adds what it changes."""
+    right = Supervisor.apply
+    found: list[diff.Diff] = []
+
+    def noted(self: Supervisor, new: Config, changes: diff.Diff) -> None:
+        found.append(changes)
+        right(self, new, changes)
+
+    replace(right, noted)
+    return found
+
+
 def change_looks(wrong: Callable[[Path], os.stat_result]) -> None:
     """Let ``wrong`` find out the state of the file. The proxy reads the content no second time."""
     vars(watch)["os"] = SimpleNamespace(stat=wrong)

@@ -13,13 +13,23 @@ import msgspec
 
 from conformance.mutants import instances, mutant, replace, wire_http
 from conformance.mutants.http_answers import limit_exchanges
+from conformance.mutants.rld import changes_by_reloads
 from conformance.mutants.wire import decoded
-from conformance.mutants.wire_http import Reply, data_of, drop_configured_headers, whole_body, with_data
+from conformance.mutants.wire_http import (
+    EVENT_STREAM,
+    Reply,
+    data_of,
+    drop_configured_headers,
+    whole_body,
+    with_data,
+)
 from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import ids
 from dynamic_mcp.upstream.http import legacy_sse
+from dynamic_mcp.upstream.http.client import HttpClient
+from dynamic_mcp.upstream.http.reply import HttpReply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,7 +37,6 @@ if TYPE_CHECKING:
     from conformance.mutants.wire import Message
     from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.upstream.base import Upstream
-    from dynamic_mcp.upstream.http.reply import HttpReply
 
 
 @mutant("SSE-001", also={"SSE-002": "the first POST does not go to the endpoint"})
@@ -194,6 +203,28 @@ def goes_on_without_its_stream() -> None:
         await asyncio.Event().wait()
 
     wire_http.change_chunks(wrong)
+
+
+@mutant("SSE-007")
+def leaves_streams_open_at_a_reload() -> None:
+    reloads = changes_by_reloads()
+    left: list[object] = []
+    end, close = HttpReply.end, HttpClient.close
+
+    def not_ended(self: HttpReply) -> None:
+        if reloads and self.content_type == EVENT_STREAM:
+            left.append(self)
+        else:
+            end(self)
+
+    async def not_closed(self: HttpClient) -> None:
+        if reloads:
+            left.append(self)
+        else:
+            await close(self)
+
+    replace(end, not_ended)
+    replace(close, not_closed)
 
 
 @mutant("SSE-007")

@@ -63,7 +63,7 @@ RELAYS = {
     **_because("the relay makes one call of each call of its client", "FRONT-164 FRONT-165 HTTP-073"),
     **_because(
         "the relay follows the endpoint of its stream, and takes answers from the stream alone",
-        "SSE-001 SSE-002 SSE-003 SSE-007",
+        "SSE-001 SSE-002 SSE-003",
     ),
     **_because(
         "the relay starts each child in a group of its own, with pipes of its own and no stderr",
@@ -116,11 +116,11 @@ STARTS_ANEW = {
     "SSE-013": "it opens a stream for each request, so it misses none that the server ended",
 } | _relays(
     "no connection has to outlive its request",
-    shows="FRONT-022 FRONT-035 FRONT-071 FRONT-164 FRONT-166 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
+    shows="FRONT-022 FRONT-035 FRONT-071 FRONT-164 FRONT-166 HTTP-009 SSE-001 SSE-002 SSE-003"
     " SSE-016 OPS-012 OPS-016 OPS-030 OPS-033 STD-008 STD-017 STD-019 STD-033 STD-036 HTTP-070"
     " OPS-050 SSE-014 SSE-015 STD-060",
 )
 IGNORES_THE_REST = _relays(
     "nothing here ends the relay or changes its file",
-    shows="OPS-041 SSE-007 STD-008 STD-036",
+    shows="OPS-041 STD-008 STD-036",
 )
