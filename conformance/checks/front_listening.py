@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
+_UPDATED = "notifications/resources/updated"
+
 
 @check("FRONT-030", timeout=60, slow=True)
 async def subscriptions_deliver_only_what_was_asked_for(workbench: Workbench) -> None:
@@ -45,13 +47,20 @@ async def subscriptions_deliver_only_what_was_asked_for(workbench: Workbench) ->
             len(_delivered(proxy, 77)) == heard, "nothing after the cancellation", proxy.received
         )
         _must_send_only_what_was_asked_for(workbench, proxy)
-    await _must_hear_of_one_resource_only(workbench)
+    async with _both_resources_change(workbench) as (proxy, wanted, _):
+        await anyio.sleep(1.0)
+        told = [one.param("uri") for one in proxy.transcript.heard(_UPDATED)]
+        workbench.expect(set(told) <= {wanted}, f"updates of {wanted} only", told)
 
 
-async def _must_hear_of_one_resource_only(workbench: Workbench) -> None:
-    """A client listens for the first of two resources, and both change. A proxy without resources has nothing to show."""
-    uris = ("mock://one", "mock://other")
-    updates = [notify("notifications/resources/updated", {"uri": uri}) for uri in reversed(uris)]
+@asynccontextmanager
+async def _both_resources_change(workbench: Workbench) -> AsyncIterator[tuple[Proxy, str, bool]]:
+    """A proxy whose client listens under the id 78 for the first of two resources, when both have changed.
+
+    Also the URI of this resource, and whether the proxy acknowledged it. A proxy without resources acknowledges nothing.
+    """
+    uris, kind = ("mock://one", "mock://other"), "resourceSubscriptions"
+    updates = [notify(_UPDATED, {"uri": uri}) for uri in reversed(uris)]
     script = Script(
         resources=[{"uri": uri, "name": uri} for uri in uris],
         capabilities={"tools": {}, "resources": {"subscribe": True}},
@@ -62,26 +71,35 @@ async def _must_hear_of_one_resource_only(workbench: Workbench) -> None:
         proxy.modern = True
         await proxy.ready(upstream)
         if (await proxy.request("resources/list", {}, within=PATIENCE)).is_error:
+            yield proxy, "a resource", False
             return
         wanted = await exposed_uri(proxy, "a", uris[0])
-        await proxy.begin(
-            "subscriptions/listen", {"notifications": {"resourceSubscriptions": [wanted]}}, id=78
-        )
+        await proxy.begin("subscriptions/listen", {"notifications": {kind: [wanted]}}, id=78)
         what = "the acknowledgement of 78, under exactly this id"
-        await workbench.eventually(lambda: _delivered(proxy, 78), within=PATIENCE, what=what)
+        first = (await workbench.eventually(lambda: _delivered(proxy, 78), within=PATIENCE, what=what))[0]
         await anyio.sleep(0.5)
         await proxy.call("a", "echo", {"x": 1})
-        await anyio.sleep(1.0)
-        heard = [one.param("uri") for one in proxy.transcript.heard("notifications/resources/updated")]
-        workbench.expect(set(heard) <= {wanted}, f"updates of {wanted} only", heard)
+        yield proxy, wanted, wanted in (part(first, "params", "notifications", kind) or ())
 
 
 @check("FRONT-175", timeout=60, slow=True)
 async def subscriptions_deliver_what_they_acknowledged(workbench: Workbench) -> None:
+    lists = await _must_hear_of_changed_lists(workbench)
+    async with _both_resources_change(workbench) as (proxy, wanted, is_honoured):
+        if is_honoured:
+            await workbench.eventually(
+                lambda: [one for one in _delivered(proxy, 78) if part(one, "params", "uri") == wanted],
+                within=5.0,
+                what=f"{_UPDATED} of {wanted} under the id 78",
+            )
+        elif not lists:
+            raise NotApplicable("it acknowledges no changes of tools, of prompts or of a resource")
+
+
+async def _must_hear_of_changed_lists(workbench: Workbench) -> set[str]:
+    """Raise `Violation` unless each acknowledged change of tools and prompts comes. Returns what the proxy acknowledged."""
     async with _changing(workbench) as (proxy, change_prompts, add_a_server):
         honoured = await _listens(workbench, proxy)
-        if not honoured:
-            raise NotApplicable("it acknowledges neither changes of tools nor of prompts")
         if "prompts" in honoured:
             await proxy.items("prompts/list", "prompts")
             await change_prompts()
@@ -89,6 +107,7 @@ async def subscriptions_deliver_what_they_acknowledged(workbench: Workbench) -> 
         # RLD-001 judges whether a running proxy applies the new server at all.
         if "tools" in honoured and await add_a_server():
             await _must_hear(workbench, proxy, "tools-1", "tools")
+        return honoured
 
 
 @asynccontextmanager

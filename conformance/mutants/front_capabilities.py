@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from conformance.mutants.wire import Message
 
 
-@mutant("FRONT-003", also={"FRONT-021": "no update comes"})
+@mutant("FRONT-003", also=dict.fromkeys(("FRONT-021", "FRONT-175"), "no update comes"))
 def declares_subscriptions_and_never_sends_an_update() -> None:
     """dmcp 1.5.0 behaves like this."""
     wire.to_client(without("notifications/resources/updated"))

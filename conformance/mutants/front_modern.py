@@ -138,6 +138,16 @@ def acknowledges_subscriptions_and_forgets_them() -> None:
     wire.to_client(wrong)
 
 
+@mutant("FRONT-175")
+def acknowledges_a_resource_and_forgets_it() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        meta = (message.get("params") or {}).get("_meta", {})
+        is_update = message.get("method") == "notifications/resources/updated"
+        return None if is_update and SUBSCRIPTION in meta else message
+
+    wire.to_client(wrong)
+
+
 @mutant("FRONT-030", also={"FRONT-175": "no change comes under the number"})
 def turns_the_id_of_a_subscription_into_a_string() -> None:
     def wrong(message: Message, way: Way) -> Changed:
