@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri
+from conformance.workbench.exposed import declared_methods, declares, exposed_prompt, exposed_uri
 from conformance.workbench.several_clients import another_client, clients_of_one_program
 from mock_servers.script import Rule, Script, error, on_call, reply, sleep
 
@@ -23,6 +23,8 @@ _ROUNDS = 5
 #: the numbers of all clients
 _NUMBERS = range(4)
 _GROUP, _PROMPT = "a", "greet"
+#: the lists, in the order of the first client; each further client begins with the next one
+_LISTS = ("tools/list", "resources/list", "prompts/list")
 #: seconds that each request takes, so that those of several clients are in flight together
 _TAKES = sleep(0.05)
 
@@ -49,11 +51,15 @@ async def each_client_gets_its_own_answers(workbench: Workbench) -> None:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A request of a client, and whether the server answers it with an error."""
+    """A request of a client, and whether the server answers it with an error. The answer to a list names no client."""
 
     method: str
     params: Json
     fails: bool = False
+
+    @property
+    def is_list(self) -> bool:
+        return self.method in _LISTS
 
 
 def _who(number: int) -> str:
@@ -79,7 +85,7 @@ def _script() -> Script:
         on_call("add", _TAKES, error(-32050, _who(number)), params={"arguments": {"a": number}})
         for number in _NUMBERS
     ]
-    reads = [Rule(method, [_TAKES, reply()]) for method in ("resources/read", "prompts/get")]
+    reads = [Rule(method, [_TAKES, reply()]) for method in ("resources/read", "prompts/get", *_LISTS)]
     return Script(
         capabilities={"tools": {}, "resources": {}, "prompts": {}, "completions": {}},
         resources=[{"uri": _uri(number), "name": _who(number)} for number in _NUMBERS],
@@ -104,7 +110,9 @@ async def _asked(proxy: Proxy, number: int) -> list[_Asked]:
             argument = {"name": "x", "value": _who(number)}
             params = {"ref": {"type": "ref/prompt", "name": name}, "argument": argument}
             asked.append(_Asked("completion/complete", params))
-    return asked
+    lists = [_Asked(method, {}) for method in declared_methods(proxy, _LISTS)]
+    turn = number % len(lists) if lists else 0
+    return [*asked, *lists[turn:], *lists[:turn]]
 
 
 async def _asks(
@@ -115,7 +123,10 @@ async def _asks(
     async def ask(one: _Asked, id: int) -> None:
         answer = await proxy.request(one.method, one.params, id=id, within=10.0)
         named = [other for other in _NUMBERS if _who(other) in answer.raw]
-        if one.fails:  # a proxy may have words of its own for a failure
+        if one.is_list:
+            items = answer.member(one.method.partition("/")[0])
+            workbench.expect(isinstance(items, list), f"an answer to {one.method}", answer.raw)
+        elif one.fails:  # a proxy may have words of its own for a failure
             what = "it fails, without the words of another client"
             workbench.expect(answer.is_error and named in ([], [number]), what, answer.raw)
         else:

@@ -92,11 +92,18 @@ def completions_go_to_the_client_that_used_the_id_last() -> None:
 @mutant("SHARE-001", profile=SHARE)
 def errors_go_to_the_client_that_used_the_id_last() -> None:
     _answers_go_to_the_last_user(
-        "tools/call", lambda answer: "error" in answer or (answer.get("result") or {}).get("isError")
+        "tools/call", which=lambda answer: "error" in answer or (answer.get("result") or {}).get("isError")
     )
 
 
-def _answers_go_to_the_last_user(method: str, which: Callable[[Message], Any] = lambda answer: True) -> None:
+@mutant("SHARE-001", profile=SHARE)
+def answers_to_lists_go_to_the_client_that_used_the_id_last() -> None:
+    _answers_go_to_the_last_user("tools/list", "resources/list", "prompts/list")
+
+
+def _answers_go_to_the_last_user(
+    *methods: str, which: Callable[[Message], Any] = lambda answer: True
+) -> None:
     owners: dict[str, Take] = {}
 
     def sent(line: bytes, send: Take, lines: _Lines) -> None:
@@ -108,7 +115,7 @@ def _answers_go_to_the_last_user(method: str, which: Callable[[Message], Any] = 
 
     def received(line: bytes, receive: Take, lines: _Lines) -> None:
         message = _message(line)
-        if message.get("method") == method:
+        if message.get("method") in methods:
             owners[repr(message.get("id"))] = lines.senders[lines.receivers.index(receive)]
         receive(line)
 
