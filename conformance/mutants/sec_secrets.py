@@ -98,10 +98,19 @@ def logs_headers_in_base64() -> None:
 
 @mutant("SEC-001")
 def logs_new_tokens_with_each_byte_percent_encoded() -> None:
+    _log_new_tokens(lambda token: "".join(f"%{byte:02x}" for byte in token.encode()))
+
+
+@mutant("SEC-001")
+def logs_new_tokens_in_hexadecimal() -> None:
+    _log_new_tokens(lambda token: token.encode().hex())
+
+
+def _log_new_tokens(shown: Callable[[str], str]) -> None:
     right = FreshTokens.keep
 
     async def wrong(self: FreshTokens, tokens: Tokens) -> None:
-        log.debug("a token: %s", "".join(f"%{byte:02x}" for byte in tokens.access_token.encode()))
+        log.debug("a token: %s", shown(tokens.access_token))
         await right(self, tokens)
 
     replace(right, wrong)

@@ -3,8 +3,9 @@
     leaked(proxy.stderr, {"the refresh token": token})
     leaked_into_files([sandbox.tmp], {"the refresh token": token})
 
-The scan finds a secret in plain text, and in base64 of both alphabets at any position. In both forms, any of the characters may be
-percent-encoded, or escaped as in JSON or HTML. Limits: it finds no encrypted, compressed or hexadecimal secrets, and no parts of a secret.
+The scan finds a secret in plain text, in base64 of both alphabets at any position, and as hexadecimal digits. In each form, any of the
+characters may be percent-encoded, or escaped as in JSON or HTML. Limits: it finds no encrypted, compressed or reversed secrets, and no
+parts of a secret.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def leaked(text: str, secrets: Mapping[str, str]) -> list[str]:
 
 
 def _first_place(name: str, secret: str, texts: list[tuple[str, str]]) -> list[str]:
+    digits = secret.encode().hex()
     shapes = [("", secret), *(("in base64", shape) for shape in _base64(secret.encode()))]
+    shapes += [("hexadecimal", shape) for shape in (digits, digits.upper())]
     for form, shape in shapes:
         for way, text in texts:
             place = text.find(shape)

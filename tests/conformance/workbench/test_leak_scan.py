@@ -32,6 +32,8 @@ FORMS: dict[str, Callable[[str], str]] = {
         f"\\u{unit:04X}" for unit in memoryview(secret.encode("utf-16-le")).cast("H")
     ),
     "each character in html": lambda secret: "".join(f"&#{ord(one)};" for one in secret),
+    "hexadecimal": lambda secret: secret.encode().hex(),
+    "hexadecimal in capitals": lambda secret: secret.encode().hex().upper(),
     "base64, quoted": lambda secret: quote(base64.b64encode(secret.encode()), safe=""),
 }
 
