@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.common import must_be_callable
+from conformance.checks.front_names import must_keep_names_of_tools
 from conformance.errors import NotApplicable, Violation
 from conformance.workbench.differences import Number, first_difference
 from conformance.workbench.exposed import find_exposed, requests_of_each_kind
@@ -133,7 +134,10 @@ async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> No
         **UNSENT,
     }
     tools = [tool(name, properties=properties) for name in results]
-    cases = [partial(_must_be_relayed_to_a_child, workbench, tools, results)]
+    cases = [
+        partial(_must_be_relayed_to_a_child, workbench, tools, results),
+        partial(must_keep_names_of_tools, workbench),
+    ]
     if workbench.has("HTTP"):
         cases.append(partial(_must_be_relayed_to_a_url, workbench, tools, results))
     await workbench.run_cases(*cases)

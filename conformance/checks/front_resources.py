@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.common import must_be_callable
+from conformance.checks.front_names import ALIKE_PROMPTS, must_keep_names_of_prompts
 from conformance.workbench.exposed import (
     declared_methods,
     exposed_among,
@@ -101,13 +102,15 @@ async def _must_list_all(
 
 @check("FRONT-018", timeout=30)
 async def a_resource_is_read_from_the_group_that_owns_its_uri(workbench: Workbench) -> None:
-    listing = workbench.stdio("listing", Script(resources=[{"uri": "mock://one", "name": "one"}]))
+    uris = ("mock://one/path", "mock://one/Path")
+    listing = workbench.stdio("listing", Script(resources=[{"uri": uri, "name": uri} for uri in uris]))
     covering = workbench.stdio("covering", Script(templates=[{"uriTemplate": "x://{id}", "name": "x"}]))
-    owners = {"mock://one": listing, "x://42": covering}
+    owners = {**dict.fromkeys(uris, listing), "x://42": covering}
     async with workbench.serving(listing, covering) as proxy:
         needs(proxy, "resources")
         template = await exposed_template(proxy, covering.name, "x://{id}")
-        shown = [await exposed_uri(proxy, listing.name, "mock://one"), template.replace("{id}", "42")]
+        listed = [await exposed_uri(proxy, listing.name, uri) for uri in uris]
+        shown = [*listed, template.replace("{id}", "42")]
         for (uri, owner), asked in zip(owners.items(), shown, strict=True):
             with workbench.case(f"reading {asked}"):
                 answer = await proxy.request("resources/read", {"uri": asked}, within=10.0)
@@ -140,7 +143,7 @@ _NEEDED = ("name", "description", "arguments", "required")
 async def prompts_are_aggregated_and_routed_by_name(workbench: Workbench) -> None:
     first, second = (
         workbench.stdio("first", Script(prompts=[GREET])),
-        workbench.stdio("second", Script(prompts=[PART])),
+        workbench.stdio("second", Script(prompts=[PART, *ALIKE_PROMPTS])),
     )
     async with workbench.serving(first, second) as proxy:
         needs(proxy, "prompts")
@@ -152,7 +155,11 @@ async def prompts_are_aggregated_and_routed_by_name(workbench: Workbench) -> Non
             wanted = _needed({**prompt, "name": names[own]})
             held = any(_is_like(_needed(one), wanted) for one in shown)
             workbench.expect(held, f"prompts/list holds {wanted}", shown)
-        workbench.expect(len(shown) == 2, "prompts/list holds nothing else", shown)
+        workbench.expect(
+            len(shown) == 2 + len(ALIKE_PROMPTS),
+            "prompts/list holds each prompt once, and nothing else",
+            shown,
+        )
         arguments = {"who": 'W\u00f6rld "\n\u2028', "empty": "", "number": "1"}
         answer = await proxy.request(
             "prompts/get", {"name": names["greet"], "arguments": arguments}, within=10.0
@@ -165,6 +172,7 @@ async def prompts_are_aggregated_and_routed_by_name(workbench: Workbench) -> Non
         )
         other = await proxy.request("prompts/get", {"name": names["part"]}, within=10.0)
         workbench.expect("prompt part()" in other.raw, "the prompt of the other upstream", other.raw)
+        await must_keep_names_of_prompts(workbench, proxy, second)
 
 
 @check("FRONT-167")

@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
 
 
-#: bytes of the definitions of two tools, with the descriptions of nine groups
+#: bytes of the definitions of two tools, with the descriptions of twelve groups
 MAX_LISTING = 32 << 10
 
 
 @check("FRONT-009", timeout=30, slow=True)
 async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> None:
     many = Script(tools=[tool(f"tool{number}", "Does something " * 10) for number in range(200)])
-    names = ["zeta", "alpha", "mid", "Beta", "omega", "kappa", "10", "9"]
+    alike = ["Beta", "beta", "caf\u00e9", "cafe\u0301"]
+    names = ["zeta", "alpha", "mid", *alike, "omega", "kappa", "10", "9"]
     groups = [workbench.stdio(name, many if name == "mid" else None) for name in names]
     broken = workbench.stdio("broken").variant(command=str(workbench.sandbox.root / "no-such-program"))
     disabled = workbench.stdio("disabled", enabled=False)
@@ -53,8 +54,13 @@ async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> Non
         workbench.expect(
             connected == names, f"the groups {names}, whether or not with the broken one", listed
         )
-        missing = [group.name for group in groups if f"The {group.name} upstream" not in listings[0].raw]
+        shown = json.dumps(tools[0], ensure_ascii=False)
+        missing = [group.name for group in groups if f"The {group.name} upstream" not in shown]
         workbench.expect(not missing, "the description of each group", listings[0].raw)
+        for group in groups:
+            if group.name in alike:
+                with workbench.case(f"a call to the group {group.name!r}"):
+                    await must_be_callable(workbench, proxy, group)
     async with workbench.serving(*groups, config=config) as proxy:
         again = [name for name in await proxy.groups(*names, "broken") if name != "broken"]
         order = [name for name in listed if name != "broken"]
