@@ -79,7 +79,7 @@ def _two_tools(workbench: Workbench, listing: Answer) -> list[dict[str, Any]]:
 
 #: uses every field that a tool may have, and keywords of JSON Schema that are easily lost
 FULL_TOOL = {
-    "name": "full",
+    "name": "fullTool",
     "title": "Every field",
     "description": "Line one\nline two: \u00e9 \u2028 \U0001f600",
     "inputSchema": {
@@ -133,7 +133,7 @@ async def _must_show(workbench: Workbench, *members: str, without: tuple[str, ..
     async with workbench.serving(*upstreams) as proxy:
         for upstream in upstreams:
             await must_be_callable(workbench, proxy, upstream, "before")
-            shown = await proxy.definitions_of(upstream.name, "full")
+            shown = await proxy.definitions_of(upstream.name, str(FULL_TOOL["name"]))
             listed = (await proxy.tools_of(upstream.name)).raw
             workbench.expect(shown, f"the definition of the tool of {upstream.name} as JSON", listed)
             for definition in shown:

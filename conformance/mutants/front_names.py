@@ -31,7 +31,7 @@ def strips_the_names_of_tools() -> None:
     _change_names("tools/call", str.strip)
 
 
-@mutant("FRONT-012")
+@mutant("FRONT-012", also={"FRONT-105": "a name there has capitals"})
 def calls_tools_in_lower_case() -> None:
     _change_names("tools/call", str.lower)
 

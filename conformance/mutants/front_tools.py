@@ -135,6 +135,23 @@ def _without(member: str) -> Callable[[Message], Message]:
     return lambda whole: {name: value for name, value in whole.items() if name != member}
 
 
+@mutant(
+    "FRONT-010",
+    also={
+        "FRONT-012": "the called tools are not listed",
+        "FRONT-048": "the name is a part of the definition",
+        "FRONT-104": "the tool that a search finds has another name",
+        "FRONT-105": "the tool that a search finds has another name",
+    },
+)
+def lists_tools_in_lower_case() -> None:
+    def wrong(tool: Message) -> Message:
+        name = tool.get("name")
+        return {**tool, "name": name.lower()} if isinstance(name, str) else tool
+
+    _change_definitions(wrong)
+
+
 @mutant("FRONT-010", also={"FRONT-048": "the schema is a part of the definition"})
 def renames_the_parts_of_schemas_over_http() -> None:
     """The keyword `$defs` is lost."""
