@@ -29,6 +29,8 @@ SLOWER = 2.0
 _MAX_COMMENT = 300
 #: the names of kinds in [entries] that differ
 _ENTRIES = {"command": "stdio"}
+#: the families of requirements about a sign-in
+_SIGN_IN = ("OAUTH", "TOK")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -106,24 +108,27 @@ def _kinds(kinds: Sequence[KindFound], draft: Draft) -> Iterator[str]:
         yield from table(f"entries.{kind}", members)
     given = draft.table("absent")
     missing = [one for one in kinds if not one.is_used and not given.keys() >= set(one.families)]
-    if not missing and not given:
+    remote = [one for one in kinds if one.kind != "command"]
+    never_signs_in = len(remote) == 2 and not any(one.is_used or one.was_reached for one in remote)
+    may_sign_in = bool(kinds) and not never_signs_in and bool(_new(_SIGN_IN, given))
+    if not (missing or given or may_sign_in):
         return
-    yield ""
+    yield from ("", "[absent]" if missing or given else "# [absent]")
+    yield from (_member(name, reason) for name, reason in given.items())
+    if may_sign_in:
+        yield '# If it never signs in: OAUTH = "it never signs in" and TOK = "it keeps no tokens".'
     if missing:
         kinds_named = ", ".join(one.families[0] for one in missing)
         yield f"# {kinds_named}: if it takes such servers in another form, describe it in [config] or [entries]."
-    yield "[absent]"
-    yield from (_member(name, reason) for name, reason in given.items())
     for one in missing:
         if one.said:
             yield comment(f"Its last line on stderr: {one.said}")
         if one.was_reached:
             yield "# It began to use this server, so the mistake may be one that the checks find."
         yield from _absent(_new(one.families, given), one.reason, is_certain=not one.was_reached)
-    remote = [one for one in kinds if one.kind != "command"]
-    if len(remote) == 2 and not any(one.is_used or one.was_reached for one in remote):
+    if never_signs_in:
         why = "it uses no server behind a URL, so it never signs in"
-        yield from _absent(_new(("OAUTH", "TOK"), given), why, is_certain=True)
+        yield from _absent(_new(_SIGN_IN, given), why, is_certain=True)
 
 
 def entries_of(kinds: Sequence[KindFound]) -> dict[str, dict[str, str]]:
@@ -144,8 +149,8 @@ def _config(config: Mapping[str, Any], found: Findings) -> Iterator[str]:
         yield '# What the program has under another name belongs into `rename`, such as { "timeout.tools" = "requestTimeout" }.'
     if "reload" not in config:
         yield "# If it does not apply a changed file: reload = false"
-    if found.face == "flat" and "tools" not in config.get("drop", ()):
-        yield '# If it cannot leave out tools of a server: add "tools" to drop. If it takes no OAuth client id: registers = true, above.'
+    if found.face == "flat":
+        yield "# If it takes no OAuth client id: registers = true, above."
 
 
 def _new(families: Sequence[str], given: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from conformance.mutants import legitimate, replace
 from conformance.mutants.design_faces import show_flat
 from dynamic_mcp.config import load
-from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.errors import ConfigError, UpstreamFailed
 from dynamic_mcp.upstream.http.connector import HttpConnector
 
 _RENAMED = """
@@ -25,6 +25,8 @@ units = "milliseconds"
 variables = false
 reload = false
 """
+#: the members of a server that the documents of dynamic-mcp do not have
+_BEYOND = ("cwd", "tools", "security", "oauth")
 _SINGLE = """
 face = "flat"
 tokens.place = "~/.dynamic-mcp/oauth-servers/*.json"
@@ -122,6 +124,26 @@ def gets_its_one_server_on_the_command_line() -> None:
     file.write_text(json.dumps({"mcpServers": {name: entry}}))
     file.chmod(0o600)
     sys.argv[2:] = [str(file)]
+
+
+@legitimate(
+    *("CFG", "FRONT-066", "FRONT-067", "HARD", "OAUTH-001", "OAUTH-070"),
+    profile=f"[config]\ndrop = {list(_BEYOND)}",
+)
+def refuses_members_beyond_the_documents() -> None:
+    """A strict reader of the configuration does not start with a member that only the bundled proxy has."""
+    parse = load.parse
+
+    def strict(data: bytes, origin: str, *arguments: Any, **options: Any) -> Any:
+        config = parse(data, origin, *arguments, **options)
+        content = json.loads(data)
+        for entry in (content, *content["mcpServers"].values()):
+            for member in _BEYOND:
+                if member in entry:
+                    raise ConfigError(f"{origin}: unknown field {member!r}")
+        return config
+
+    replace(parse, strict)
 
 
 def _pairs(given: list[str], separator: str) -> dict[str, str]:

@@ -28,6 +28,8 @@ def rendered(
 ) -> str:
     """The text of a configuration with these server entries, and `extra` at its root. Raises `NotApplicable`."""
     entries = {name: entry_in(config, entry) for name, entry in servers.items()}
+    if dropped := sorted((extra or {}).keys() & set(config.drop)):
+        raise NotApplicable(f"the check sets {dropped[0]!r} for all servers, which the program does not have")
     whole: dict[str, Any] = {}
     put(whole, config.servers, entries)
     return _text(config, {**whole, **(extra or {})})
@@ -46,7 +48,9 @@ def translated(config: ConfigTable, text: str | bytes) -> str | bytes:
     servers = content.get("mcpServers") if isinstance(content, dict) else None
     if not isinstance(servers, dict) or not all(isinstance(entry, dict) for entry in servers.values()):
         return text
-    return rendered(config, servers, {name: part for name, part in content.items() if name != "mcpServers"})
+    own = rendered(config, servers, {name: part for name, part in content.items() if name != "mcpServers"})
+    # A check can be about the text itself, such as a member that an object has twice.
+    return text if json.loads(own) == content else own
 
 
 def entry_in(config: ConfigTable, entry: Mapping[str, Any]) -> dict[str, Any]:

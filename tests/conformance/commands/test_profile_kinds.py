@@ -44,6 +44,7 @@ def test_a_kind_is_absent_only_if_the_program_never_tried_it(capsys: pytest.Capt
 def test_sign_ins_need_a_server_behind_a_url(kinds: list[KindFound], absent: set[str]) -> None:
     text = profile_text("mine", ["x", "{config}"], Findings(face="flat"), None, ClientTable(), kinds)
     assert Profile.parse(text, "mine").absent.keys() == absent
+    assert ("# If it never signs in: OAUTH" in text) is ("OAUTH" not in absent)
 
 
 def test_the_members_that_an_entry_needs_are_in_the_profile() -> None:

@@ -73,3 +73,14 @@ def test_a_text_of_the_check_is_translated_if_it_is_a_configuration() -> None:
     for text in ("{bad", "[]", '{"mcpServers": 1}', b"\xff"):
         assert translated(config, text) == text
     assert translated(ConfigTable(), b'{"mcpServers": {}}') == b'{"mcpServers": {}}'
+
+
+def test_a_text_without_a_difference_keeps_its_members_that_are_there_twice() -> None:
+    text = '{"mcpServers": {"a": {"command": "x", "command": "y"}}}'
+    assert translated(ConfigTable(drop=("cwd",)), text) == text
+
+
+def test_a_dropped_table_is_missing_for_all_servers_too() -> None:
+    config = ConfigTable(drop=("security",))
+    with pytest.raises(NotApplicable, match="'security' for all servers"):
+        rendered(config, {"a": {"command": "x"}}, {"security": {"require_https": True}})
