@@ -62,6 +62,8 @@ class Legitimate:
     touches: tuple[str, ...]
     #: lines of a profile that declare what no check can observe
     profile: str
+    #: the requirements that bind no proxy, and whose checks must not even warn about the design
+    passes: tuple[str, ...] = ()
 
 
 _mutants: dict[str, Mutant] = {}
@@ -96,12 +98,14 @@ def mutant(
     return register
 
 
-def legitimate(*touches: str, profile: str = "") -> Callable[[Callable[[], None]], Callable[[], None]]:
+def legitimate(
+    *touches: str, profile: str = "", passes: tuple[str, ...] = ()
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Register a legitimate design; the arguments are those of ``Legitimate``."""
 
     def register(apply: Callable[[], None]) -> Callable[[], None]:
         name = _new_name(apply)
-        _legitimate[name] = Legitimate(name, apply, touches, profile)
+        _legitimate[name] = Legitimate(name, apply, touches, profile, passes)
         return apply
 
     return register

@@ -2,7 +2,7 @@
 
 The checks that a mutant declares must fail for it, its own check because of its own mistake, and no other check may fail. A null
 program does nothing that a check could accept, so it must pass no check; where one passes nevertheless, it declares the reason.
-No check may be red for a legitimate design; a warning is none.
+No check may be red for a legitimate design. A warning is none, unless the design declares that the check passes.
 Every other outcome is a gap. Nothing in this module runs a program.
 """
 
@@ -41,7 +41,7 @@ class Outcome(StrEnum):
     #: the check failed, but the mutant wrote a stack trace that is not part of its mistake
     BROKEN = "broken"
     UNDECLARED = "undeclared kill"
-    #: the check is red for a legitimate design
+    #: the check is red for a legitimate design, or does not pass it although the design declares that
     UNFAIR = "red for a legitimate design"
     VACUOUS = "vacuous pass"
     STALE = "stale excuse"
@@ -60,7 +60,7 @@ class MatrixCell(msgspec.Struct, frozen=True, kw_only=True):
     program: str
     kind: ProgramKind
     id: str
-    #: why the author expects a mutant to fail here, or a null program to pass; None = not expected
+    #: why the author expects a mutant to fail here, or another program to pass; None = not expected
     declared: str | None
     outcome: Outcome = msgspec.field(name="worth")
     verdict: Verdict
@@ -131,8 +131,12 @@ def outcome_of(trial: Trial, verdict: Verdict, stack_trace: str = "") -> Outcome
     if verdict is Verdict.HARNESS_ERROR:
         return Outcome.UNKNOWN
     if trial.kind is ProgramKind.LEGITIMATE:
-        is_fair = verdict in (Verdict.PASS, Verdict.WARN, Verdict.NOT_APPLICABLE)
-        return Outcome.HELD if is_fair else Outcome.UNFAIR
+        fair = (
+            (Verdict.PASS, Verdict.WARN, Verdict.NOT_APPLICABLE)
+            if trial.declared is None
+            else (Verdict.PASS,)
+        )
+        return Outcome.HELD if verdict in fair else Outcome.UNFAIR
     declared, passed = trial.declared is not None, verdict is Verdict.PASS
     if trial.kind is ProgramKind.NULL_PROGRAM:
         return _NULL_PROGRAM[declared, passed]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NULL_PROGRAMS = ("null-programs", "impostors")
 #: this word selects all legitimate designs
 LEGITIMATE = "legitimate"
+#: what a design declares about a check that must not even warn
+MUST_PASS = "must pass"
 #: seconds that a check waits for a null program that may pass no check, because it never does what the check waits for
 MAX_WAIT = 2.0
 
@@ -60,7 +62,7 @@ class Trial:
     program: str
     kind: ProgramKind
     check: Check
-    #: why the author expects a mutant to fail here, or a null program to pass; None = not expected
+    #: why the author expects a mutant to fail here, or another program to pass; None = not expected
     declared: str | None
     #: whether this is the check of the requirement that the mutant breaks
     own: bool = False
@@ -103,10 +105,18 @@ def trials_of_design(
 ) -> list[Trial]:
     """The checks that the design touches, also the others of their families that are not slow, or all."""
     slow = frozenset(check.id for check in checks.values() if check.slow)
-    touched = {id_ for selector in design.touches for id_ in matching(selector, registry, slow)}
+    touched = {
+        id_ for selector in (*design.touches, *design.passes) for id_ in matching(selector, registry, slow)
+    }
     families = {registry[id_].family for id_ in touched}
     return [
-        Trial(design.name, ProgramKind.LEGITIMATE, check, None, profile=design.profile)
+        Trial(
+            design.name,
+            ProgramKind.LEGITIMATE,
+            check,
+            MUST_PASS if check.id in design.passes else None,
+            profile=design.profile,
+        )
         for check in checks.values()
         if against.of_every_family
         or check.id in touched

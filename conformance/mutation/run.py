@@ -141,7 +141,8 @@ def main(
         trials = [trials[place] for place in drawn]
     if options.list:
         for trial in trials:
-            expected = "must not be red" if trial.kind is ProgramKind.LEGITIMATE else trial.declared
+            is_design = trial.kind is ProgramKind.LEGITIMATE
+            expected = trial.declared or ("must not be red" if is_design else None)
             if expected is not None:
                 console.print(f"{trial.check.id:<10}{trial.program}: {expected}", soft_wrap=True)
         return 0

@@ -120,6 +120,17 @@ class TestOutcome:
     def test_of_a_legitimate_design(self, verdict: Verdict, outcome: Outcome) -> None:
         assert judged(ProgramKind.LEGITIMATE, None, verdict).outcome is outcome
 
+    @pytest.mark.parametrize(
+        ("verdict", "outcome"),
+        [
+            (Verdict.PASS, Outcome.HELD),
+            (Verdict.WARN, Outcome.UNFAIR),
+            (Verdict.NOT_APPLICABLE, Outcome.UNFAIR),
+        ],
+    )
+    def test_of_a_legitimate_design_that_must_pass(self, verdict: Verdict, outcome: Outcome) -> None:
+        assert judged(ProgramKind.LEGITIMATE, "must pass", verdict).outcome is outcome
+
     def test_a_kill_with_a_stack_trace_is_broken(self) -> None:
         broken = judged(ProgramKind.MUTANT, "its own", Verdict.FAIL, TRACE)
         assert (broken.outcome, "takes 1 positional" in broken.stack_trace) == (Outcome.BROKEN, True)
@@ -205,10 +216,13 @@ class TestSelection:
     def test_a_design_meets_the_checks_that_it_touches(
         self, selectors: list[str], against: Against, ids: list[str]
     ) -> None:
-        design = Legitimate("is-different", lambda: None, ("CFG-001",), 'tokens.place = "x"')
+        design = Legitimate("is-different", lambda: None, (), 'tokens.place = "x"', ("CFG-001",))
         found = select(selectors, MUTANTS, CHECKS, Registry.load(), against, designs={design.name: design})
         of_design = [trial for trial in found if trial.kind is ProgramKind.LEGITIMATE]
         assert [trial.check.id for trial in of_design] == ids
+        assert [trial.check.id for trial in of_design if trial.declared] == (
+            ["CFG-001"] if "CFG-001" in ids else []
+        )
         sut = sut_of(of_design[0])
         assert (sut.name, sut.profile.token_file, sut.profile.promises) == ("is-different", "x", frozenset())
 
