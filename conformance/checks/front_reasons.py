@@ -76,6 +76,10 @@ def _must_say(workbench: Workbench, answer: Answer, pattern: str, what: str) -> 
 
 
 WORDS = "Authentication required: send X-Atlassian-Jira-Personal-Token"
+#: what a proxy can name as missing in its configuration. A sign-in is no remedy, because the server publishes none.
+REMEDY = re.compile(
+    r"\b(headers?|credentials?|tokens?|(api[ _-]?)?keys?|passwords?|secrets?)\b", re.IGNORECASE
+)
 SECRET = "canary-9f8e7d6c5b4a"
 TYPE = {"Content-Type": "application/json"}
 
@@ -112,10 +116,18 @@ async def _must_explain(workbench: Workbench, proxy: Proxy, server: RemoteMockUp
         with workbench.must("no tool of the server works"):
             workbench.expect(failure, "an error", failure)
         text = str(failure)
-        for pattern in (WORDS, "headers"):
-            found = re.search(pattern, text, re.IGNORECASE)
-            workbench.expect(found, f"the error matches /{pattern}/", text)
+        workbench.expect(WORDS in text, f"the error has the words of the server, {WORDS!r}", text)
+        workbench.expect(
+            names_a_remedy(text),
+            "other words of the error tell what the server may need, such as a header",
+            text,
+        )
         workbench.expect(len(text) < 10_000, "an error of less than 10,000 characters", len(text))
+
+
+def names_a_remedy(text: str) -> bool:
+    """Whether an error names what a server may need to let the proxy in, in words that are not those of the server."""
+    return bool(REMEDY.search(text.replace(WORDS, "").replace("\\n", " ")))
 
 
 @check("FRONT-062", slow=True)

@@ -56,6 +56,17 @@ def has_codes_of_its_own_for_failures() -> None:
     wire.to_client(of_failures)
 
 
+@legitimate("FRONT-006", "FRONT-007", "FRONT-008", passes=("FRONT-046",))
+def answers_requests_of_every_version_of_json_rpc() -> None:
+    """JSON-RPC 2.0, section 3: "Most 2.0 implementations should consider trying to handle 1.0 objects"."""
+
+    def newer(message: wire.Message, way: wire.Way) -> wire.Changed:
+        is_request = isinstance(message.get("method"), str)
+        return {**message, "jsonrpc": "2.0"} if is_request else message
+
+    wire.from_client(newer)
+
+
 @legitimate(
     "STD-015",
     "HTTP-001",

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from conformance.mutants import legitimate, replace, set_constant, wire
+from conformance.mutants.other_words import saying
 from dynamic_mcp import log
 from dynamic_mcp.frontend import tool_surface
 from dynamic_mcp.oauth import store
@@ -132,15 +133,13 @@ def _unknown_discovery(message: wire.Message, way: wire.Way) -> wire.Changed:
 @legitimate("FRONT-016", "OPS-007")
 def says_command_not_found() -> None:
     """In the words of a shell."""
-    wire.to_client(_in_other_words)
+    wire.to_client(saying("No such file or directory", "command not found"))
 
 
-def _in_other_words(message: wire.Message, way: wire.Way) -> wire.Changed:
-    text = json.dumps(message)
-    if "No such file or directory" not in text:
-        return message
-    changed: wire.Message = json.loads(text.replace("No such file or directory", "command not found"))
-    return changed
+@legitimate(passes=("FRONT-061",))
+def asks_for_credentials_after_a_401() -> None:
+    """Its error names no member of the configuration."""
+    wire.to_client(saying("its 'headers' may lack a token or a key", "check the credentials of this server"))
 
 
 @legitimate("STD-015", "STD-014", "HTTP-018", "FRONT-007", "STD-013", "STD-042")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire
+from conformance.mutants.other_words import saying
 from dynamic_mcp.errors import UpstreamError, UpstreamTimeout
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import TOOLS, Listing
@@ -73,6 +74,13 @@ def believes_in_an_authorization_server_without_metadata() -> None:
 @mutant("FRONT-061", also={"HTTP-057": "its words are those of a refusal too"})
 def keeps_the_words_of_a_refusal() -> None:
     replace(refusals.shown, lambda words, content_type, *hidden: "")
+
+
+@mutant("FRONT-061")
+def names_no_remedy_for_a_401() -> None:
+    wire.to_client(
+        saying("its 'headers' may lack a token or a key", "the server answered with HTTP 401 Unauthorized")
+    )
 
 
 @mutant("FRONT-062")
