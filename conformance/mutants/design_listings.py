@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -158,6 +159,50 @@ def names_groups_only_when_asked() -> None:
 
     replace(right, without_names)
     wire.to_client(listing)
+
+
+@legitimate("CFG-015", "FRONT-017", "FRONT-019", "FRONT-020", "FRONT-071", passes=("FRONT-060",))
+def lists_the_resources_and_prompts_of_all_groups_together() -> None:
+    """MCP has no parameter `group`. A list ignores it."""
+
+    def without_group(message: wire.Message, way: wire.Way) -> wire.Changed:
+        params = message.get("params")
+        if message.get("method") not in wire.LISTS or not isinstance(params, dict):
+            return message
+        return {**message, "params": {name: value for name, value in params.items() if name != "group"}}
+
+    wire.from_client(without_group)
+
+
+@legitimate(
+    *_READERS,
+    *("CFG-002", "FRONT-001", "FRONT-003", "FRONT-030", "FRONT-140", "OPS-004", "RLD-003", "RLD-006"),
+    passes=("FRONT-060", "FRONT-112", "FRONT-113"),
+)
+def has_each_of_its_two_tools_on_a_page_of_its_own() -> None:
+    #: by the id of a request: the page that it asks for
+    pages: dict[Any, int] = {}
+
+    def first_page(message: wire.Message, way: wire.Way) -> wire.Changed:
+        params = message.get("params")
+        if message.get("method") != "tools/list" or not isinstance(params, dict):
+            return message
+        found = re.fullmatch("page-([1-9])", str(params.get("cursor")))
+        if found is None:
+            return message
+        pages[message["id"]] = int(found[1])
+        return {**message, "params": {name: value for name, value in params.items() if name != "cursor"}}
+
+    def one_page(message: wire.Message, way: wire.Way) -> wire.Changed:
+        result = message.get("result")
+        if way.method_of(message) != "tools/list" or not isinstance(result, dict):
+            return message
+        page, tools = pages.pop(message["id"], 0), result["tools"]
+        more = {"nextCursor": f"page-{page + 1}"} if page + 1 < len(tools) else {}
+        return {**message, "result": {**result, "tools": tools[page : page + 1], **more}}
+
+    wire.from_client(first_page)
+    wire.to_client(one_page)
 
 
 @legitimate("FRONT", "STD-014")

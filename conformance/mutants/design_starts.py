@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 import time
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -100,6 +101,13 @@ def restarts_servers_on_next_use() -> None:
 def takes_two_seconds_to_start() -> None:
     """A heavy runtime."""
     time.sleep(2)
+
+
+@legitimate("STD-001", "STD-003", "STD-005", "HARD-008", "GUARD", "OPS-036")
+def raises_the_limit_of_open_files_for_its_children_too() -> None:
+    """As the runtime of Go 1.19 does. OPS-036 is no MUST."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @mutant("OPS-004")
