@@ -50,6 +50,13 @@ async def must_be_usable(
     await must_be_callable(workbench, proxy, upstream)
 
 
+def can_name_a_tool(workbench: Workbench) -> bool:
+    """Whether a call can name a tool of a server that no list shows, such as one that failed."""
+    profile = workbench.sut.profile
+    alone = len(workbench.upstreams) == 1
+    return profile.face == "dynamic" or bool(profile.names.pattern("tool", alone=alone))
+
+
 def is_echo(answer: Answer, arguments: dict[str, Any]) -> bool:
     """Whether this is what `echo` returns for these arguments."""
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
+from conformance.checks.common import can_name_a_tool
 from conformance.errors import ImplementationCrashed
 from conformance.model.registry import MODERN
 from conformance.workbench.exposed import requests_of_each_kind
@@ -159,15 +160,9 @@ async def failed_groups_are_visible_and_harm_no_others(workbench: Workbench) -> 
             workbench.case("within 12 s"),
         ):
             await _must_be_reported(workbench, proxy, broken)
-        if _can_name_a_tool(workbench):
+        if can_name_a_tool(workbench):
             refused = await proxy.call("broken", "echo", within=1.0)
             workbench.expect(refused.is_error, "a call to the failed group fails at once", refused.raw)
-
-
-def _can_name_a_tool(workbench: Workbench) -> bool:
-    """Whether a call can name a tool of a failed server, which no list shows."""
-    profile = workbench.sut.profile
-    return profile.face == "dynamic" or bool(profile.names.pattern("tool", alone=False))
 
 
 async def _must_be_reported(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
@@ -178,7 +173,7 @@ async def _must_be_reported(workbench: Workbench, proxy: Proxy, upstream: StdioM
             await proxy.tools_of(upstream.name, within=12.0),
         ]
         seen = [answer.raw for answer in told]
-        if _can_name_a_tool(workbench):
+        if can_name_a_tool(workbench):
             seen.append((await proxy.call(upstream.name, "echo", within=12.0)).raw)
         else:
             seen.append(proxy.stderr)

@@ -72,7 +72,7 @@ class ListedTools:
         known = {tool: names[0] for tool, names in self.names(group).items()}
         if known:
             return common(known)
-        names = [one["name"] for one in self.shown]
+        names = [one["name"] for one in self.shown if not self._is_of_another(one, group)]
         return affixes(names, group, sorted(self._own.get(group, ())), self._others(group))
 
     def of_others(self, group: str) -> set[str]:
@@ -95,6 +95,7 @@ class ListedTools:
 
     def _candidates(self, group: str, tool: str, own: Sequence[Json], taken: Collection[str]) -> list[str]:
         found = [one for one in self.shown if one["name"] not in taken and any(cuts(one["name"], tool))]
+        found = [one for one in found if not self._is_of_another(one, group, own)]
         others = self._others(group)
         of_group = [one for one in found if _is_about(one["name"], tool, group)]
         found = of_group or [
@@ -107,6 +108,13 @@ class ListedTools:
             found = _likely(found, lambda one: _mentions(one, group))
         names = sorted({one["name"] for one in found}, key=len)
         return names[:1] if of_group else names
+
+    def _is_of_another(self, one: Json, group: str, own: Sequence[Json] = ()) -> bool:
+        """Whether the definition names another group where the own definitions do not, and not this group."""
+        if _mentions(one, group) or has_token((one["name"],), group):
+            return False
+        named = [other for other in self._others(group) if _mentions(one, other)]
+        return any(not any(_mentions(definition, other) for definition in own) for other in named)
 
 
 def cuts(name: str, tool: str) -> Iterator[Around]:
@@ -184,7 +192,7 @@ def _arguments(definition: Json) -> Any:
 
 def _mentions(shown: Json, group: str) -> bool:
     """Whether the title, the description or the metadata of the definition has the name of the group."""
-    about = [shown.get("title"), shown.get("description"), json.dumps(shown.get("_meta"))]
+    about = [shown.get("title"), shown.get("description"), json.dumps(shown.get("_meta", {}))]
     return has_token(tuple(text for text in about if isinstance(text, str)), group)
 
 

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from conformance.workbench.transports.base import ClientTransport
 
 _POLL = 0.1
+#: how many lines of stderr about a group explain its failure
+_LAST_LINES = 5
 
 
 class SingleProxy(McpClient):
@@ -179,7 +181,13 @@ class SingleProxy(McpClient):
         if listed.is_error or self._is_dynamic:
             return listed.raw
         called = await self.call(group, "echo")
-        return called.raw if called.is_error else None
+        if not called.is_error:
+            return None
+        if self._names.pattern("tool", alone=self._alone):
+            return called.raw
+        # No list shows the tools of a failed server, so a call cannot name one. The program tells people about it on stderr.
+        told = [line for line in self.stderr.splitlines() if group in line]
+        return "\n".join([called.raw, *told[-_LAST_LINES:]])
 
     async def definitions_of(self, group: str, name: str) -> list[Json]:
         found = definitions(await self.tools_of(group), name)

@@ -153,6 +153,29 @@ def test_a_definition_that_names_the_group_tells_equal_tools_apart() -> None:
     assert [_name(face, group, "echo") for group in ("a", "b")] == ["t_2_echo", "t_1_echo"]
 
 
+def test_a_definition_that_names_another_group_is_none_of_a_group_without_tools() -> None:
+    face = _flat(
+        [tool("echo_2222", "[b] "), tool("add_2222", "[b] ")], _Upstream("a", "echo"), _Upstream("b", "echo")
+    )
+    assert _name(face, "a", "echo") == "echo"
+    assert _name(face, "b", "echo") == "echo_2222"
+    face = _flat([tool("echo_2222", "[b] ")], _Upstream("null", "echo"), _Upstream("b", "echo"))
+    assert _name(face, "null", "echo") == "echo"
+
+
+def test_a_new_tool_of_a_group_has_no_name_of_another_group() -> None:
+    shown = [tool("echo_1111", "[a] "), tool("echo_2222", "[b] "), tool("new_2222", "[b] ")]
+    face = _flat(shown, _Upstream("a", "echo"), _Upstream("b", "echo"))
+    assert [_name(face, group, "new") for group in ("a", "b")] == ["new_1111", "new_2222"]
+
+
+def test_a_server_can_name_another_group_in_its_own_definition() -> None:
+    better = _Upstream("a")
+    better.script = Script(tools=[tool("echo", "Better than b")])
+    face = _flat([tool("x1_echo", "Better than b")], better, _Upstream("b"))
+    assert _name(face, "a", "echo") == "x1_echo"
+
+
 def test_equal_tools_that_nothing_tells_apart_are_not_called() -> None:
     face = _flat([tool("t_1_echo"), tool("t_2_echo")], _Upstream("a", "echo"), _Upstream("b", "echo"))
     with pytest.raises(NotApplicable, match="and nothing there tells which of them is echo of server a"):
