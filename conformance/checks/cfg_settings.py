@@ -75,8 +75,8 @@ async def a_feature_flag_switches_a_feature_off_on_both_sides(workbench: Workben
         workbench.expect(not asked, "no request about resources reaches the upstream", asked)
         # A proxy that passes on no prompts at all offers nothing to test here.
         if "prompts" in _capabilities(proxy):
-            prompts = await proxy.request("prompts/list", {"group": "noresources"})
-            workbench.expect("greet" in prompts.raw, "prompts work when only resources are off", prompts.raw)
+            prompts = await proxy.items("prompts/list", "prompts", {"group": "noresources"})
+            workbench.expect("greet" in str(prompts), "prompts work when only resources are off", prompts)
             await _must_have_no_prompts(workbench, proxy, no_prompts)
 
 

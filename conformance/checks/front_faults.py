@@ -155,7 +155,8 @@ async def a_url_that_is_no_address_is_named_as_the_cause(workbench: Workbench) -
     spaced = await workbench.http("spaced")
     bad = [replace(good.variant(url=url), name=name) for name, url in NO_ADDRESSES.items()]
     async with workbench.proxy(good, spaced.variant(url=f" {spaced.entry['url']}\n"), *bad) as proxy:
-        await proxy.handshake()
+        with workbench.must("the proxy starts, and serves the other groups"):
+            await proxy.handshake()
         for name in ("good", "spaced"):
             await must_be_echoed(workbench, proxy, name, {"x": name})
         for name in NO_ADDRESSES:
