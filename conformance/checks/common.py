@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from conformance.errors import NotApplicable
 from mock_servers.script import Http
 
 if TYPE_CHECKING:
@@ -51,10 +52,18 @@ async def must_be_usable(
 
 
 def can_name_a_tool(workbench: Workbench) -> bool:
-    """Whether a call can name a tool of a server that no list shows, such as one that failed."""
+    """Whether a call can name a tool that no list shows, such as one of a server that failed."""
     profile = workbench.sut.profile
-    alone = len(workbench.upstreams) == 1
+    alone = profile.upstreams == "one" or len(workbench.upstreams) == 1
     return profile.face == "dynamic" or bool(profile.names.pattern("tool", alone=alone))
+
+
+def needs_names_of_tools(workbench: Workbench) -> None:
+    """Raise `NotApplicable` unless a call can name a tool that no list has shown yet."""
+    if not can_name_a_tool(workbench):
+        raise NotApplicable(
+            "no list shows the tools before the call, and the profile has no pattern for their names"
+        )
 
 
 def is_echo(answer: Answer, arguments: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.checks.common import must_be_echo
+from conformance.checks.common import must_be_echo, needs_names_of_tools
 from conformance.model.registry import NEWEST_LEGACY
 from conformance.workbench.client import CLIENT_INFO
 from conformance.workbench.inbox import Answer
@@ -27,6 +27,7 @@ BEFORE_SIGTERM = 2.0
 @check("OPS-025", timeout=30, slow=True)
 async def the_last_requests_before_the_end_of_input_get_their_answers(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(1.0))]))
+    needs_names_of_tools(workbench)
     async with workbench.proxy(upstream) as proxy:
         hello = {"protocolVersion": NEWEST_LEGACY, "capabilities": {}, "clientInfo": CLIENT_INFO}
         await proxy.begin("initialize", hello, id=1)
@@ -67,6 +68,7 @@ async def a_call_in_flight_at_the_end_of_input_gets_an_answer(workbench: Workben
 async def piped_requests_get_answers_even_if_a_server_hangs(workbench: Workbench) -> None:
     good = workbench.stdio("good", Script(prompts=[], on=[on_call("echo", sleep(1.0))]))
     hung = workbench.stdio("hung", Script(on=[on_call("echo", silence())]))
+    needs_names_of_tools(workbench)
     async with workbench.proxy(good, hung) as proxy:
         hello = {"protocolVersion": NEWEST_LEGACY, "capabilities": {}, "clientInfo": CLIENT_INFO}
         await proxy.begin("initialize", hello, id=1)

@@ -58,7 +58,7 @@ def shows_each_tool_under_a_name_of_its_own_making() -> None:
     show_flat(lambda group, tool: f"mcp.{tool}@{group}")
 
 
-@legitimate(*_USERS, "OPS-045", profile='face = "flat"', passes=("FRONT-016",))
+@legitimate(*_USERS, "OPS-025", "OPS-045", "OPS-047", profile='face = "flat"', passes=("FRONT-016",))
 def shows_each_tool_under_a_name_with_a_hash_beside_a_tool_of_its_own() -> None:
     """The description of a tool names its server. No pattern describes the names, and the own tool has a similar one."""
 
