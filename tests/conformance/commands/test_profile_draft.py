@@ -35,7 +35,7 @@ def test_another_form_of_the_configuration_is_used_and_kept(
     profile = Profile.parse(capsys.readouterr().out, "mine")
     assert (profile.config.servers, profile.config.drop) == (
         "my-servers",
-        ("description", "features", "enabled", "env", "cwd"),
+        ("description", "features", "enabled", "env", "cwd", "tools"),
     )
     assert profile.config.rename == {"command": "program", "timeout.tools": "t"}
     assert profile.names.tool == "{server}.{tool}"
