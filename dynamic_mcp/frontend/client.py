@@ -8,7 +8,9 @@ which bounds the memory for unread messages.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import select
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -125,9 +127,7 @@ class ClientLink:
             self._writer.write(line)
             return
         try:
-            view = memoryview(line)
-            while view:
-                view = view[os.write(self._sink, view) :]
+            _write_blocking(self._sink, line)
         except OSError:
             self.end()
 
@@ -210,14 +210,12 @@ class ClientLink:
                 await self._flushed.wait()
 
     def _read_blocking(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Read a stream that the loop cannot poll, such as a file or /dev/null. Runs in a thread."""
-        try:
-            while data := os.read(self._source, 1 << 16):
+        """Read a stream that the loop cannot poll, such as a file, a terminal or /dev/null. Runs in a thread."""
+        # The loop may be closed, and the proxy at its end.
+        with contextlib.suppress(RuntimeError):
+            while data := _read_blocking(self._source):
                 loop.call_soon_threadsafe(self.feed, data)
             loop.call_soon_threadsafe(self.feed_eof)
-        except (OSError, RuntimeError):
-            # RuntimeError means that the loop is closed, and the proxy at its end.
-            return
 
 
 class _Source(asyncio.Protocol):
@@ -250,3 +248,32 @@ class _Sink(asyncio.BaseProtocol):
 
 async def _ignore(line: Large) -> None:
     """Take a line before the link is open, which never happens."""
+
+
+def _read_blocking(descriptor: int) -> bytes:
+    """The next bytes of a stream; b"" at its end. A terminal that hangs up ends with an error (EIO)."""
+    try:
+        while True:
+            try:
+                return os.read(descriptor, 1 << 16)
+            except BlockingIOError:
+                _wait_for(descriptor, select.POLLIN)
+    except OSError:
+        return b""
+
+
+def _write_blocking(descriptor: int, line: bytes) -> None:
+    """Write a whole line. Raises OSError if the stream is closed."""
+    view = memoryview(line)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            _wait_for(descriptor, select.POLLOUT)
+
+
+def _wait_for(descriptor: int, event: int) -> None:
+    """Wait for room or for data in a stream that another program has made non-blocking (O_NONBLOCK belongs to all that share it)."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    poll.poll()
