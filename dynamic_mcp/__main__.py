@@ -3,12 +3,12 @@
 import os
 import sys
 
-from dynamic_mcp.unread import occupy_stderr
+from dynamic_mcp.unread import occupy_streams
 
 
 def main() -> None:
     """Give the early answers, then run the command line."""
-    occupy_stderr()
+    occupy_streams()
     words = sys.argv[1:]
     try:
         from dynamic_mcp.extras.early_answers import EarlyAnswers

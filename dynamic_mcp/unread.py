@@ -76,17 +76,22 @@ class UnreadSink:
 STDERR = UnreadSink(2)
 
 
-def occupy_stderr() -> None:
-    """Open the null device as stderr if the program started without one, so that no file or socket gets its descriptor."""
-    try:
-        os.fstat(STDERR.descriptor)
-    except OSError:
-        discard_stderr()
+def occupy_streams() -> None:
+    """Open the null device for each standard stream that the program started without, so that no file or socket gets its descriptor."""
+    for descriptor in (0, 1, STDERR.descriptor):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            _lead_to_null(descriptor)
 
 
 def discard_stderr() -> None:
     """Send everything to the null device from now on."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, STDERR.descriptor)
-    if null != STDERR.descriptor:
+    _lead_to_null(STDERR.descriptor)
+
+
+def _lead_to_null(descriptor: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    if null != descriptor:
+        os.dup2(null, descriptor)
         os.close(null)

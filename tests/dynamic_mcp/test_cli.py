@@ -44,6 +44,17 @@ def test_start_in_a_terminal_explains_that_a_client_should_start_it(tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="this test closes the stream in a POSIX shell")
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&-"])
+def test_start_without_streams_is_the_end_of_input(tmp_path: Path, closed: str) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(CONFIGURATION)
+    shell = ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "dynamic_mcp", str(config)]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.slow
 def test_missing_configuration_shows_how_to_get_one() -> None:
     done = run(stdin=subprocess.DEVNULL)
 

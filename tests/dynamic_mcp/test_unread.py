@@ -90,14 +90,17 @@ def test_full_disk_is_no_error() -> None:
         os.close(descriptor)
 
 
-def test_program_without_stderr_uses_its_descriptor_for_nothing_else() -> None:
-    program = "from dynamic_mcp.unread import occupy_stderr; occupy_stderr(); import os; print(os.readlink('/proc/self/fd/2'))"
+@pytest.mark.parametrize("descriptor", [0, 1, 2])
+def test_program_without_a_stream_uses_its_descriptor_for_nothing_else(descriptor: int) -> None:
+    shown = f"os.readlink('/proc/self/fd/{descriptor}')"
     if sys.platform != "linux":
-        program = program.replace("os.readlink('/proc/self/fd/2')", "'/dev/null' if os.fstat(2) else ''")
+        shown = f"'/dev/null' if os.fstat({descriptor}) else ''"
+    output = 2 if descriptor == 1 else 1
+    program = f"from dynamic_mcp.unread import occupy_streams; occupy_streams(); import os; os.write({output}, {shown}.encode())"
     done = subprocess.run(
-        ["/bin/sh", "-c", '"$@" 2>&-', "sh", sys.executable, "-c", program],
+        ["/bin/sh", "-c", f'"$@" {descriptor}>&-', "sh", sys.executable, "-c", program],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout == "/dev/null\n"
+    assert done.stdout + done.stderr == "/dev/null"

@@ -37,7 +37,6 @@ def run(path: Path, serve: Serve) -> int:
 
     The path is absolute.
     """
-    _occupy_streams()
     election = Election(place_of(path, os.environ), path, serve)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: os._exit(128 + number))
@@ -250,15 +249,3 @@ def _write_all(waiting: bytearray) -> None:
     while waiting and time.monotonic() < end:
         if poll.poll(_FLUSH_GRACE * 1000) and not _write(waiting):
             return
-
-
-def _occupy_streams() -> None:
-    """Open the null device for a closed stdin or stdout, so that no socket gets its descriptor."""
-    for descriptor in (0, 1):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            null = os.open(os.devnull, os.O_RDWR)
-            if null != descriptor:
-                os.dup2(null, descriptor)
-                os.close(null)

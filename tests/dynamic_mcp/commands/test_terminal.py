@@ -12,8 +12,8 @@ import pytest
 PROGRAM = """
 from dynamic_mcp import log
 from dynamic_mcp.commands.terminal import say, show
-from dynamic_mcp.unread import occupy_stderr
-occupy_stderr()
+from dynamic_mcp.unread import occupy_streams
+occupy_streams()
 log.configure("debug")
 say("first")
 log.log.debug("second")
