@@ -153,12 +153,18 @@ class Child:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the leader has exited with an error status or by a signal."""
-        return bool(self._exit_code())
+        """Whether the leader has exited with an error status, by a signal, or in an unknown way."""
+        try:
+            return bool(self._exit_code())
+        except ChildProcessError:
+            return True
 
     def status(self) -> str:
         """How the leader ended, for a message. The leader may be unreaped."""
-        code = self._exit_code()
+        try:
+            code = self._exit_code()
+        except ChildProcessError:
+            return "exit code unknown"
         if code is None:
             return "still running"
         if code < 0:
@@ -169,7 +175,10 @@ class Child:
         return f"exit code {code}"
 
     def _exit_code(self) -> int | None:
-        """The exit code of the leader, negative for a signal; None while it runs."""
+        """The exit code of the leader, negative for a signal; None while it runs.
+
+        Raises ChildProcessError if something else in this process has reaped the leader.
+        """
         code = self._process.returncode
         if code is None and sys.platform != "win32":
             exit = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)

@@ -180,6 +180,16 @@ async def test_terminate_ends_grandchildren(start: Start, leader: str, prepare: 
     assert not psutil.pid_exists(child.pid), "a zombie is left"
 
 
+async def test_leader_that_something_else_reaped_counts_as_failed(start: Start) -> None:
+    child = start("pass")
+    assert await asyncio.to_thread(os.waitpid, child.pid, 0) == (child.pid, 0)
+    await asyncio.wait_for(child.wait_left(), WITHIN)
+
+    assert (child.status(), child.has_failed) == ("exit code unknown", True)
+    close_stdin(child)
+    await asyncio.wait_for(child.terminate(), WITHIN)
+
+
 async def test_exited_leader_is_not_reaped_before_its_group_is_gone(start: Start) -> None:
     child = start(f"{helper()}\nsys.exit(5)")
     await first_number(child)
