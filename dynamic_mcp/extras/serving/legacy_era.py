@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dynamic_mcp.extras.serving.delivery import AnswerCheck, deliver
 from dynamic_mcp.extras.serving.limits import ServingLimits
-from dynamic_mcp.extras.serving.posted import EVENTS, Posted, accepts, cancelled_request
+from dynamic_mcp.extras.serving.posted import EVENTS, Accepted, Posted, accepted, accepts, cancelled_request
 from dynamic_mcp.extras.serving.refused import RefusedRequest, respond
 from dynamic_mcp.extras.serving.sessions import ServedSession, Sessions
 from dynamic_mcp.extras.serving.stream import Stream, answer_post, send_events, while_there
@@ -39,7 +39,7 @@ class LegacyEra:
             self._sessions.begin(origin) if is_new else self._sessions.of(headers.get(era.SESSION_HEADER))
         )
         with _connected(session):
-            await self._post(session, posted, receive, send)
+            await self._post(session, posted, accepted(headers), receive, send)
 
     async def _refuse(self, posted: Posted, headers: Headers) -> None:
         """Raises RefusedRequest for what is no message. If it looks like an answer, the question of the proxy fails."""
@@ -50,7 +50,9 @@ class LegacyEra:
             )
         raise RefusedRequest(400, problem.reason, problem.code, id=problem.id)
 
-    async def _post(self, session: ServedSession, posted: Posted, receive: Receive, send: Send) -> None:
+    async def _post(
+        self, session: ServedSession, posted: Posted, takes: Accepted, receive: Receive, send: Send
+    ) -> None:
         expected = _expected(posted, session)
         if not expected:
             await deliver(session.client, posted.line, session.general.put)
@@ -62,15 +64,17 @@ class LegacyEra:
         with session.streaming(expected) as stream:
 
             def reply(line: bytes) -> None:
-                stream.put(line)
-                if check.is_answer(line):
+                is_answer = check.is_answer(line)
+                # A client that takes no events here may read them from its GET.
+                (stream if is_answer or takes.events else session.general).put(line)
+                if is_answer:
                     session.end(stream)
 
             await deliver(session.client, posted.line, reply)
             _end_cancelled(session, posted)
             posted.release()
             # The end of the connection is no cancellation: the client may come back for the answer.
-            answering = answer_post(stream, send, fields, self._limits, is_primed=session.is_primed)
+            answering = answer_post(stream, send, fields, self._limits, takes, is_primed=session.is_primed)
             await while_there(receive, answering, session.was_cut)
 
     async def get(self, headers: Headers, receive: Receive, send: Send) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from dynamic_mcp.extras.serving.delivery import AnswerCheck, deliver
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.mirrored import check_mirrored
-from dynamic_mcp.extras.serving.posted import Posted
+from dynamic_mcp.extras.serving.posted import EVENTS, Accepted, Posted, accepted
 from dynamic_mcp.extras.serving.refused import MODERN_STATUS, RefusedRequest, respond
 from dynamic_mcp.extras.serving.stream import Stream, answer_post, while_there
 from dynamic_mcp.extras.serving.versions import serves_modern, supported
@@ -59,6 +59,9 @@ class ModernEra:
             # Every request has a connection of its own, so a notification concerns none.
             await respond(send, 202)
             return
+        takes = accepted(headers)
+        if message.method == LISTEN and not takes.events:
+            raise RefusedRequest(406, f"Accept must contain {EVENTS} for {LISTEN}", id=bytes(message.id))
         outlet = _RequestOutlet(self._limits)
         try:
             client = self._clients.open(outlet.stream.put, outlet=outlet, has_session=False)
@@ -72,7 +75,7 @@ class ModernEra:
         self._open.add(client)
         del message
         try:
-            await self._answer(client, posted, outlet, receive, send)
+            await self._answer(client, posted, takes, outlet, receive, send)
         finally:
             self._open.discard(client)
             await client.close()
@@ -81,6 +84,7 @@ class ModernEra:
         self,
         client: Client,
         posted: Posted,
+        takes: Accepted,
         outlet: _RequestOutlet,
         receive: Receive,
         send: Send,
@@ -88,15 +92,18 @@ class ModernEra:
         check, stream = AnswerCheck(posted), outlet.stream
 
         def reply(line: bytes) -> None:
-            stream.put(line)
-            if check.is_answer(line):
+            is_answer = check.is_answer(line)
+            if is_answer or takes.events:
+                stream.put(line)
+            if is_answer:
                 stream.end()
 
         await deliver(client, posted.line, reply)
         if posted.single is not None and posted.single.method == LISTEN:
             _note_lists(client, posted.single)
         posted.release()
-        await while_there(receive, answer_post(stream, send, {}, self._limits, _status_of), outlet.was_cut)
+        answering = answer_post(stream, send, {}, self._limits, takes, _status_of)
+        await while_there(receive, answering, outlet.was_cut)
 
     async def close(self) -> None:
         """Answer the requests in flight, within some seconds, and end every other one."""

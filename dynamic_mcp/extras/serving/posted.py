@@ -59,8 +59,8 @@ class Posted(msgspec.Struct):
         return era.request_meta(self.single.params) if self.single and self.single.params else None
 
 
-def accepts(headers: Headers, *wanted: str) -> bool:
-    """Whether the client takes all of these media types. Without the header it takes every one (RFC 9110, section 12.5.1)."""
+def accepts(headers: Headers, wanted: str) -> bool:
+    """Whether the client takes this media type. Without the header it takes every one (RFC 9110, section 12.5.1)."""
     sent = headers.getlist("accept")
     if not sent:
         return True
@@ -69,7 +69,19 @@ def accepts(headers: Headers, *wanted: str) -> bool:
         name, *parameters = (piece.strip().lower() for piece in part.split(";"))
         if not any(parameter.replace(" ", "") in ("q=0", "q=0.0") for parameter in parameters):
             taken.add(name)
-    return all({one, f"{one.partition('/')[0]}/*", "*/*"} & taken for one in wanted)
+    return not taken.isdisjoint({wanted, f"{wanted.partition('/')[0]}/*", "*/*"})
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The forms in which a client takes the answer to a POST: one JSON message, or a stream of events."""
+
+    json: bool
+    events: bool
+
+
+def accepted(headers: Headers) -> Accepted:
+    """What the client takes. The specification demands both, but many clients name only one."""
+    return Accepted(accepts(headers, JSON), accepts(headers, EVENTS))
 
 
 def check_headers(headers: Headers) -> None:
@@ -79,8 +91,8 @@ def check_headers(headers: Headers) -> None:
         raise RefusedRequest(415, f"Content-Type must be {JSON}", headers={"Connection": "close"})
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise RefusedRequest(415, "Content-Encoding must be identity", headers={"Connection": "close"})
-    if not accepts(headers, JSON, EVENTS):
-        raise RefusedRequest(406, f"Accept must contain {JSON} and {EVENTS}", headers={"Connection": "close"})
+    if accepted(headers) == Accepted(json=False, events=False):
+        raise RefusedRequest(406, f"Accept must contain {JSON} or {EVENTS}", headers={"Connection": "close"})
 
 
 class Bodies:

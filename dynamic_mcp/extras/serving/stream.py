@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dynamic_mcp.extras.serving.limits import ServingLimits
-from dynamic_mcp.extras.serving.posted import EVENTS, JSON, ClientGone
+from dynamic_mcp.extras.serving.posted import EVENTS, JSON, Accepted, ClientGone
 from dynamic_mcp.extras.serving.refused import start
 from dynamic_mcp.frontend import backlog
 
@@ -141,8 +141,8 @@ class Stream:
         oldest = self._events[0].number if self._events else self._count + 1
         return oldest - 1 <= number <= self._count
 
-    async def only(self, patience: float) -> StoredEvent | None:
-        """The first message if it comes in time, and no other one can follow; else None."""
+    async def only(self, patience: float | None) -> StoredEvent | None:
+        """The first message if it comes in time, and no other one can follow; else None. Without ``patience``, any time is in time."""
         try:
             async with asyncio.timeout(patience):
                 while not self._events and not self.is_over:
@@ -264,13 +264,17 @@ async def answer_post(
     send: Send,
     headers: dict[str, str],
     limits: ServingLimits,
+    accepted: Accepted,
     status_of: Callable[[bytes], int] = lambda line: 200,
     *,
     is_primed: bool = False,
 ) -> None:
-    """Send the answer to a POST: as JSON if it comes soon and alone, else as a stream. ``status_of`` gives the status for an answer."""
-    event = await stream.only(limits.patience)
-    if event is None:
+    """Send the answer to a POST: as JSON if it comes soon and alone, else as a stream; in one of these forms if the client takes only one.
+
+    ``status_of`` gives the status for an answer. A stream cannot have another status than 200, so such an answer is always JSON.
+    """
+    event = await stream.only(limits.patience if accepted.events else None)
+    if event is None or (not accepted.json and status_of(event.line) == 200):
         # A request that the client cancelled has no answer, so there is nothing to resume.
         await send_events(stream, send, headers, limits, is_primed=is_primed and not stream.is_over)
         return

@@ -54,9 +54,8 @@ async def test_missing_session_is_400_and_unknown_one_is_404(method: str) -> Non
         ({"Content-Type": "text/plain"}, 415),
         ({"Content-Type": "application/json; charset=utf-8"}, 200),
         ({"Content-Encoding": "gzip"}, 415),
-        ({"Accept": "application/json"}, 406),
-        ({"Accept": "text/event-stream"}, 406),
-        ({"Accept": "text/event-stream, application/json;q=0"}, 406),
+        ({"Accept": "text/html"}, 406),
+        ({"Accept": "text/html, application/json;q=0"}, 406),
         ({"Accept": "*/*"}, 200),
         ({"Accept": "text/*, application/*;q=0.5"}, 200),
         ({"MCP-Protocol-Version": "1999-01-01"}, 400),
@@ -69,6 +68,45 @@ async def test_headers_of_a_post(headers: dict[str, str], status: int) -> None:
         answer = await http.post(request("ping"), {**session, **headers})
     assert answer.status_code == status
     assert ("error" in answer.json()) == (status != 200)
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json", "text/event-stream", "text/event-stream, application/json;q=0"]
+)
+async def test_client_that_takes_one_form_gets_it(accept: str) -> None:
+    expected = accept.partition(",")[0]
+    async with serving() as http:
+        params = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "c", "version": "1"},
+        }
+        hello = await http.post(request("initialize", params), {"Accept": accept})
+        session = {SESSION: hello.headers[SESSION], "Accept": accept}
+        pong = await http.post(request("ping"), session)
+    for answer in (hello, pong):
+        assert (answer.status_code, answer.headers["content-type"]) == (200, expected)
+        assert '"result":' in answer.text
+
+
+@pytest.mark.slow
+async def test_client_that_takes_json_gets_a_late_answer_alone() -> None:
+    async with serving(limits=IMPATIENT) as http:
+        session = await http.session()
+        async with http.stream("GET", headers=session) as events:
+            posting = asyncio.ensure_future(
+                http.post(call(meta={"progressToken": "t"}), {**session, "Accept": "application/json"})
+            )
+            (sent,) = await http.proxy.calls(1)
+            token = sent["params"]["_meta"]["progressToken"]
+            (shared,) = http.proxy.servers
+            shared.send(method="notifications/progress", params={"progressToken": token, "progress": 1})
+            announced = await events.next()
+            shared.answer(sent, {"content": []})
+            answer = await posting
+    assert announced["method"] == "notifications/progress"
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {"jsonrpc": "2.0", "id": 1, "result": {"content": []}}
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "HEAD"])

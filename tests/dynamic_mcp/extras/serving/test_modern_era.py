@@ -35,6 +35,22 @@ async def test_two_requests_with_the_same_id_are_no_conflict() -> None:
     assert sorted(answer["result"]["n"] for answer in answers) == [0, 1]
 
 
+async def test_client_that_takes_one_form_gets_it_but_an_error_keeps_its_status() -> None:
+    async with serving(limits=ServingLimits(patience=0.01)) as http:
+        posting = asyncio.ensure_future(post(http, modern_call(), Accept="application/json"))
+        (sent,) = await http.proxy.calls(1)
+        await asyncio.sleep(0.05)
+        http.proxy.servers[0].answer(sent, {"content": []})
+        late = await posting
+        listening = await post(http, modern("subscriptions/listen"), Accept="application/json")
+        listed = await post(http, modern("tools/list"), Accept="text/event-stream")
+        unknown = await post(http, modern("unknown"), Accept="text/event-stream")
+    assert late.json()["result"]["content"] == []
+    assert (listening.status_code, listening.json()["id"]) == (406, 1)
+    assert (listed.status_code, listed.headers["content-type"]) == (200, "text/event-stream")
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, -32601)
+
+
 def _encoded(text: str) -> str:
     return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
 
