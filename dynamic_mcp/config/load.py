@@ -40,7 +40,7 @@ from dynamic_mcp.config.security import (
     audit,
     security,
 )
-from dynamic_mcp.config.shape import Unusable, read
+from dynamic_mcp.config.shape import Unusable, read, without_nulls
 from dynamic_mcp.config.tool_rules import ToolsEntry, tool_rules
 from dynamic_mcp.errors import ConfigError, Mistake
 from dynamic_mcp.protocol.surrogates import first_lone_surrogate
@@ -144,7 +144,7 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str], also: str | 
         if not name:
             mistakes(("mcpServers",), "a server has an empty name; give it one", name)
         try:
-            entry = read(bytes(raw), _Server, path, mistakes)
+            entry = read(without_nulls(bytes(raw)), _Server, path, mistakes)
         except Unusable:
             continue
         is_enabled = entry.enabled or name == also

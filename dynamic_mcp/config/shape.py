@@ -29,6 +29,12 @@ _OF_OTHER_TOOLS = {
     "workingDirectory": "cwd",
 }
 
+#: Members of a server that may be null. The types of others say what null means there. In ``tools`` and ``security`` it could mean
+#: "none" or "all", so it is a mistake there.
+_NULL_IS_ABSENT = {
+    *("args", "env", "headers", "enabled", "shared", "features", "timeout"),
+    *("oauth_scopes", "oauth_private_hosts", "oauth_at_start"),
+}
 _BOUND = re.compile(r"Expected `int` ([<>]=) (\d+)")
 
 
@@ -56,6 +62,20 @@ def read(raw: bytes, kind: Any, path: Path, report: Callable[..., None]) -> Any:
         elements = enumerate(msgspec.json.decode(raw, type=list[Raw]))
         return [value for _, value in _parts(elements, inner, path, report)]
     return dict(_parts(msgspec.json.decode(raw, type=dict[str, Raw]).items(), inner, path, report))
+
+
+def without_nulls(server: bytes) -> bytes:
+    """The entry of a server without the members that are null in place of left out."""
+    if b"null" not in server:
+        return server
+    try:
+        members = msgspec.json.decode(server, type=dict[str, Raw])
+    except msgspec.ValidationError:
+        return server
+    kept = {
+        name: raw for name, raw in members.items() if name not in _NULL_IS_ABSENT or bytes(raw) != b"null"
+    }
+    return msgspec.json.encode(kept)
 
 
 def _parts(members: Any, kind: Any, path: Path, report: Callable[..., None]) -> Iterator[tuple[Any, Any]]:

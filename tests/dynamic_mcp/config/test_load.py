@@ -476,3 +476,12 @@ def test_space_around_a_url_does_not_count() -> None:
     transport = config.servers[0].transport
     assert isinstance(transport, RemoteTransport)
     assert transport.url.reveal() == "https://example.com/"
+
+
+@pytest.mark.parametrize("transport", [STDIO, HTTP], ids=["command", "url"])
+def test_null_is_as_if_the_member_was_left_out(transport: dict[str, object]) -> None:
+    names = ("args", "env", "headers", "enabled", "shared", "features", "timeout", "cwd")
+    lists = ("oauth_scopes", "oauth_private_hosts", "oauth_at_start")
+    nulls = {name: None for name in (*names, *lists) if name not in transport}
+    plain, with_nulls = (configuration_with({**transport, **more}).encode() for more in ({}, nulls))
+    assert parse(with_nulls, "f", {}) == parse(plain, "f", {})
