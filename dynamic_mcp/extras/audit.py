@@ -47,6 +47,8 @@ class AuditLog:
         """``trace_id`` returns the trace of the current task, or None."""
         self._trace_id = trace_id
         self._settings = settings
+        # A relative file keeps its place after something has replaced the folder of this process.
+        self._folder = _current_folder()
         self._descriptor: int | None = None
         #: whether the last line is incomplete, the number of lost lines, and the last reported error
         self._torn, self._lost, self._reported = False, 0, ""
@@ -90,7 +92,7 @@ class AuditLog:
         if self._lost:
             fields["lines_lost"] = self._lost
         fields |= {name: value for name, value in details.items() if value is not None}
-        self._write(self._settings.file, line_of(fields))
+        self._write(self._folder / self._settings.file, line_of(fields))
 
     async def watch(self, subject: Subject, work: Callable[[], Awaitable[bytes]]) -> bytes:
         """Do the work for one call, and write a line with its outcome."""
@@ -179,6 +181,14 @@ class AuditLog:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _current_folder() -> Path:
+    """The folder of this process, which another process may have removed."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path()
 
 
 def line_of(fields: dict[str, object]) -> bytes:

@@ -17,7 +17,7 @@ SERVER_NAME = "dynamic-mcp"
 
 def instructions(tool: Tool, source: Path, config: Path) -> Iterator[str]:
     """Instructions for the user: how to change the tool's file ``source``, so that the tool starts the proxy with ``config``."""
-    command = [*_program(), str(config.resolve())]
+    command = [*_program(), str(config.absolute())]
     if tool.name == "claude":
         yield f"In {tool.title}, remove the servers (claude mcp remove NAME) and add the proxy:"
         yield f"  claude mcp add {SERVER_NAME} -- {shlex.join(command)}"

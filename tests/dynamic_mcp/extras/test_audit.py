@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Callable
@@ -35,6 +36,20 @@ def file(tmp_path: Path) -> Path:
 def audit_log(file: Path) -> AuditLog:
     """An audit log in the file."""
     return AuditLog(Audit(file))
+
+
+def test_relative_file_keeps_its_place_after_its_folder_was_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    log = AuditLog(Audit(Path("audit.jsonl")))
+    for number in (1, 2):
+        log.record("event", number=number)
+        assert [line["number"] for line in lines(folder / "audit.jsonl")] == [number]
+        shutil.rmtree(folder)
+        folder.mkdir()
 
 
 def recorded_client(file: Path, arguments: Any = "none") -> Client:
