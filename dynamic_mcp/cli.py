@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from dynamic_mcp import __version__
 from dynamic_mcp.commands.terminal import (
     COMMANDS,
+    absolute,
     accept_every_character,
     config_path,
     event_loop_options,
@@ -173,7 +174,9 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
         loaded = load(path, os.environ) if early is None else parse(early.content, str(path), os.environ)
         _greet_user()
         source, sink = take_over_stdio()
-        return anyio.run(serve, path, loaded, source, sink, early, backend_options=event_loop_options())
+        return anyio.run(
+            serve, absolute(path), loaded, source, sink, early, backend_options=event_loop_options()
+        )
     except ConfigError as error:
         fail(*error.lines)
 
@@ -203,7 +206,7 @@ def _share(path: Path, options: argparse.Namespace) -> int:
     from dynamic_mcp.extras.sharing import attach
 
     linger = _LINGER if options.linger is None else parser().seconds_of("--linger", options.linger)
-    path = path.absolute()
+    path = absolute(path)
 
     def serve(place: Place, on_listening: Callable[[], int]) -> int:
         import anyio

@@ -34,7 +34,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.process import child, descriptors
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.base import Connector
-from dynamic_mcp.upstream.stdio_connector import StdioConnector
+from dynamic_mcp.upstream.stdio_connector import OwnFolder, StdioConnector, folder_of, started_in
 
 if TYPE_CHECKING:
     from dynamic_mcp.frontend.clients import Clients
@@ -72,11 +72,22 @@ def token_store(entry: Binding, kind: str) -> TokenStore:
     return BoundStore(entry, named, own)
 
 
-def connector(server: Server, guard: Guard, hooks: Hooks, config: Path | None = None) -> Connector:
-    """The connector for a server of this file. The first server behind a URL imports the modules for such servers."""
+def connector(
+    server: Server,
+    guard: Guard,
+    hooks: Hooks,
+    config: Path | None = None,
+    folder: Callable[[], str | None] = lambda: None,
+) -> Connector:
+    """The connector for a server of this file. The first server behind a URL imports the modules for such servers.
+
+    ``folder`` finds, for each start, where a child without ``cwd`` starts; None for the folder of this process.
+    """
     transport = server.transport
     if isinstance(transport, StdioTransport):
-        return StdioConnector(transport, guard, hooks.launch)
+        return StdioConnector(
+            transport, guard, lambda transport: hooks.launch(started_in(folder(), transport))
+        )
     from dynamic_mcp.oauth.authorization import Authorization
     from dynamic_mcp.oauth.binding import Binding
     from dynamic_mcp.upstream.http.connector import HttpConnector
@@ -90,7 +101,7 @@ def connector(server: Server, guard: Guard, hooks: Hooks, config: Path | None = 
 class _Process:
     """What every way to serve needs: the guard of the children, the extras, the signals and the records of start and stop."""
 
-    def __init__(self, path: Path, config: Config) -> None:
+    def __init__(self, path: Path, config: Config, folder: Callable[[], str | None]) -> None:
         descriptors.raise_limit()
         self.guard = Guard()
         self.hooks = plug_in(config, self.guard, serving=True)
@@ -98,6 +109,7 @@ class _Process:
         #: 128 + n after signal n
         self.status = 0
         self._path = path
+        self._folder = folder
         self._began = time.monotonic()
         self.hooks.record("start", version=__version__, config=str(path))
         for warning in (*config.warnings, *self.hooks.warnings(path)):
@@ -105,7 +117,8 @@ class _Process:
 
     def make_group(self, server: Server, listener: GroupListener[Group]) -> Group:
         """The group of a server, which is not started."""
-        return Group(server, connector(server, self.guard, self.hooks, self._path), listener, self.hooks)
+        found = connector(server, self.guard, self.hooks, self._path, self._folder)
+        return Group(server, found, listener, self.hooks)
 
     async def watch_signals(
         self,
@@ -136,11 +149,11 @@ class _Process:
 async def serve(
     path: Path, config: Config, source: int, sink: int, early: EarlyResponder | None = None
 ) -> int:
-    """Serve one client on two descriptors, first with ``config``, then with each change of the file at ``path``.
+    """Serve one client on two descriptors, first with ``config``, then with each change of the file at ``path``, which is absolute.
 
     ``early`` has answered the first requests of the client. Returns the exit status: 0 after end of input, 128 + n after signal n.
     """
-    process = _Process(path, config)
+    process = _Process(path, config, OwnFolder(path))
     groups: dict[str, Group] = {}
     link = ClientLink(source, sink, lambda paused: supervisor.set_paused(paused), early)
     session = ClientSession(link.send)
@@ -194,13 +207,14 @@ class Door(Protocol):
 async def serve_many(path: Path, config: Config, door: Door) -> int:
     """Serve the clients that come through a door, first with ``config``, then with each change of the file at ``path``.
 
-    The path is absolute, because servers start in the folder of the file. Returns the exit status: 0 after the door closed itself,
+    The path is absolute, because servers start in the folder of the file. If that is a link to another file, each start finds the folder
+    anew, so a server that starts after the link changed works. Returns the exit status: 0 after the door closed itself,
     128 + n after signal n.
     """
     from dynamic_mcp.frontend.clients import Clients
 
-    process = _Process(path, config)
-    clients = Clients(config, process.make_group, process.hooks, path.resolve().parent, door.linger)  # noqa: ASYNC240  # nothing runs yet
+    process = _Process(path, config, lambda: folder_of(path))
+    clients = Clients(config, process.make_group, process.hooks, door.linger)
     reload = Reload(path, config, clients, process.hooks)
     over = anyio.Event()
 

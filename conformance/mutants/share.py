@@ -287,10 +287,8 @@ def _clients_with(
 ) -> None:
     right = Clients.__init__
 
-    def wrong(
-        self: Clients, given: Config, make: Any, hooks: Any, folder: Any, lingers: float = 30.0
-    ) -> None:
-        right(self, config(given), make, hooks, folder, linger(lingers))
+    def wrong(self: Clients, given: Config, make: Any, hooks: Any, lingers: float = 30.0) -> None:
+        right(self, config(given), make, hooks, linger(lingers))
 
     replace(right, wrong)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from dynamic_mcp.commands.arguments import Parser
-from dynamic_mcp.commands.terminal import event_loop_options, fail, required_path, say
+from dynamic_mcp.commands.terminal import absolute, event_loop_options, fail, required_path, say
 
 _ADDRESS = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):)?(?P<port>\d{1,5})")
 _DEFAULT = "127.0.0.1:8765"
@@ -54,7 +54,7 @@ def main(words: Sequence[str]) -> int:
     """Run the command; its exit status."""
     command_line = parser()
     options = command_line.parse_args(words)
-    path = required_path(options.config, command_line).absolute()
+    path = absolute(required_path(options.config, command_line))
     if find_spec("uvicorn") is None or find_spec("starlette") is None:
         fail("serve needs an extra: pip install 'dynamic-mcp-reference[http]'")
 

@@ -109,6 +109,14 @@ def required_path(argument: str | None, command_line: argparse.ArgumentParser) -
     return Path(path)
 
 
+def absolute(path: Path) -> Path:
+    """The path in full, because the folder of this process can disappear; ends the program if it already has."""
+    try:
+        return path.absolute()
+    except OSError as error:
+        fail(f"{path}: cannot be found: {error.strerror or error} (the current folder)")
+
+
 def load(argument: str | None, command_line: argparse.ArgumentParser, also: str | None = None) -> Config:
     """The configuration for a command; ends the program if it is invalid. The server ``also`` counts as enabled."""
     from dynamic_mcp import log

@@ -147,11 +147,8 @@ class Client:
 class Clients:
     """The clients of this process, and the pools of their servers."""
 
-    def __init__(self, config: Config, make: MakeGroup, hooks: Hooks, folder: Path, linger: float) -> None:
-        """Servers without ``cwd`` start in ``folder``, those of one client in the folder of the client.
-
-        ``linger`` is in seconds; infinity keeps the servers.
-        """
+    def __init__(self, config: Config, make: MakeGroup, hooks: Hooks, linger: float) -> None:
+        """``linger`` is in seconds; infinity keeps the servers."""
         self.config = config
         self.hooks = hooks
         self.numbers = count(1)
@@ -167,7 +164,6 @@ class Clients:
         self.idle = asyncio.Event()
         self.idle.set()
         self._make = make
-        self._folder = folder
         self._linger = linger
         self._ends: dict[bytes, asyncio.TimerHandle] = {}
         self._tasks: TaskGroup | None = None
@@ -281,10 +277,10 @@ class Clients:
             self.idle.set()
 
     def _shared_part(self) -> Config:
-        return _part(self.config, self._folder, is_shared=True)
+        return _part(self.config, is_shared=True)
 
     def _own_part(self, client: Client) -> Config:
-        return _part(self.config, client.folder or self._folder, is_shared=False)
+        return _part(self.config, client.folder, is_shared=False)
 
 
 def _shared_offer(capabilities: bytes) -> bytes:
@@ -294,14 +290,17 @@ def _shared_offer(capabilities: bytes) -> bytes:
     return msgspec.json.encode(members, order="sorted")
 
 
-def _part(config: Config, folder: Path, *, is_shared: bool) -> Config:
-    """The configuration with the shared servers only, or with the others only. They start in ``folder`` unless they have a ``cwd``."""
+def _part(config: Config, folder: Path | None = None, *, is_shared: bool) -> Config:
+    """The configuration with the shared servers only, or with the others only. They start in ``folder`` unless they have a ``cwd``.
+
+    Without ``folder``, the connector of a server decides (``server.connector``).
+    """
     servers = (_started_in(folder, server) for server in config.servers if server.shared is is_shared)
     return msgspec.structs.replace(config, servers=tuple(servers))
 
 
-def _started_in(folder: Path, server: Server) -> Server:
+def _started_in(folder: Path | None, server: Server) -> Server:
     transport = server.transport
-    if not isinstance(transport, StdioTransport) or transport.cwd is not None:
+    if folder is None or not isinstance(transport, StdioTransport) or transport.cwd is not None:
         return server
     return msgspec.structs.replace(server, transport=msgspec.structs.replace(transport, cwd=str(folder)))

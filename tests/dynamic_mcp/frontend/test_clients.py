@@ -141,7 +141,7 @@ class Proxy:
 
     def __init__(self, config: Config, linger: float) -> None:
         self.servers: list[FakeServer] = []
-        self.clients = Clients(config, self._make, Hooks(), Path("/shared"), linger)
+        self.clients = Clients(config, self._make, Hooks(), linger)
 
     def _make(self, server: Server, listener: GroupListener[Group]) -> Group:
         proxy = self
@@ -479,7 +479,7 @@ async def test_unshared_server_belongs_to_one_client_and_ends_with_it() -> None:
             await person.answer("r")
         await eventually(lambda: len(proxy.servers) == 4, "four servers")
         assert {(each.name, each.folder) for each in proxy.servers} == {
-            ("a", "/shared"),
+            ("a", None),
             ("fixed", "/fixed"),
             ("own", "/one"),
             ("own", "/two"),
@@ -569,7 +569,7 @@ async def test_own_server_that_was_used_is_replaced_by_its_new_version_and_no_ot
         assert proxy.servers[1].folder == "/other"
         two.send(id="r", method="resources/list")
         await two.answer("r")
-        assert [each.folder for each in proxy.servers] == ["/shared", "/other", "/other"]
+        assert [each.folder for each in proxy.servers] == [None, "/other", "/other"]
 
 
 async def test_changed_list_is_announced_to_every_client_that_has_it() -> None:

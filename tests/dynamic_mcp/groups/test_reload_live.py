@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 
 from conformance.model.sut import make_sut
@@ -61,6 +64,35 @@ async def test_sighup_reloads_and_logs_one_line(bench: Workbench) -> None:
             lambda: "added b; removed a; changed none; unchanged none\n" in proxy.stderr, "the line"
         )
         assert not (await proxy.call("b", "echo")).is_error
+
+
+# Runs the proxy in the folder of a configuration, with the name of the file alone.
+INSIDE = """
+import os, sys
+folder, name = os.path.split(sys.argv[1])
+os.chdir(folder)
+os.execv(sys.executable, [sys.executable, "-m", "dynamic_mcp", name])
+"""
+
+
+async def test_folder_that_comes_back_is_followed_by_a_relative_path(tmp_path: Path) -> None:
+    sut = make_sut((sys.executable, "-c", INSIDE, "{config}"))
+    async with open_workbench(sut, "TEST", keep=False) as bench:
+        a, b = bench.stdio("a"), bench.stdio("b")
+        folder = tmp_path / "project"
+        folder.mkdir()
+        config = folder / "config.json"
+        bench.save(config, a)
+        async with bench.serving(a, config=config) as proxy:
+            shutil.rmtree(folder)
+            folder.mkdir()
+            bench.save(config, a, b)
+            await groups_are(proxy, "a", "b")
+            assert not (await proxy.call("b", "echo")).is_error
+            os.kill(a.pids[0], signal.SIGKILL)
+            await eventually(lambda: len(a.pids) == 2, "the server starts again")
+            assert [psutil.Process(pid).cwd() for pid in (a.pids[1], b.pids[0])] == [str(folder)] * 2
+        assert "Traceback" not in proxy.stderr
 
 
 async def test_call_of_a_removed_server_fails_at_once_with_the_reason(bench: Workbench) -> None:

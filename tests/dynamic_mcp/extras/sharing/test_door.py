@@ -65,7 +65,7 @@ class Door:
     def __init__(self, folder: Path) -> None:
         self.place = Place(folder, "x")
         self.listened = 0
-        self.clients = Clients(Config(()), no_group, Hooks(), folder, 0.05)
+        self.clients = Clients(Config(()), no_group, Hooks(), 0.05)
         self.door = SocketDoor(folder / "config.json", self.place, 0.05, self._on_listening)
         self.ended = asyncio.Event()
         self.visitors: list[Visitor] = []

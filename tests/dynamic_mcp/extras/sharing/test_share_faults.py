@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from conformance.workbench.mocks import StdioMockUpstream
 from dynamic_mcp.extras.sharing import place
 from tests.dynamic_mcp.extras.sharing.sessions import Shared, sharing
 from tests.dynamic_mcp.helpers import WITHIN, eventually
@@ -145,6 +147,38 @@ async def test_servers_start_in_the_folder_of_the_file_however_it_is_named(tmp_p
             session = await (await shared.session(path)).handshake()
             await session.call(1, "a")
         assert [psutil.Process(pid).cwd() for pid in upstream.pids] == [str(config.parent)]
+
+
+async def test_servers_start_after_the_target_of_the_link_was_replaced(tmp_path: Path) -> None:
+    """As Kubernetes updates a mounted config map: a link to a folder changes, and the old folder disappears."""
+    async with sharing() as shared:
+        a, b = shared.bench.stdio("a"), shared.bench.stdio("b")
+
+        def mount(version: str, *upstreams: StdioMockUpstream) -> None:
+            (tmp_path / version).mkdir()
+            shared.bench.save(tmp_path / version / "config.json", *upstreams)
+            (tmp_path / "..new").symlink_to(version)
+            (tmp_path / "..new").rename(tmp_path / "..data")
+
+        mount("..1", a)
+        config = tmp_path / "config.json"
+        config.symlink_to("..data/config.json")
+        session = await (await shared.session(config)).handshake()
+        await session.call(1, "a")
+        mount("..2", a, b)
+        shutil.rmtree(tmp_path / "..1")
+        answers = [await session.call("b0", "b")]
+        async with asyncio.timeout(WITHIN):
+            while "Unknown group" in str(answers[-1]):
+                await asyncio.sleep(0.05)
+                answers.append(await session.call(f"b{len(answers)}", "b"))
+
+        assert answers[-1]["result"]["isError"] is False, answers[-1]
+        assert psutil.Process(b.pids[0]).cwd() == str(tmp_path / "..2")
+        assert len(a.pids) == 1, "an unchanged server does not restart"
+        psutil.Process(a.pids[0]).kill()
+        await eventually(lambda: len(a.pids) == 2, "the server starts again")
+        assert psutil.Process(a.pids[1]).cwd() == str(tmp_path / "..2")
 
 
 async def test_linger_takes_a_number_of_seconds() -> None:
