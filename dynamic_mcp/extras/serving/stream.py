@@ -269,7 +269,7 @@ async def answer_post(
     *,
     is_primed: bool = False,
 ) -> None:
-    """Send the answer to a POST: as JSON if it comes soon and alone, else as a stream; in one of these forms if the client takes only one.
+    """Send the answer to a POST: as JSON if it comes soon and alone, else as a stream. A client that takes one form gets that one.
 
     ``status_of`` gives the status for an answer. A stream cannot have another status than 200, so such an answer is always JSON.
     """
