@@ -9,7 +9,7 @@ from dynamic_mcp.protocol import pending, progress
 from dynamic_mcp.protocol.pending import Pending
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from msgspec import Raw
 
@@ -28,9 +28,14 @@ def waits_as_long_as_there_is_progress() -> None:
 def any_progress_keeps_each_call_alive() -> None:
     right = progress.deliver
 
-    def wrong(params: Raw, requests: Mapping[int, Pending], now: float) -> bool:
+    def wrong(
+        params: Raw,
+        requests: Mapping[int, Pending],
+        now: float,
+        on_oddity: Callable[[str], None] = lambda what: None,
+    ) -> bool:
         for request in requests.values():
             request.progressed(now)
-        return right(params, requests, now)
+        return right(params, requests, now, on_oddity)
 
     replace(right, wrong)

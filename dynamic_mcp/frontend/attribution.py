@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
 from dynamic_mcp.frontend.bridge import URL_ELICITATION_REQUIRED
+from dynamic_mcp.frontend.valid_questions import valid_question
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal, decode_members
 
@@ -43,7 +44,7 @@ class Elicitations:
         if id is not None and len(id) <= MAX_ID:
             self._ids.setdefault(group, deque(maxlen=MAX_ELICITATIONS)).append(id)
 
-    def complete(self, group: Group, params: Raw) -> bool:
+    def complete(self, group: Group, params: bytes | Raw) -> bool:
         """Whether the group began the elicitation of a notification. Its id is then free again."""
         id, open_ids = _id_of(params), self._ids.get(group)
         if id is None or open_ids is None or id not in open_ids:
@@ -95,7 +96,8 @@ def attributed_result(group: str, result: bytes) -> bytes:
         questions = msgspec.json.decode(members["inputRequests"], type=dict[str, _Members])
         for question in questions.values():
             method = msgspec.json.decode(question["method"], type=str)
-            if params := attributed(group, method, bytes(question.get("params", b""))):
+            params = valid_question(method, bytes(question.get("params", b"")), lambda what: None)
+            if params := attributed(group, method, params):
                 question["params"] = Raw(params)
     except (msgspec.DecodeError, KeyError, Refusal):
         raise UpstreamFailed(_UNREADABLE) from None

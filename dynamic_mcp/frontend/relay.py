@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import msgspec
-from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError, UpstreamRefused
 from dynamic_mcp.frontend.attribution import attributed
@@ -30,6 +29,8 @@ from dynamic_mcp.frontend.session import (
 )
 from dynamic_mcp.frontend.storms import MERGED_WITHIN, QUESTION_RATE, Rates
 from dynamic_mcp.frontend.subscriptions import UPDATED, OpenListenRequest
+from dynamic_mcp.frontend.valid_notifications import valid_log, valid_params
+from dynamic_mcp.frontend.valid_questions import valid_question
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind, announces_changes
 from dynamic_mcp.log import log
@@ -147,8 +148,7 @@ class Relay:
         elif method == UPDATED:
             self._updated(group, message)
         elif method == "notifications/elicitation/complete":
-            if self._allows(group, message) and self._session.elicitations.complete(group, message.params):
-                self._session.notify(method, _members(message.params))
+            self._complete(group, message)
         elif (kind := _RELAYED_CHANGES.get(method)) is not None and self._shows(group, kind):
             if group.upstream is not None and announces_changes(group.upstream, kind):
                 self.changes.certain(method)
@@ -164,7 +164,8 @@ class Relay:
         find = partial(self.exchanges.find_for, group, method, callers, self)
         if find() is None:
             self._check_can_ask(method)
-        params = attributed(group.name, method, without_nulls(bytes(message.params)))
+        params = valid_question(method, without_nulls(bytes(message.params)), group.on_oddity)
+        params = attributed(group.name, method, params)
         while (exchange := find()) is not None:
             try:
                 return await exchange.ask(method, params)
@@ -215,15 +216,17 @@ class Relay:
         """Pass on the update of a resource, if this group has the subscription to it, or to one that contains it."""
         if not group.has(RESOURCES):
             return
-        params, subscriptions = message.params, group.subscriptions
-        try:
-            uri = msgspec.json.decode(params, type=_UpdatedParams).uri
-        except msgspec.DecodeError:
+        holders = group.subscriptions.holders
+        if memoryview(message.params).nbytes > _MAX_UPDATE:
             return
-        if memoryview(params).nbytes > _MAX_UPDATE or not subscriptions.holders.covers(uri):
+        params = valid_params(UPDATED, message.params, group.on_oddity)
+        if params is None:
+            return
+        uri = msgspec.json.decode(params, type=_UpdatedParams).uri
+        if not holders.covers(uri):
             return
         # The clients bound the number of URIs with a subscription, and nothing that of the resources within them.
-        if uri not in subscriptions.holders and not self._allows(group, message):
+        if uri not in holders and not self._allows(group, message):
             return
         encoded = _members(params, without="_meta")
         self._merger.put((UPDATED, group.name, uri), lambda: self._update_now(group, uri, encoded))
@@ -236,17 +239,24 @@ class Relay:
             if request.call in holders:
                 request.notify(UPDATED, encoded)
 
-    def _log(self, group: Group, message: Message) -> None:
-        if bytes(memoryview(message.params)[:1]) != b"{":
-            group.on_oddity("sends log messages whose params are no object, which the proxy drops")
+    def _complete(self, group: Group, message: Message) -> None:
+        method = message.method or ""
+        params = valid_params(method, message.params, group.on_oddity)
+        if params is None or not self._allows(group, message):
             return
-        severity = severity_of(message)
+        if self._session.elicitations.complete(group, params):
+            self._session.notify(method, _members(params))
+
+    def _log(self, group: Group, message: Message) -> None:
+        params = valid_log(message.params, group.on_oddity)
+        if params is None:
+            return
+        severity = severity_of(params)
         # Once, even if several requests of a modern client ask for it.
         call = next((call for call in self._calls if _wants_log(call, group, severity)), None)
         for_session = self._session.wants_log(severity)
         if (call is None and not for_session) or not self._allows(group, message):
             return
-        params = without_nulls(bytes(message.params), 1)
         if for_session:
             self._session.notify("notifications/message", params)
         if call is not None:
@@ -288,7 +298,7 @@ def _wants_log(call: Call, group: Group, severity: int) -> bool:
     return level in LOG_LEVELS and severity >= LOG_LEVELS.index(level)
 
 
-def _members(params: Raw, *, without: str = "") -> bytes:
+def _members(params: bytes, *, without: str = "") -> bytes:
     """The params of a notification as they were read: a member that came twice has its last value."""
     members = jsonrpc.decode_members(params)
     members.pop(without, None)

@@ -17,7 +17,7 @@ from dynamic_mcp.frontend.client_info import client_info
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc, versions
 from dynamic_mcp.protocol.ids import ids_of_this_process
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Message, Refusal
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.protocol.pending import ASKS_THE_USER, Options
 from dynamic_mcp.wording import cut
@@ -107,8 +107,8 @@ class ClientSession:
         return self.version
 
     def initialized(self) -> None:
-        """Allow notifications to the client."""
-        self._initialized = True
+        """Allow notifications to the client, if ``initialize`` has an answer."""
+        self._initialized = self.version is not None
 
     def set_ready(self, capabilities: bytes, client_info: bytes) -> None:
         """Note what the first such request shows. ``capabilities`` and ``client_info`` are its own, or those of the legacy session."""
@@ -169,16 +169,12 @@ class ClientSession:
 
 
 class _LogParams(msgspec.Struct):
-    level: str = ""
+    level: str
 
 
-def severity_of(message: Message) -> int:
-    """The index of a log message's level in ``LOG_LEVELS``. An unknown level counts as most severe."""
-    try:
-        level = msgspec.json.decode(message.params or b"{}", type=_LogParams).level
-    except msgspec.DecodeError:
-        level = ""
-    return LOG_LEVELS.index(level) if level in LOG_LEVELS else len(LOG_LEVELS)
+def severity_of(params: bytes) -> int:
+    """The index of the level in ``LOG_LEVELS``, of the valid params of a log message."""
+    return LOG_LEVELS.index(msgspec.json.decode(params, type=_LogParams).level)
 
 
 def known_capabilities(capabilities: bytes) -> set[str]:

@@ -281,7 +281,7 @@ class Peer:
                 self.fail(number, UpstreamFailed("it cancelled the request"))
 
     def _take_progress(self, params: Raw) -> None:
-        if progress.deliver(params, self._pending, self._loop.time()):
+        if progress.deliver(params, self._pending, self._loop.time(), self._on_oddity):
             self._liveness.sign_of_life()
 
     def _claim(self, id: bytes) -> Pending | None:

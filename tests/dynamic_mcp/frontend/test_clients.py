@@ -66,7 +66,7 @@ class FakeServer:
 
     async def asks(self, id: str, text: str) -> dict[str, Any]:
         """Ask for a sample; the answer."""
-        self.send(id=id, method="sampling/createMessage", params={"systemPrompt": text})
+        self.send(id=id, method="sampling/createMessage", params={"systemPrompt": text, "messages": []})
         found = await eventually(
             lambda: [message for message in self.received if message.get("id") == id], "an answer"
         )

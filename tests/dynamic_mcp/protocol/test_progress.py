@@ -11,7 +11,9 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamTimeout
 from dynamic_mcp.protocol import pending
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.protocol.pending import Options, Pending
+from dynamic_mcp.protocol.pieces import LARGE
+from dynamic_mcp.protocol.progress import deliver
 
 TIMEOUT = 0.2
 
@@ -79,3 +81,28 @@ async def test_progress_that_nobody_asked_for_does_not_count() -> None:
     reports = asyncio.ensure_future(work.report(*range(100)))
     assert await work.fails() == "no answer to tools/call within 0.2 s"
     reports.cancel()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "left"),
+    [
+        ({"total": "9", "message": "m"}, {"message": "m"}),
+        ({"total": 9.5, "message": ["m"]}, {"total": 9.5}),
+        ({"_meta": 5, "more": 1}, {"more": 1}),
+        ({"message": 5, "more": "x" * LARGE}, None),
+    ],
+)
+async def test_members_of_a_wrong_type_do_not_reach_the_client(
+    wrong: dict[str, object], left: dict[str, object] | None
+) -> None:
+    oddities: list[str] = []
+    pending_request = Pending(asyncio.get_running_loop().create_future(), "tools/call", 9.0, None, None)
+    heard: list[dict[str, Raw]] = []
+    pending_request.on_progress = heard.append
+    for number in (1, 2):
+        params = json.dumps({"progressToken": 1, "progress": number, **wrong}).encode()
+        assert deliver(Raw(params), {1: pending_request}, 0.0, oddities.append)
+    found = [{name: json.loads(bytes(raw)) for name, raw in each.items()} for each in heard]
+    expected = [] if left is None else [{"progressToken": 1, "progress": number, **left} for number in (1, 2)]
+    assert found == expected
+    assert len(set(oddities)) == 1

@@ -1,0 +1,100 @@
+"""Notifications and requests of a server with members of wrong types."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from msgspec import Raw
+
+from dynamic_mcp.frontend.valid_notifications import valid_params
+from dynamic_mcp.frontend.valid_questions import valid_question
+from dynamic_mcp.protocol.jsonrpc import Refusal
+
+UPDATED, COMPLETE = "notifications/resources/updated", "notifications/elicitation/complete"
+ELICIT, SAMPLE, ROOTS = "elicitation/create", "sampling/createMessage", "roots/list"
+MESSAGES = [{"role": "user", "content": {"type": "text", "text": "x"}}]
+FORM = {"type": "object", "properties": {}}
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "expected"),
+    [
+        (UPDATED, '{"uri":"x://1","_meta":5}', {"uri": "x://1"}),
+        (UPDATED, '{"uri":5}', None),
+        (UPDATED, "{}", None),
+        (UPDATED, "[]", None),
+        (UPDATED, "", None),
+        (COMPLETE, '{"elicitationId":"a","_meta":[]}', {"elicitationId": "a"}),
+        (COMPLETE, "null", None),
+    ],
+)
+def test_a_wrong_notification_is_repaired_or_dropped(method: str, params: str, expected: object) -> None:
+    oddities: list[str] = []
+    found = valid_params(method, Raw(params.encode()), oddities.append)
+    assert (None if found is None else json.loads(found)) == expected
+    does = "drops" if expected is None else "repairs"
+    assert oddities == [f"sends {method} with wrong or missing members, which the proxy {does}"]
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "expected"),
+    [
+        (ELICIT, {"message": "m"}, {"message": "m", "requestedSchema": FORM}),
+        (ELICIT, {"message": "m", "requestedSchema": None}, {"message": "m", "requestedSchema": FORM}),
+        (
+            ELICIT,
+            {"message": "m", "requestedSchema": FORM, "_meta": 1},
+            {"message": "m", "requestedSchema": FORM},
+        ),
+        (ELICIT, {"mode": "url", "url": "x", "elicitationId": 5}, {"mode": "url", "url": "x"}),
+        (SAMPLE, {"messages": MESSAGES, "maxTokens": "9", "temperature": "hot"}, {"messages": MESSAGES}),
+        (
+            SAMPLE,
+            {"messages": [*MESSAGES, {"role": "system"}], "maxTokens": 9},
+            {"messages": MESSAGES, "maxTokens": 9},
+        ),
+        (ROOTS, {"_meta": 5}, {}),
+        (ROOTS, [], None),
+    ],
+)
+def test_a_wrong_request_is_repaired(method: str, params: object, expected: object) -> None:
+    oddities: list[str] = []
+    found = valid_question(method, json.dumps(params).encode(), oddities.append)
+    assert (json.loads(found) if found else None) == expected
+    assert oddities == [f"sends {method} with wrong or missing members, which the proxy repairs"]
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        (ELICIT, '{"message":"m","requestedSchema":"x"}'),
+        (ELICIT, '{"message":"m","mode":"url"}'),
+        (ELICIT, "[]"),
+        (SAMPLE, "{}"),
+        (SAMPLE, ""),
+        (SAMPLE, '{"messages":"x"}'),
+    ],
+)
+def test_a_request_that_cannot_be_repaired_is_refused(method: str, params: str) -> None:
+    oddities: list[str] = []
+    with pytest.raises(Refusal, match="invalid"):
+        valid_question(method, params.encode(), oddities.append)
+    assert len(oddities) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        (ELICIT, '{ "message":"m","requestedSchema":{},"mode":"form","more":1}'),
+        (ELICIT, '{ "message":"m","mode":"url","url":"x","elicitationId":"a"}'),
+        (SAMPLE, json.dumps({"messages": MESSAGES, "maxTokens": 9, "stopSequences": ["x"], "tools": [{}]})),
+        (ROOTS, ""),
+        (ROOTS, "{ }"),
+        ("other", "[ ]"),
+    ],
+)
+def test_a_right_request_keeps_its_bytes(method: str, params: str) -> None:
+    value, oddities = params.encode(), list[str]()
+    assert valid_question(method, value, oddities.append) is value
+    assert oddities == []
