@@ -32,6 +32,14 @@ ERRORS = {
 }
 REASON = "the disk is full"
 RESOURCE = "file:///good"
+#: prompts of which clients refuse a whole list, and a good one
+BAD_PROMPTS = [
+    {"name": ""},
+    {"name": "wrong-argument", "arguments": [{"description": "no name"}, {"name": "x", "required": "true"}]},
+    {"name": "schema-as-arguments", "arguments": {"type": "object", "properties": {}}},
+    {"name": "list-as-description", "description": ["a"], "title": 5},
+    {"name": "good"},
+]
 #: members whose values belong to the server
 OPAQUE = ("structuredContent", "_meta")
 GIVEN = {"path": "/keep"}
@@ -86,7 +94,11 @@ async def one_bad_entry_of_a_list_costs_that_entry(workbench: Workbench) -> None
             ],
         ),
     )
-    async with workbench.proxy(bad, null) as proxy:
+    prompts = workbench.stdio(
+        "prompts",
+        Script(prompts=[{"name": "good"}], on=[Rule("prompts/list", [reply({"prompts": BAD_PROMPTS})])]),
+    )
+    async with workbench.proxy(bad, null, prompts) as proxy:
         await proxy.handshake()
         with workbench.must("the good tools are listed"):
             await proxy.ready(bad)
@@ -107,6 +119,19 @@ async def one_bad_entry_of_a_list_costs_that_entry(workbench: Workbench) -> None
         workbench.expect(listed == [RESOURCE], f"only {RESOURCE}, beside tools that are null", listed)
         answer = await proxy.request("resources/read", {"uri": RESOURCE}, within=SOON)
         workbench.expect(not answer.is_error, "the resource can be read", answer.raw)
+        if "prompts" in (proxy.greeting.member("capabilities") or {} if proxy.greeting else {}):
+            await proxy.wake("prompts")
+            await _must_list_the_good_prompt(workbench, proxy)
+
+
+async def _must_list_the_good_prompt(workbench: Workbench, proxy: Proxy) -> None:
+    """The runner compares every list with the official types. Raises Violation."""
+    names: list[Any] = []
+    for _ in range(50):
+        if "good" in (names := [one.get("name") for one in await proxy.items("prompts/list", "prompts")]):
+            break
+        await anyio.sleep(0.1)
+    workbench.expect("good" in names and "" not in names, "the good prompt, and none without a name", names)
 
 
 @check("FRONT-093")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.mutants import mutant, replace, wire, wire_http
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend import arguments, tool_surface
-from dynamic_mcp.groups import listing, oddities
+from dynamic_mcp.groups import entries, listing, oddities
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, ids, log_lines, nulls, numbers
 
@@ -63,6 +63,16 @@ def refuses_a_list_for_one_bad_entry() -> None:
         return following
 
     replace(right, wrong)
+
+
+@mutant("FRONT-092")
+def passes_wrong_members_of_definitions_on() -> None:
+    replace(entries.valid_entry, lambda member, entry, wrong: entry.copy())
+
+
+@mutant("FRONT-092")
+def lists_prompts_without_a_name() -> None:
+    replace(entries.key_problem, lambda member, key: "")
 
 
 @mutant("FRONT-093")

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.groups.entries import key_problem, valid_entry
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import format_size
@@ -201,7 +202,7 @@ async def _add_page(listing: Listing, answer: bytes, kind: Kind, upstream: Upstr
     if listing.size > MAX_BYTES:
         raise _Beyond(f"it is larger than {format_size(MAX_BYTES)}")
     page_decoder, key_decoder = _decoders(kind)
-    slices = Slices()
+    slices, wrong = Slices(), set[str]()
     try:
         page = page_decoder.decode(answer)
         await slices.rest()
@@ -224,6 +225,9 @@ async def _add_page(listing: Listing, answer: bytes, kind: Kind, upstream: Upstr
             if len(name) > MAX_NAME:
                 listing.cut = f"a {kind.key} has more than {MAX_NAME:,} characters"
                 continue
+            if problem := key_problem(kind.member, name):
+                listing.cut = f"a {kind.key} {problem}"
+                continue
             if kind is TOOLS and (problem := upstream.learn_tool(name, raw)):
                 if len(listing.cut) < MAX_TEXT:
                     listing.cut += (
@@ -231,10 +235,12 @@ async def _add_page(listing: Listing, answer: bytes, kind: Kind, upstream: Upstr
                     )
                 continue
             # A view would keep the whole line in memory while one definition of it is in the cache.
-            listing[name] = raw.copy()
+            listing[name] = valid_entry(kind.member, raw, wrong)
             await slices.rest()
     except (msgspec.DecodeError, RecursionError):
         raise UpstreamFailed(f"its answer to {kind.method} is not a list of {kind.member}") from None
+    if wrong:
+        listing.cut = f"members of a wrong type are left out: {', '.join(sorted(wrong))}"
     try:
         return msgspec.json.decode(page.cursor or jsonrpc.NULL, type=str | None)
     except msgspec.DecodeError:

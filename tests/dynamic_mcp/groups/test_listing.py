@@ -15,7 +15,7 @@ from msgspec import Raw
 from dynamic_mcp.config.model import ToolRules
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.groups import listing as bounds
-from dynamic_mcp.groups.listing import RESOURCES, TEMPLATES, TOOLS, Kind, Listing, list_all, usable
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Kind, Listing, list_all, usable
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.tool_filter import ToolFilter
 from dynamic_mcp.protocol.pending import Options
@@ -30,7 +30,7 @@ class Pages(FakeUpstream):
 
     def __init__(self, *pages: bytes, pause: float = 0.0) -> None:
         super().__init__()
-        self.agreed = Handshake({"tools": Raw(b"{}"), "resources": Raw(b"{}")})
+        self.agreed = Handshake({name: Raw(b"{}") for name in ("tools", "resources", "prompts")})
         self._pages = pages
         self._pause = pause
 
@@ -70,10 +70,10 @@ async def test_all_pages_together_are_bounded_in_bytes(monkeypatch: pytest.Monke
 
 
 async def test_a_page_with_too_many_entries_becomes_no_object_of_python() -> None:
-    entries = ",".join(['{"uri":"a"}'] * (bounds.MAX_ENTRIES + 1))
-    upstream = Pages(page("first", member="resources", key="uri"), f'{{"resources":[{entries}]'.encode())
+    entries = ",".join(['{"uri":"x:a"}'] * (bounds.MAX_ENTRIES + 1))
+    upstream = Pages(page("x:first", member="resources", key="uri"), f'{{"resources":[{entries}]'.encode())
     listing = await list_all(upstream, RESOURCES, 5.0)
-    assert list(listing) == ["first"]
+    assert list(listing) == ["x:first"]
     assert listing.cut == "it has more than 100,000 entries"
 
 
@@ -162,6 +162,89 @@ async def test_a_missing_list_is_empty_and_cut(answer: str) -> None:
     assert not listing
     assert listing.cut == "it has no list of tools"
     assert usable(listing, TOOLS) is listing
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry", "shown", "left_out"),
+    [
+        (
+            PROMPTS,
+            {"name": "p", "arguments": [{"description": "d"}, {"name": "x"}]},
+            {"name": "p", "arguments": [{"name": "x"}]},
+            "name",
+        ),
+        (
+            PROMPTS,
+            {"name": "p", "arguments": [{"name": "x", "required": "true"}]},
+            {"name": "p", "arguments": [{"name": "x"}]},
+            "required",
+        ),
+        (
+            PROMPTS,
+            {"name": "p", "arguments": {"type": "object"}, "title": 5},
+            {"name": "p"},
+            "arguments, title",
+        ),
+        (
+            PROMPTS,
+            {"name": "p", "description": ["a"], "_meta": [], "more": 5},
+            {"name": "p", "more": 5},
+            "_meta, description",
+        ),
+        (RESOURCES, {"uri": "b:1", "name": 5, "size": "12"}, {"uri": "b:1"}, "name, size"),
+        (RESOURCES, {"uri": "b:1", "annotations": "x", "icons": "x"}, {"uri": "b:1"}, "annotations, icons"),
+        (
+            RESOURCES,
+            {"uri": "b:1", "annotations": {"priority": 5, "audience": ["human"], "lastModified": "now"}},
+            {"uri": "b:1", "annotations": {}},
+            "audience, lastModified, priority",
+        ),
+        (
+            RESOURCES,
+            {"uri": "b:1", "icons": [{"src": "x", "sizes": "48x48", "theme": "blue"}]},
+            {"uri": "b:1", "icons": [{"src": "x"}]},
+            "sizes, theme",
+        ),
+        (
+            TEMPLATES,
+            {"uriTemplate": "b:{x}", "mimeType": 5, "description": {"en": "x"}},
+            {"uriTemplate": "b:{x}"},
+            "description, mimeType",
+        ),
+    ],
+)
+async def test_a_member_of_a_wrong_type_is_left_out(
+    kind: Kind, entry: object, shown: object, left_out: str
+) -> None:
+    listing = await list_all(Pages(json.dumps({kind.member: [entry]}).encode()[:-1]), kind, 5.0)
+    assert [json.loads(bytes(raw)) for raw in listing.values()] == [shown]
+    assert listing.cut == f"members of a wrong type are left out: {left_out}"
+
+
+async def test_entries_with_right_members_keep_their_bytes() -> None:
+    entry = (
+        b'{ "uri":"b:1","name":null,"size":12.0,"annotations":{"priority":1,"lastModified":"2025-01-12T15:00:58Z"},'
+        b'"icons":[{"src":"x","sizes":["any"],"theme":"dark"}],"title":null,"_meta":{"a":1.0},"more":1e2}'
+    )
+    listing = await list_all(Pages(b'{"resources":[%b]' % entry), RESOURCES, 5.0)
+    assert [bytes(raw) for raw in listing.values()] == [entry]
+    assert not listing.cut
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad", "good", "cut"),
+    [
+        (RESOURCES, "notes/1", "x:1", "a uri has no scheme"),
+        (RESOURCES, "", "x:1", "a uri is empty"),
+        (PROMPTS, "", "p", "a name is empty"),
+    ],
+)
+async def test_a_key_that_clients_refuse_costs_only_its_entry(
+    kind: Kind, bad: str, good: str, cut: str
+) -> None:
+    listing = await list_all(Pages(page(bad, good, member=kind.member, key=kind.key)), kind, 5.0)
+    assert list(listing) == [good]
+    assert listing.cut == cut
 
 
 async def test_a_listing_of_which_nothing_can_be_used_is_an_error() -> None:
