@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
+from typing import ClassVar
 
 import msgspec
 from msgspec import Raw
@@ -43,6 +44,8 @@ class Message(msgspec.Struct, gc=False, frozen=True):
 class Repaired(Message, gc=False, frozen=True):
     """A message with numbers that were no JSON and are null now."""
 
+    oddity: ClassVar[str] = "sends numbers that are no JSON (NaN or Infinity); null takes their place"
+
 
 class Outgoing(msgspec.Struct, gc=False, frozen=True):
     """A message to send: its line, and what a transport has to know about it."""
@@ -75,6 +78,13 @@ class NoJson(Malformed):
 
     def __init__(self, detail: str = "", id: bytes = NULL, *, is_answer: bool = False) -> None:
         super().__init__(PARSE_ERROR, "the message is not valid JSON" + detail, id, is_answer=is_answer)
+
+
+class NotUtf8(Malformed):
+    """A line has bytes that are not UTF-8."""
+
+    def __init__(self, id: bytes = NULL, *, is_answer: bool = False) -> None:
+        super().__init__(PARSE_ERROR, "the message is not valid UTF-8", id, is_answer=is_answer)
 
 
 class MoreFollows(NoJson):
@@ -111,9 +121,7 @@ def parse(line: bytes) -> Message:
         found = _diagnose(line)
         if isinstance(found, MoreFollows):
             raise found from None
-        raise Malformed(
-            PARSE_ERROR, "the message is not valid UTF-8", found.id, is_answer=found.is_answer
-        ) from None
+        raise NotUtf8(found.id, is_answer=found.is_answer) from None
     except (msgspec.DecodeError, RecursionError) as error:
         message = _parse_repaired(line, error)
     if message.jsonrpc != "2.0":

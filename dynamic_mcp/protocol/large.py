@@ -19,7 +19,7 @@ from msgspec import Raw
 
 from dynamic_mcp.protocol import batch, jsonrpc
 from dynamic_mcp.protocol.batch import MAX_BATCH
-from dynamic_mcp.protocol.jsonrpc import INVALID_REQUEST, PARSE_ERROR, Malformed, Message, NoJson, Repaired
+from dynamic_mcp.protocol.jsonrpc import INVALID_REQUEST, Malformed, Message, NoJson, NotUtf8, Repaired
 from dynamic_mcp.protocol.lines import EDGE, find_id
 from dynamic_mcp.protocol.pieces import LARGE, Large, Line, Part, edges_of
 from dynamic_mcp.protocol.scan import SLICE, Invalid, Scan, TooManyMembers
@@ -108,7 +108,7 @@ async def _scan(line: Large, max_members: int) -> Scan:
         first, last = edges_of(line, EDGE)
         id = find_id(first, False) or find_id(last, True) or jsonrpc.NULL
         is_answer = b'"method"' not in first and b'"method"' not in last
-        raise Malformed(PARSE_ERROR, "the message is not valid UTF-8", id, is_answer=is_answer) from None
+        raise NotUtf8(id, is_answer=is_answer) from None
     except TooManyMembers:
         reason = f"a message of this size has at most {max_members} members, and a batch as many messages"
         raise Malformed(INVALID_REQUEST, reason) from None

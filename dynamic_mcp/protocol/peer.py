@@ -24,7 +24,7 @@ from dynamic_mcp.protocol import answers, jsonrpc, progress
 from dynamic_mcp.protocol.callers import Callers
 from dynamic_mcp.protocol.ids import cancelled_id, whole_number
 from dynamic_mcp.protocol.incoming import IncomingRequests
-from dynamic_mcp.protocol.jsonrpc import Malformed, Message, MoreFollows, Outgoing
+from dynamic_mcp.protocol.jsonrpc import Malformed, Message, MoreFollows, NotUtf8, Outgoing, Repaired
 from dynamic_mcp.protocol.junk import JunkCount
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.protocol.liveness import LONG_WAIT, LivenessCheck
@@ -146,7 +146,10 @@ class Peer:
         except Malformed as problem:
             if isinstance(problem, MoreFollows) or is_batch(line):
                 return True
-            is_useful = self.receive_malformed(problem)
+            readable = _readable(line) if isinstance(problem, NotUtf8) else None
+            is_useful = (
+                self.receive_malformed(problem) if readable is None else self.receive_message(readable)
+            )
         else:
             is_useful = self.receive_message(message)
         if not is_useful:
@@ -166,7 +169,7 @@ class Peer:
         ``within`` is the own request that it belongs to, if the transport knows.
         """
         if type(message) is not Message:
-            self._on_oddity("sends numbers that are no JSON (NaN or Infinity); null takes their place")
+            self.note_repairs(message)
         if message.method is None:
             return self.receive_answer(message)
         self._junk.reset()
@@ -180,6 +183,11 @@ class Peer:
         else:
             self._on_notification(message)
         return True
+
+    def note_repairs(self, message: Message) -> None:
+        """Report what was wrong with a message before its repair, if anything was."""
+        if isinstance(message, Repaired):
+            self._on_oddity(message.oddity)
 
     def count_junk(self, size: int, lines: int = 1) -> None:
         """Count lines that mean nothing, with their bytes, and report the other side if it sends nothing else."""
@@ -326,3 +334,10 @@ class Peer:
         handled = self._on_cancelled is not None and self._on_cancelled(id)
         if not handled and method not in _NEVER_CANCELLED:
             self.notify("notifications/cancelled", msgspec.json.encode({"requestId": id, "reason": reason}))
+
+
+def _readable(line: bytes) -> Message | None:
+    # Here, because most proxies never get such a line.
+    from dynamic_mcp.protocol import replacements
+
+    return replacements.message_of(line)

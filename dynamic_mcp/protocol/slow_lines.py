@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from dynamic_mcp.protocol import large
+from dynamic_mcp.protocol import large, replacements
 from dynamic_mcp.protocol.jsonrpc import PARSE_ERROR, Malformed, Message, decode_members, parse
 from dynamic_mcp.protocol.pieces import Large, Line, first_character, is_batch, size_of
 from dynamic_mcp.protocol.several import values_of
@@ -72,7 +72,7 @@ def _may_precede_a_message(value: Line) -> bool:
 async def _receive_value(value: Line, receiver: Receiver) -> None:
     """Handle a message or a batch. Raises Malformed if it is no JSON."""
     try:
-        is_useful = receiver.receive_message(await large.parse_any(value))
+        is_useful = receiver.receive_message(await replacements.parse_any(value))
     except Malformed as problem:
         if is_batch(value):
             is_useful = await _receive_batch(value, receiver)
@@ -98,7 +98,7 @@ async def _receive_batch(batch: Line, receiver: Receiver) -> bool:
     is_useful, slices = False, Slices()
     for element in elements:
         try:
-            is_useful |= receiver.receive_message(await large.parse_any(element))
+            is_useful |= receiver.receive_message(await replacements.parse_any(element))
         except Malformed as problem:
             is_useful |= receiver.receive_malformed(problem)
         await slices.rest()

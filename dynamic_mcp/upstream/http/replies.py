@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import HeadersRefused, UpstreamRefused
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import answers, era, jsonrpc, large
+from dynamic_mcp.protocol import answers, era, jsonrpc, large, replacements
 from dynamic_mcp.protocol.ids import whole_number
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message
 from dynamic_mcp.protocol.peer import Peer
@@ -142,7 +142,7 @@ class Replies:
         """Handle one message of a reply; true for the answer to the request with this id."""
         own = b"" if id is None else b"%d" % id
         try:
-            message = await large.parse_any(data)
+            message = await replacements.parse_any(data)
         except Malformed as problem:
             if id is not None and id in self._notes:
                 self._notes[id](problem)
@@ -165,6 +165,7 @@ class Replies:
                 self._peer.receive_message(message, within=id)
             return False
         error = message.error
+        self._peer.note_repairs(message)
         if error and refusal is not None:
             if len(error) > _MAX_ERROR:
                 # The beginning of the body is shown instead.

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import large
+from dynamic_mcp.protocol import replacements
 from dynamic_mcp.protocol.ids import whole_number
 from dynamic_mcp.protocol.jsonrpc import Malformed
 from dynamic_mcp.protocol.oversized import OnOversizedMessage, OversizedMessages
@@ -171,6 +171,6 @@ class ReplyStream:
 async def _is_whole_answer(data: Line) -> bool:
     """Whether nothing is missing at the end of an answer. The server sends a notification again when the stream resumes."""
     try:
-        return any([(await large.parse_any(one)).method is None for one in await messages_in(data)])
+        return any([(await replacements.parse_any(one)).method is None for one in await messages_in(data)])
     except Malformed:
         return False

@@ -561,6 +561,24 @@ async def test_answer_in_an_array_is_found(tmp_path: Path) -> None:
         assert upstream.events.methods == ["notifications/x"]
 
 
+@pytest.mark.parametrize("form", ["json", "sse"])
+async def test_bytes_that_are_not_utf8_do_not_cost_the_answer(tmp_path: Path, form: str) -> None:
+    server = Server()
+
+    async def answer(request: Request) -> None:
+        body = json.dumps({"jsonrpc": "2.0", **result(request, "caf!")}).encode().replace(b"!", b"\xe9")
+        if form == "json":
+            request.answer(200, body)
+        else:
+            request.begin()
+            request.event(body)
+
+    async with connected(tmp_path, server) as upstream:
+        server.on[CALL] = answer
+
+        assert await upstream.call() == "caf\ufffd"
+
+
 async def test_batch_in_an_event_is_read(tmp_path: Path) -> None:
     server = Server()
 
