@@ -22,7 +22,7 @@ from dynamic_mcp.frontend.finder import Finder
 from dynamic_mcp.frontend.owners import NameOwners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.frontend.patience import Patience
 from dynamic_mcp.frontend.result_uris import ResultUris
-from dynamic_mcp.frontend.searches import linked, listed, matched
+from dynamic_mcp.frontend.searches import equivalent, linked, listed, matched
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.holders import Holder
 from dynamic_mcp.groups.listing import (
@@ -181,14 +181,14 @@ class Catalog:
         return await group.request(call.incoming.method, params, options, kind)
 
     async def _owner_of(self, uri: str, call: Call, *, template: bool = False) -> Group:
-        """The first group that lists the URI, else the first with a template that matches it. Raises Refusal.
+        """The first group that lists the URI, else the first that lists an equivalent one, or has a template that matches. Raises Refusal.
 
         Else it is the group that gave the URI in a result, else the first with a template that matches loosely. With ``template``, the
         URI can also be a template itself; then a group that lists this template comes first.
         """
         if (group := call.group_name()) is not None:
             return self._group(RESOURCES, group)
-        searches = [listed(RESOURCES, uri), matched(uri), linked(uri, self.result_uris)]
+        searches = [listed(RESOURCES, uri), equivalent(uri), matched(uri), linked(uri, self.result_uris)]
         if template:
             searches.insert(0, listed(TEMPLATES, uri))
         loosely = [*searches, matched(uri, loosely=True)]

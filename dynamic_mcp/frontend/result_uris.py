@@ -15,6 +15,7 @@ import msgspec
 
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.exchange import Handler
+from dynamic_mcp.groups.uris import normal_uri
 from dynamic_mcp.protocol.outline import without_long_texts
 from dynamic_mcp.tasks import Slices
 
@@ -39,11 +40,12 @@ class ResultUris:
     def __init__(self, groups: Container[str]) -> None:
         self._groups = groups
         self._numbers = count()
-        #: by group: its URIs, the last one given at the end, with the numbers of their first occurrence
+        #: by group: the normal forms of its URIs, the last one given at the end, with the numbers of their first occurrence
         self._given: dict[str, dict[str, int]] = {}
 
     def giver(self, uri: str) -> str | None:
-        """The group that gave this URI first, or None."""
+        """The group that gave this URI, or an equivalent one, first. None without one."""
+        uri = normal_uri(uri)
         numbers = {
             group: given[uri]
             for group, given in self._given.items()
@@ -66,7 +68,7 @@ class ResultUris:
 
     async def note(self, group: str, result: bytes) -> None:
         """Remember the URIs in a result of this group."""
-        found = [uri async for uri in _uris_of(result)]
+        found = [normal_uri(uri) async for uri in _uris_of(result)]
         if not found:
             return
         for gone in [name for name in self._given if name not in self._groups]:

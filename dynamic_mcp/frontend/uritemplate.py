@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from dynamic_mcp.groups.uris import normal_text
+
 #: A longer template, one with more expressions, or a longer URI never matches. Such a resource needs the parameter ``group``.
 MAX_TEMPLATE = 2048
 MAX_EXPRESSIONS = 64
@@ -33,16 +35,11 @@ _EXPANSIONS = {
 }
 
 
-#: What two spellings of one URI can differ in: a character that has to be encoded, and an encoded one (RFC 3986, section 6.2.2).
-_VARIANT = re.compile(r"%[0-9a-fA-F]{2}|[^-A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%]")
-_UNRESERVED = re.compile(r"[-A-Za-z0-9._~]")
-
-
 class Matcher:
     """Compares one URI with many templates."""
 
     def __init__(self, uri: str) -> None:
-        self._uri = uri = _normal(uri[: MAX_URI + 1])
+        self._uri = uri = normal_text(uri[: MAX_URI + 1])
         #: the end of the URI, and a bit for each character of it
         self._end = 1 << len(uri)
         self._all = self._end - 1
@@ -103,18 +100,6 @@ def _parts(template: str) -> tuple[tuple[str, tuple[str, str] | None], ...] | No
         expansion = _EXPANSIONS[found[1]]
         if not found[1] and "*" in found[2]:
             expansion = _EXPANSIONS["+"]
-        parts.append((_normal(template[at : found.start()]), expansion))
+        parts.append((normal_text(template[at : found.start()]), expansion))
         at = found.end()
-    return (*parts, (_normal(template[at:]), None)) if len(parts) <= MAX_EXPRESSIONS else None
-
-
-def _normal(text: str) -> str:
-    """The text with the same spelling of each character: encoded where a URI needs that, and nowhere else."""
-    return _VARIANT.sub(_spelled, text)
-
-
-def _spelled(found: re.Match[str]) -> str:
-    if len(found[0]) == 1:
-        return "".join(f"%{byte:02X}" for byte in found[0].encode(errors="replace"))
-    character = chr(int(found[0][1:], 16))
-    return character if _UNRESERVED.fullmatch(character) else found[0].upper()
+    return (*parts, (normal_text(template[at:]), None)) if len(parts) <= MAX_EXPRESSIONS else None

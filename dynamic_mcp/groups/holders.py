@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TypeAlias
 
+from dynamic_mcp.groups.uris import normal_uri
+
 #: The session of a legacy client, or the ``subscriptions/listen`` of a modern one.
 Holder: TypeAlias = Hashable
 
@@ -44,8 +46,13 @@ class Holders(dict[str, set[Holder]]):
 def _contains(parent: str, uri: str) -> bool:
     """Whether a resource is another one, or lies within it: its path goes on, or it has a query or a fragment.
 
-    A server may name such a sub-resource in the update of a resource (MCP 2025-11-25, schema, ``ResourceUpdatedNotification``).
+    A server may name such a sub-resource in the update of a resource (MCP 2025-11-25, schema, ``ResourceUpdatedNotification``). It may also
+    use another spelling than the client.
     """
+    return _lies_within(parent, uri) or _lies_within(normal_uri(parent), normal_uri(uri))
+
+
+def _lies_within(parent: str, uri: str) -> bool:
     return uri.startswith(parent) and (
         uri == parent or parent.endswith("/") or uri[len(parent)] in ("/", "?", "#")
     )

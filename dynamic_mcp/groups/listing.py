@@ -47,6 +47,8 @@ class Listing(dict[str, Raw]):
     cut = ""
     #: whether the upstream listed something, and nothing of it can be used
     is_lost = False
+    #: the normal forms of the URIs, once a search needed them
+    normal_names: set[str] | None = None
 
 
 class Freshness(enum.Enum):

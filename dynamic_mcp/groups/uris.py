@@ -1,0 +1,52 @@
+"""Equivalent spellings of a URI (RFC 3986, section 6.2). Libraries of clients change the spelling: they encode a space, for example."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+#: What two spellings of one URI can differ in: a character that has to be encoded, and an encoded one (RFC 3986, section 6.2.2).
+_VARIANT = re.compile(r"%[0-9a-fA-F]{2}|[^-A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%]")
+_UNRESERVED = re.compile(r"[-A-Za-z0-9._~]")
+#: the scheme, and the authority if there is one
+_BEGINNING = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?://[^/?#]*)?")
+_DEFAULT_PORTS = {"http:": ":80", "https:": ":443", "ws:": ":80", "wss:": ":443", "ftp:": ":21"}
+#: The longest URI that is remembered with its normal form.
+_MAX_REMEMBERED = 1024
+
+
+def normal_text(text: str) -> str:
+    """The text with the same spelling of each character: encoded where a URI needs that, and nowhere else."""
+    return _VARIANT.sub(_spelled, text)
+
+
+def with_lower_beginning(uri: str) -> str:
+    """The URI with its scheme and its authority in lower case. In a template, an expression may follow them."""
+    return uri if (found := _BEGINNING.match(uri)) is None else found[0].lower() + uri[found.end() :]
+
+
+def normal_uri(uri: str) -> str:
+    """The same text for equivalent URIs."""
+    return _remembered(uri) if len(uri) <= _MAX_REMEMBERED else _normal(uri)
+
+
+def _normal(uri: str) -> str:
+    uri = normal_text(uri)
+    if (found := _BEGINNING.match(uri)) is None:
+        return uri
+    beginning, rest = found[0].lower(), uri[found.end() :]
+    scheme, slashes, authority = beginning.partition("//")
+    if not slashes:
+        return beginning + rest
+    authority = authority.removesuffix(":").removesuffix(_DEFAULT_PORTS.get(scheme, ":"))
+    return f"{scheme}//{authority}{rest if rest.startswith('/') else '/' + rest}"
+
+
+_remembered = lru_cache(maxsize=1024)(_normal)
+
+
+def _spelled(found: re.Match[str]) -> str:
+    if len(found[0]) == 1:
+        return "".join(f"%{byte:02X}" for byte in found[0].encode(errors="replace"))
+    character = chr(int(found[0][1:], 16))
+    return character if _UNRESERVED.fullmatch(character) else found[0].upper()

@@ -1,0 +1,74 @@
+"""A client may spell the URI of a resource in another way than the server: libraries encode a space, for example."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dynamic_mcp.groups.holders import Holders
+from dynamic_mcp.groups.uris import normal_uri
+from dynamic_mcp.protocol.jsonrpc import Refusal
+from tests.dynamic_mcp.frontend.test_owners import Lister, catalog_of, read
+
+#: what a server lists, and what a client reads
+EQUIVALENT = [
+    ("WordPress://Posts/1", "wordpress://Posts/1"),
+    ("file:///notes/my note.md", "file:///notes/my%20note.md"),
+    ("obsidian:///\u00c4.md", "obsidian:///%C3%84.md"),
+    ("obsidian:///%c3%84.md", "obsidian:///%C3%84.md"),
+    ("http://Example.com", "http://example.com/"),
+    ("http://example.com:80/a", "HTTP://EXAMPLE.com/a"),
+    ("notes://today?x=1", "notes://today/?x=1"),
+    ("x:/%7Euser", "x:/~user"),
+]
+DIFFERENT = [
+    ("x://a/B", "x://a/b"),
+    ("x://a/b%2Fc", "x://a/b/c"),
+    ("x://a:80/", "x://a/"),
+    ("x:a", "x:a/"),
+    ("x://a/b", "x://a/b/"),
+]
+
+
+@pytest.mark.parametrize(("listed", "read_as"), EQUIVALENT)
+async def test_the_owner_of_another_spelling_gets_what_the_client_wrote(listed: str, read_as: str) -> None:
+    other, owner = Lister("other", uris=["r://1"]), Lister("owner", uris=[listed])
+    assert await read(catalog_of(other, owner), read_as) == f"owner {read_as}"
+
+
+@pytest.mark.parametrize(("listed", "read_as"), DIFFERENT)
+async def test_another_resource_is_not_found(listed: str, read_as: str) -> None:
+    assert normal_uri(listed) != normal_uri(read_as)
+    with pytest.raises(Refusal, match="not found"):
+        await read(catalog_of(Lister("owner", uris=[listed])), read_as)
+
+
+async def test_the_exact_spelling_comes_first() -> None:
+    groups = Lister("a", uris=["x://A/1"]), Lister("b", uris=["x://a/1"])
+    assert await read(catalog_of(*groups), "x://a/1") == "b x://a/1"
+
+
+async def test_another_spelling_comes_before_a_template() -> None:
+    groups = Lister("a", templates=["x://a/{id}"]), Lister("b", uris=["x://A/1"])
+    assert await read(catalog_of(*groups), "x://a/1") == "b x://a/1"
+
+
+async def test_a_template_matches_another_spelling() -> None:
+    catalog = catalog_of(Lister("a"), Lister("b", templates=["WordPress://Posts/{id}"]))
+    assert await read(catalog, "wordpress://posts/1") == "b wordpress://posts/1"
+
+
+async def test_a_link_is_found_by_another_spelling() -> None:
+    catalog = catalog_of(Lister("a"), Lister("b"))
+    await catalog.links.note("b", json.dumps({"uri": "file:///my note"}).encode())
+    assert await read(catalog, "file:///my%20note") == "b file:///my%20note"
+
+
+@pytest.mark.parametrize(("listed", "read_as"), EQUIVALENT)
+def test_an_update_reaches_the_holder_of_another_spelling(listed: str, read_as: str) -> None:
+    holders = Holders()
+    holders.add(read_as, "client")
+    assert holders.covers(listed)
+    assert holders.of(listed) == {"client"}
+    assert not holders.covers("x://other")
