@@ -16,7 +16,7 @@ from msgspec import Raw
 from dynamic_mcp.config.model import ToolRules
 from dynamic_mcp.frontend.ranking import descriptions_of, rank, text_of
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import Listing
+from dynamic_mcp.groups.listing import TOOLS, Listing
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.tasks import Slices
 from dynamic_mcp.wording import cut, name_list
@@ -82,6 +82,8 @@ def _about_cut(tools: Listing) -> str:
 
 
 def _about_none(group: Group) -> str:
+    if group.upstream is not None and TOOLS.feature not in group.upstream.agreed.capabilities:
+        return "The server declares no tools, so the proxy does not ask for a list of them."
     if group.server.tools == ToolRules():
         return "The server lists no tools."
     return "The server lists no tool that the configuration allows (tools)."

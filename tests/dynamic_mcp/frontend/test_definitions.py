@@ -12,7 +12,7 @@ from msgspec import Raw
 from dynamic_mcp.config.model import ToolRules
 from dynamic_mcp.frontend.definitions import MAX_INSTRUCTIONS
 from dynamic_mcp.frontend.tool_surface import GET
-from tests.dynamic_mcp.fakes import Client, FakeGroup, server
+from tests.dynamic_mcp.fakes import Client, FakeGroup, FakeUpstream, server
 from tests.dynamic_mcp.frontend.test_tools import text_of
 
 LIMIT = 1_000
@@ -65,6 +65,16 @@ async def test_an_empty_listing_says_why() -> None:
     assert (await listed(client))["note"] == "The server lists no tools."
     client.groups[0].server = msgspec.structs.replace(client.groups[0].server, tools=ToolRules(allow=()))
     assert "that the configuration allows (tools)" in (await listed(client))["note"]
+
+
+async def test_a_server_that_declares_no_tools_is_not_one_that_lists_none() -> None:
+    client = client_with({})
+    upstream = client.groups[0].upstream
+    assert isinstance(upstream, FakeUpstream)
+    del upstream.agreed.capabilities["tools"]
+    assert (await listed(client))["note"] == (
+        "The server declares no tools, so the proxy does not ask for a list of them."
+    )
 
 
 async def test_names_that_are_off_are_told_apart_from_unknown_ones() -> None:
