@@ -61,7 +61,7 @@ async def test_a_template_matches_another_spelling() -> None:
 
 async def test_a_link_is_found_by_another_spelling() -> None:
     catalog = catalog_of(Lister("a"), Lister("b"))
-    await catalog.links.note("b", json.dumps({"uri": "file:///my note"}).encode())
+    await catalog.result_uris.note("b", json.dumps({"uri": "file:///my note"}).encode())
     assert await read(catalog, "file:///my%20note") == "b file:///my%20note"
 
 
