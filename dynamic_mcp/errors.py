@@ -15,7 +15,8 @@
         │   ├── StoreFailed  the storage of its tokens fails
         │   ├── TooLarge     one answer is too large
         │   ├── HttpStatus   it answered with an error status of HTTP
-        │   └── SignInNeeded the user has to sign in
+        │   ├── SignInMayHelp its tokens have no use at the moment
+    │   └── SignInNeeded the user has to sign in
         ├── UpstreamTimeout  it did not answer in time
         └── UpstreamRefused  it answered with a JSON-RPC error, which the client gets as a valid error object
             └── HeadersRefused its error is about the HTTP headers of the request
@@ -160,6 +161,10 @@ class HttpStatus(UpstreamFailed):
         self.retry_after = retry_after
 
 
+class SignInMayHelp(UpstreamFailed):
+    """The tokens have no use at the moment. This may pass by itself, so no browser opens. ``dynamic-mcp login`` signs in at once."""
+
+
 class SignInNeeded(UpstreamFailed):
     """The user has to sign in, because the server refuses all stored tokens.
 
@@ -169,6 +174,8 @@ class SignInNeeded(UpstreamFailed):
     def __init__(self, message: str, last_output: str = "", *, challenge: object = None) -> None:
         super().__init__(message, last_output)
         self.challenge = challenge
+        #: whether there are tokens, which the server may take later
+        self.may_pass = False
 
 
 class UpstreamTimeout(UpstreamError):

@@ -111,7 +111,10 @@ class UpstreamOwner:
             if not self._signing_in.has_signed_in:
                 return need
             backoff.after_failure()
-            self._fail("it refuses the tokens of the sign-in that just succeeded")
+            self._fail(
+                "it refuses the tokens of the sign-in that just succeeded",
+                remedy=self._connector.sign_in_help(),
+            )
         except UpstreamError as error:
             record.failed(str(error))
             backoff.after_failure()
@@ -138,7 +141,7 @@ class UpstreamOwner:
                 self._listings.clear()
                 self._state.set_restarting(str(end))
             else:
-                self._fail(f"it was connected, but {end}", end.last_output)
+                self._fail(f"it was connected, but {end}", end.last_output, end.remedy)
         return None
 
     async def _connect(self, events: Events) -> Upstream:
@@ -151,8 +154,12 @@ class UpstreamOwner:
     async def sign_in(self, need: SignInNeeded, backoff: Backoff) -> bool:
         """Let the user sign in, once a client names the group; ``oauth.signin`` limits the time. False after a failure."""
         need.last_output = self.shown(need.last_output)
+        may_have_passed = need.may_pass and self._signing_in.waits_for_clients
         try:
             if await self._signing_in.wait_until_named(need):
+                if may_have_passed:
+                    # The server may take the tokens now, so the next connection comes before a browser.
+                    return True
                 await self._signing_in.run(need)
         except UpstreamError as error:
             backoff.after_failure()

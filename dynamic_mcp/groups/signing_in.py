@@ -47,9 +47,14 @@ class SigningIn:
         self._question: asyncio.Task[None] | None = None
         self._has_agreed = False
 
+    @property
+    def waits_for_clients(self) -> bool:
+        """Whether a sign-in begins only once a client names the group."""
+        return not self.is_named and not self._connector.signs_in_at_start
+
     async def wait_until_named(self, need: SignInNeeded) -> bool:
         """Wait until a client names the group; false if the user has signed in elsewhere meanwhile."""
-        if self.is_named or self._connector.signs_in_at_start:
+        if not self.waits_for_clients:
             return True
         named = anyio.Event()
         self._fail(NEEDED, need)

@@ -1,8 +1,8 @@
 """The authorization for one server: the bearer token of the next request, and the handling of a refusal.
 
-``Authorization`` renews a refused token if it can. If only the user can help, it raises ``SignInNeeded``, and the caller decides
-whether to wait. One sign-in serves all callers that wait for it. A sign-in that failed does not start again by itself. Neither does
-one for scopes that the user has allowed already. ``sign_in_limit`` bounds their number.
+``Authorization`` renews a refused token if it can; ``new_tokens`` has the rule. If only the user can help, it raises ``SignInNeeded``, and
+the caller decides whether to wait. One sign-in serves all callers that wait for it. A sign-in that failed does not start again by itself.
+Neither does one for scopes that the user has allowed already. ``sign_in_limit`` bounds their number.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import msgspec
 
 from dynamic_mcp.clock import Clock
 from dynamic_mcp.config.model import RemoteTransport
-from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.errors import SignInMayHelp, SignInNeeded, UpstreamFailed
 from dynamic_mcp.events import Record, discard
 from dynamic_mcp.oauth.address import host_of
 from dynamic_mcp.oauth.challenge import Challenge, challenge_of
 from dynamic_mcp.oauth.fresh_tokens import CLOSED, FreshTokens
+from dynamic_mcp.oauth.new_tokens import NewTokens
 from dynamic_mcp.oauth.reach import AddressLevel, NetworkReach, TooInward
 from dynamic_mcp.oauth.sign_in_limit import SignInLimit
 from dynamic_mcp.oauth.store import TokenStore
@@ -71,10 +72,10 @@ class Authorization:
         self._wait = SignInWait(
             server, store, self._adopt_newer, show_address, config, waits_for_others=waits_for_others
         )
-        self.tokens.way_out = f"If this does not pass, sign in again. Run: {self._wait.anew}"
+        if not transport.oauth.is_machine:
+            self.tokens.way_out = f"If this does not pass, sign in again. Run: {self._wait.anew}"
         self._signing_in: asyncio.Task[None] | None = None
-        #: the token of a renewal after a refusal, until the server takes it; if the server refuses it too, another renewal does not help
-        self._replacement: str | None = None
+        self._new = NewTokens(clock)
         #: the time of the clock until which a machine does not ask again, and why
         self._refused: tuple[float, str] | None = None
         #: why the last sign-in failed, or None
@@ -94,7 +95,7 @@ class Authorization:
         if not self._applies:
             return False
         parsed = msgspec.structs.replace(challenge_of(challenge), level=self.reach.own)
-        if status == 401:
+        if status == 401 or (parsed.error == "invalid_token" and bearer is not None):
             await self._replace_token(bearer, parsed)
             return True
         if parsed.error != "insufficient_scope" or bearer is None:
@@ -127,8 +128,12 @@ class Authorization:
         return now is not None and now.access_token == bearer and self.tokens.are_adopted
 
     def accepted(self, bearer: str | None) -> None:
-        if bearer == self._replacement:
-            self._replacement = None
+        if (
+            bearer is not None
+            and self.tokens.current is not None
+            and bearer == self.tokens.current.access_token
+        ):
+            self._new.taken()
 
     async def sign_in(self, need: SignInNeeded) -> None:
         """Join the sign-in in progress, or start one. Raises UpstreamFailed if it does not succeed."""
@@ -201,11 +206,18 @@ class Authorization:
         tokens = await self.tokens.load()
         if self._has_other_than(used):
             return
-        if used is not None and used == self._replacement:
-            if self._transport.oauth.is_machine:
-                raise UpstreamFailed("it refuses the token that its authorization server has just issued")
-            self.tokens.forget()
-        elif tokens is not None and tokens.refresh_token is not None and used is not None:
+        if self._new.is_young(used):
+            if not await self._adopt_newer() or self.tokens.current is None:
+                raise self._refused_new()
+            # The server may refuse the token of another process too, and more renewals would not help.
+            self._new.issued(self.tokens.current.access_token)
+            return
+        if (
+            tokens is not None
+            and tokens.refresh_token is not None
+            and used is not None
+            and self._new.may_renew(used)
+        ):
             changed = tokens.issuer is not None and await self._names_other(tokens.issuer, challenge)
             if self._has_other_than(used):
                 # Another call, which was refused at the same time, was faster.
@@ -217,13 +229,20 @@ class Authorization:
             now = self.tokens.current
             if now is not None and now.access_token != used:
                 # The server may refuse the token of another process too, and a renewal of that token can still help.
-                self._replacement = None if self.tokens.are_adopted else now.access_token
+                if not self.tokens.are_adopted:
+                    self._new.issued(now.access_token)
                 return
             if now is tokens:
                 # The renewal failed for now; a sign-in would not help.
-                raise UpstreamFailed(_NOT_YET)
-        if not await self._adopt_newer() and not self._has_other_than(used):
-            await self._authorize("it needs you to sign in", challenge)
+                raise SignInMayHelp(_NOT_YET).with_remedy(self.tokens.way_out)
+        if await self._adopt_newer() or self._has_other_than(used):
+            return
+        if used is not None and self.tokens.current is not None and not self._new.may_ask_the_user:
+            raise self._refused_new()
+        await self._authorize("it needs you to sign in", challenge)
+
+    def _refused_new(self) -> SignInMayHelp:
+        return SignInMayHelp(self._new.reason).with_remedy(self.tokens.way_out)
 
     async def _names_other(self, issuer: str, challenge: Challenge) -> bool:
         from dynamic_mcp.oauth.moves import names_other_issuer
@@ -233,13 +252,11 @@ class Authorization:
             return await names_other_issuer(http, self._transport, issuer, challenge)
 
     async def _renew_refused(self) -> None:
-        """Renew tokens that the server refuses. Raises UpstreamFailed if that fails for now; a sign-in would not help."""
-        from dynamic_mcp.oauth.request import TransientFailure
-
+        """Renew tokens that the server refuses. Raises SignInMayHelp if that fails for now."""
         try:
             await self.tokens.renew(force=True)
-        except TransientFailure as failure:
-            raise UpstreamFailed(f"{_NOT_YET}: {failure}").with_remedy(failure.remedy) from None
+        except SignInMayHelp as failure:
+            raise SignInMayHelp(f"{_NOT_YET}: {failure}").with_remedy(failure.remedy) from None
 
     def _has_other_than(self, used: str | None) -> bool:
         """Whether there is a valid token that is not the refused one."""
@@ -249,7 +266,9 @@ class Authorization:
     async def _authorize(self, reason: str, challenge: Challenge) -> None:
         """A machine gets new tokens; otherwise raises SignInNeeded, because only the user can help. Raises UpstreamFailed."""
         if not self._transport.oauth.is_machine:
-            raise SignInNeeded(reason, challenge=challenge)
+            need = SignInNeeded(reason, challenge=challenge)
+            need.may_pass = self.tokens.current is not None
+            raise need
         if self._signing_in is None or self._signing_in.done():
             if self._refused is not None and self._clock() < self._refused[0]:
                 # One attempt to connect has several requests, and a wrong secret may lock the client out.
@@ -260,8 +279,8 @@ class Authorization:
         except UpstreamFailed as refusal:
             self._refused = self._clock() + REFUSED_PAUSE, str(refusal)
             raise
-        now = self.tokens.current
-        self._replacement = None if now is None else now.access_token
+        if (now := self.tokens.current) is not None:
+            self._new.issued(now.access_token)
 
     async def _adopt_newer(self) -> bool:
         """Use tokens from a sign-in in another process, if there are any; whether there were. Raises StoreFailed."""
@@ -348,6 +367,8 @@ class Authorization:
         configured = " ".join(self._scopes) or None
         await self.tokens.keep_locked(msgspec.structs.replace(tokens, configured_scope=configured))
         self._declined = None
+        if not request.oauth.is_machine:
+            self._new.issued(tokens.access_token, by_user=True)
         if challenge.error == "insufficient_scope":
             self._stepped_up = _scopes(challenge) | (self._stepped_up or frozenset())
 

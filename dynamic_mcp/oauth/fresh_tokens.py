@@ -19,7 +19,7 @@ from anyio import to_thread
 
 from dynamic_mcp.clock import Clock
 from dynamic_mcp.config.model import RemoteTransport
-from dynamic_mcp.errors import StoreFailed, UpstreamFailed
+from dynamic_mcp.errors import SignInMayHelp, StoreFailed, UpstreamFailed
 from dynamic_mcp.events import Record
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.binding import Binding
@@ -69,6 +69,8 @@ class FreshTokens:
         self._is_stored = False
         #: whether another process got them
         self.are_adopted = False
+        #: when a user last confirmed the stored tokens (``Tokens.confirmed_at``), as far as this process knows
+        self._confirmed_at: float | None = None
         #: whether the store was read, and the task that reads it
         self._loaded = False
         self._loading: asyncio.Task[None] | None = None
@@ -83,7 +85,7 @@ class FreshTokens:
         self._failure: UpstreamFailed | None = None
         #: access tokens that this process has replaced or dropped, the last seen ones at the end; after a failed save the store has one
         self._former: dict[str, None] = {}
-        #: what the user can do if no token endpoint answers, in lines of their own
+        #: what the user can do if renewals fail, in lines of their own
         self.way_out = ""
         #: whether the user knows that the store has tokens of another entry
         self._has_warned = False
@@ -113,7 +115,7 @@ class FreshTokens:
         return None if tokens is None or tokens.is_expired(time.time()) else tokens.access_token
 
     async def renew(self, *, force: bool = False) -> None:
-        """Renew the tokens, once for all callers. Raises UpstreamFailed if no usable token is left.
+        """Renew the tokens, once for all callers. Raises SignInMayHelp if no usable token is left, and UpstreamFailed at the end.
 
         A slow renewal goes on after the return, if the old token is valid meanwhile. ``force`` renews tokens that are not due, and waits
         for the end.
@@ -130,7 +132,7 @@ class FreshTokens:
                 return
         failure = await joined(renewing, UpstreamFailed(CLOSED))
         if failure is not None and (force or not self._lasts(0.0)):
-            raise failure.copy()
+            raise SignInMayHelp(str(failure)).with_remedy(self.way_out or failure.remedy)
 
     async def stored(self) -> Tokens | None:
         """The tokens in the store, if they belong to this entry. Raises StoreFailed."""
@@ -147,12 +149,19 @@ class FreshTokens:
         return None
 
     async def adopt_newer(self) -> bool:
-        """Use newer tokens in the store, from a sign-in in another process; false if it has none. Raises StoreFailed."""
+        """Use tokens in the store that another process got or confirmed since; false if it has none. Raises StoreFailed."""
         found = await self.stored()
-        if found is None or not self._is_newer(found):
+        if found is None or not (self._is_newer(found) or self._is_confirmed_since(found)):
             return False
         self._adopt(found)
         return True
+
+    async def confirm(self) -> None:
+        """Let processes that wait for a sign-in use the stored tokens again, because the server takes them. Raises UpstreamFailed."""
+        async with self._store.lock():
+            found = await self.stored()
+            if found is not None:
+                await self._save(msgspec.structs.replace(found, confirmed_at=time.time()))
 
     async def keep(self, tokens: Tokens) -> None:
         """Store new tokens, then use them. In the other order, the end of the process could lose used tokens."""
@@ -212,6 +221,7 @@ class FreshTokens:
     def _adopt(self, stored: Tokens) -> None:
         """Use tokens that another process stored."""
         self._use(stored, fresh=True)
+        self._confirmed_at = stored.confirmed_at
         self._is_stored = self.are_adopted = True
 
     def _lasts(self, seconds: float) -> bool:
@@ -228,6 +238,10 @@ class FreshTokens:
             return False
         return self._tokens is None or token != self._tokens.access_token
 
+    def _is_confirmed_since(self, stored: Tokens) -> bool:
+        """Whether the user has found since that the server takes stored tokens, which it may have refused before."""
+        return stored.confirmed_at not in (None, self._confirmed_at)
+
     def _remember(self, former: str) -> None:
         self._former.pop(former, None)
         self._former[former] = None
@@ -240,6 +254,7 @@ class FreshTokens:
         try:
             self._tokens = await self.stored()
             self._is_stored = self._tokens is not None
+            self._confirmed_at = None if self._tokens is None else self._tokens.confirmed_at
         except StoreFailed as failure:
             # A server that needs no token does not need the store.
             log.warning("group %s: %s", self._server, failure)
@@ -338,8 +353,6 @@ class FreshTokens:
             log.warning("group %s: the tokens cannot be renewed: %s", self._server, failure)
             self.forget()
             return None
-        if no_endpoint:
-            failure = failure.with_remedy(self.way_out)
         self._failures, self._failed_at, self._failure = self._failures + 1, self._clock(), failure
         if not is_urgent:
             log.warning("group %s: the tokens cannot be renewed now: %s", self._server, failure)

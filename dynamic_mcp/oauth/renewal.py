@@ -14,7 +14,7 @@ from dynamic_mcp.oauth.moves import IssuerReplaced, endpoint_now
 from dynamic_mcp.oauth.own_headers import client_for
 from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.oauth.request import NoConnection, TransientFailure
-from dynamic_mcp.oauth.token_endpoint import NoTokenEndpoint, PlaceRefused, request_tokens
+from dynamic_mcp.oauth.token_endpoint import NoTokenEndpoint, request_tokens
 from dynamic_mcp.oauth.tokens import Tokens
 
 
@@ -38,7 +38,7 @@ async def renewed(transport: RemoteTransport, reach: NetworkReach, old: Tokens) 
     async with client_for(transport, reach) as http:
         try:
             new = await request_tokens(http, endpoint, client, form)
-        except (NoConnection, NoTokenEndpoint, PlaceRefused) as failure:
+        except (NoConnection, NoTokenEndpoint) as failure:
             endpoint = await _other_endpoint(http, transport, old, failure)
             new = await request_tokens(http, endpoint, client, form)
             log.info("group %s: its token endpoint is %s now", old.server, shown(endpoint))

@@ -18,8 +18,6 @@ from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens, expiry
 _WHAT = "its token endpoint"
 #: Statuses that are a refusal even with an empty body; many servers refuse a refresh token like that.
 _VERDICTS = (400, 401)
-#: The statuses that a server without such an endpoint gives.
-_ABSENT = (404, 405, 410)
 #: The error codes of servers that take HTTP Basic and a client id in the form for two authentications.
 _ABOUT_THE_CLIENT = frozenset({"", "invalid_request", "invalid_client"})
 
@@ -32,10 +30,6 @@ class GrantRefused(UpstreamFailed):
         self.code = code
 
 
-class PlaceRefused(GrantRefused):
-    """A refusal without an error code, with a status that says that the endpoint is not there."""
-
-
 class NoTokenEndpoint(TransientFailure):
     """What answered is no token endpoint: it is something in between, or the endpoint has moved."""
 
@@ -43,7 +37,7 @@ class NoTokenEndpoint(TransientFailure):
 async def request_tokens(
     http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: dict[str, str]
 ) -> Tokens:
-    """Send one token request. Raises TransientFailure, also NoTokenEndpoint, and GrantRefused, also PlaceRefused.
+    """Send one token request. Raises TransientFailure, also NoTokenEndpoint, and GrantRefused.
 
     The tokens have no members that only the caller knows. Their client is set if the endpoint wants another form of authentication.
     """
@@ -97,16 +91,18 @@ async def _request_once(
     except Unreadable:
         if is_success:
             raise NoTokenEndpoint(f"the answer of {what} cannot be read") from None
-        if status not in _VERDICTS and form["grant_type"] != "authorization_code":
-            # It may be the page of a firewall or of a proxy. A code is used up either way; tokens would be lost.
-            raise NoTokenEndpoint(f"{what} answered with HTTP {status} and no OAuth error") from None
         answer = TokenAnswer()
+    is_verdict = is_success or answer.is_error or status in _VERDICTS
+    if not is_verdict and form["grant_type"] != "authorization_code":
+        # It may come from a firewall, a gateway or a proxy. A code is used up either way; tokens would be lost.
+        raise NoTokenEndpoint(f"{what} answered with HTTP {status} and no OAuth error")
     if answer.may_pass:
         raise TransientFailure(f"{what} cannot answer now ({answer.code})")
     if answer.is_error or not is_success:
         reason = answer.code or f"HTTP {status}"
-        kind = PlaceRefused if status in _ABSENT and not answer.code else GrantRefused
-        raise kind(f"{what} refuses the request ({reason}){_advice(client, answer)}", code=answer.code)
+        raise GrantRefused(
+            f"{what} refuses the request ({reason}){_advice(client, answer)}", code=answer.code
+        )
     if answer.access_token is None:
         raise TransientFailure(f"the answer of {what} cannot be read")
     if not answer.access_token or answer.token_type.lower() not in ("", "bearer"):

@@ -189,6 +189,5 @@ async def test_wrong_audience_does_not_repeat_the_sign_in(tmp_path: Path, era: E
             await anyio.sleep(0.1)
 
         assert answer.is_error
-        pages, signed_in, renewed = setup.counts
-        assert (pages, signed_in) == (1, 1)
-        assert renewed >= 1
+        # Another token just after the sign-in would be for the same audience.
+        assert setup.counts == (1, 1, 0)

@@ -10,11 +10,12 @@ import pytest
 import respx
 
 from dynamic_mcp.config.model import OAuthSettings, RemoteTransport
-from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.errors import SignInMayHelp, SignInNeeded, UpstreamFailed
 from dynamic_mcp.oauth import fresh_tokens
 from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.new_tokens import PATIENCE
 from dynamic_mcp.oauth.sign_in_limit import MAX_SIGN_INS, SIGN_IN_PERIOD
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
@@ -117,16 +118,133 @@ async def test_failed_renewal_of_a_refused_token_does_not_need_the_user(make: Ma
         assert not isinstance(raised.value, SignInNeeded)
 
 
-async def test_refused_token_of_a_renewal_needs_the_user(make: Make, store: FileStore) -> None:
+async def refused_new(authorization: Authorization, token: str) -> UpstreamFailed:
+    """The failure if the server refuses this new token, which stays in use. No sign-in begins."""
+    with pytest.raises(SignInMayHelp) as raised:
+        await refuse(authorization, token, Challenge())
+    assert await authorization.bearer() == token
+    assert raised.value.remedy.splitlines() == [
+        "If this does not pass, sign in again. Run: dynamic-mcp logout docs",
+        "and then: dynamic-mcp login docs",
+    ]
+    return raised.value
+
+
+async def test_refused_token_of_a_renewal_needs_the_user_only_after_a_while(
+    make: Make, store: FileStore
+) -> None:
+    """The server may learn of a new token late, or its own check of tokens may be down."""
     store.save(stored(DAY))
     route = renewals(grant(1))
-    authorization = make()
+    clock = ManualClock()
+    authorization = make(clock=clock)
     await refuse(authorization, await authorization.bearer(), Challenge())
 
+    for _ in range(2):
+        assert "has just issued" in str(await refused_new(authorization, f"{ACCESS}-1"))
+    clock.advance(PATIENCE)
     for _ in range(2):
         with pytest.raises(SignInNeeded):
             await refuse(authorization, f"{ACCESS}-1", Challenge())
     assert len(route.calls) == 1
+    # The server takes it after all.
+    assert await authorization.bearer() == f"{ACCESS}-1"
+    assert store.load() is not None
+
+
+async def test_token_that_the_server_took_once_is_renewed_at_once(make: Make, store: FileStore) -> None:
+    store.save(stored(DAY))
+    renewals(grant(1), grant(2))
+    authorization = make()
+    await refuse(authorization, await authorization.bearer(), Challenge())
+    authorization.accepted(f"{ACCESS}-0")
+    await refused_new(authorization, f"{ACCESS}-1")
+    authorization.accepted(f"{ACCESS}-1")
+
+    await refuse(authorization, f"{ACCESS}-1", Challenge())
+    assert await authorization.bearer() == f"{ACCESS}-2"
+
+
+async def test_sign_in_whose_tokens_the_server_refuses_opens_no_other_page(make: Make) -> None:
+    publish()
+    route = renewals(grant(1), grant(2), grant(3), httpx.Response(400, json={"error": "invalid_grant"}))
+    user, clock = User(), ManualClock()
+    authorization = make(user, clock=clock)
+    await authorization.sign_in(NEED)
+
+    for number in (1, 2, 3):
+        for _ in range(2):
+            assert "just succeeded" in str(await refused_new(authorization, f"{ACCESS}-{number}"))
+        clock.advance(PATIENCE)
+        if number < 3:
+            await refuse(authorization, f"{ACCESS}-{number}", Challenge())
+    assert len(route.calls) == 3
+    # The authorization server has forgotten the sign-in.
+    with pytest.raises(SignInNeeded):
+        await refuse(authorization, f"{ACCESS}-3", Challenge())
+    assert len(user.addresses) == 1
+
+
+async def test_sign_in_without_a_refresh_token_opens_no_other_page(make: Make) -> None:
+    publish()
+    renewals(grant(1, refresh_token=None))
+    user, clock = User(), ManualClock()
+    authorization = make(user, clock=clock)
+    await authorization.sign_in(NEED)
+
+    await refused_new(authorization, f"{ACCESS}-1")
+    clock.advance(PATIENCE)
+    await refused_new(authorization, f"{ACCESS}-1")
+    authorization.accepted(f"{ACCESS}-1")
+    with pytest.raises(SignInNeeded):
+        await refuse(authorization, f"{ACCESS}-1", Challenge())
+    assert await authorization.bearer() == f"{ACCESS}-1"
+
+
+async def test_two_processes_do_not_renew_in_turn_while_the_server_refuses_all_tokens(
+    make: Make, store: FileStore
+) -> None:
+    store.save(stored(DAY))
+    route = renewals(grant(1), grant(2))
+    one, other = make(), make()
+    assert [await each.bearer() for each in (one, other)] == [f"{ACCESS}-0"] * 2
+    await refuse(one, f"{ACCESS}-0", Challenge())
+    await refuse(other, f"{ACCESS}-0", Challenge())
+    await refuse(other, f"{ACCESS}-1", Challenge())
+
+    await refuse(one, f"{ACCESS}-1", Challenge())
+    for _ in range(2):
+        for each in (one, other):
+            await refused_new(each, f"{ACCESS}-2")
+    assert len(route.calls) == 2
+
+
+async def test_tokens_that_the_user_has_confirmed_end_the_wait(make: Make, store: FileStore) -> None:
+    store.save(stored(DAY, refresh_token=None))
+    publish()
+    waiting, later = make(User(None)), make()
+    with pytest.raises(SignInNeeded) as raised:
+        await refuse(waiting, await waiting.bearer(), Challenge())
+    assert not await waiting.tokens.adopt_newer()
+
+    async with asyncio.timeout(10):
+        sign_in = asyncio.create_task(waiting.sign_in(raised.value))
+        await later.tokens.confirm()
+        await sign_in
+    assert await waiting.bearer() == f"{ACCESS}-0"
+    # Once: the next refusal needs the user again.
+    with pytest.raises(SignInNeeded):
+        await refuse(waiting, f"{ACCESS}-0", Challenge())
+
+
+async def test_refusal_of_the_token_itself_may_have_the_status_403(make: Make, store: FileStore) -> None:
+    store.save(stored(DAY))
+    renewals(grant(1))
+    authorization = make()
+
+    assert not await authorization.handle_refusal(403, None, 'Bearer error="invalid_token"')
+    assert await authorization.handle_refusal(403, f"{ACCESS}-0", 'Bearer error="invalid_token"')
+    assert await authorization.bearer() == f"{ACCESS}-1"
 
 
 async def test_same_token_after_a_renewal_needs_the_user(make: Make, store: FileStore) -> None:

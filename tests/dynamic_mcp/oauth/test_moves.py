@@ -8,11 +8,13 @@ import pytest
 import respx
 
 from dynamic_mcp.config.model import OAuthSettings, RemoteTransport
-from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.errors import SignInMayHelp, SignInNeeded, UpstreamFailed
 from dynamic_mcp.oauth import moves
 from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.new_tokens import PATIENCE
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.secret import Secret
+from tests.dynamic_mcp.clocks import ManualClock
 from tests.dynamic_mcp.oauth.kit import (
     ACCESS,
     ISSUER,
@@ -190,7 +192,8 @@ async def test_server_without_resource_metadata_names_no_other_issuer(
     )
     respx.get(SERVER_METADATA).respond(json=server_metadata(token_endpoint=MOVED))
     respx.post(MOVED).mock(return_value=grant(1))
-    authorization = make()
+    clock = ManualClock()
+    authorization = make(clock=clock)
 
     if left > 0:
         await refuse(authorization, await authorization.bearer(), Challenge())
@@ -198,6 +201,7 @@ async def test_server_without_resource_metadata_names_no_other_issuer(
     assert renewed == f"{ACCESS}-1"
     assert sent_to() == {TOKEN, MOVED}
     if left > 0:
+        clock.advance(PATIENCE)
         with pytest.raises(SignInNeeded):
             await refuse(authorization, renewed, Challenge())
 
@@ -230,7 +234,7 @@ async def test_user_learns_the_way_out_if_no_metadata_name_a_token_endpoint(
     assert await authorization.bearer() == f"{ACCESS}-7"
 
 
-async def test_gone_endpoint_that_the_metadata_still_name_is_the_operators(
+async def test_gone_endpoint_that_the_metadata_still_name_costs_no_tokens(
     make: Make, store: FileStore
 ) -> None:
     store.save(stored(-1.0))
@@ -241,7 +245,7 @@ async def test_gone_endpoint_that_the_metadata_still_name_is_the_operators(
         UpstreamFailed, match=r"the metadata of its authorization server name no other one$"
     ) as raised:
         await make().bearer()
-    assert not raised.value.remedy
+    assert raised.value.remedy.endswith("dynamic-mcp login docs")
 
 
 async def test_unreachable_endpoint_that_has_not_moved_is_reported_as_such(
@@ -256,18 +260,22 @@ async def test_unreachable_endpoint_that_has_not_moved_is_reported_as_such(
 
 
 @pytest.mark.parametrize("published", [False, True])
-async def test_refusal_without_a_code_is_final_if_the_endpoint_has_not_moved(
-    make: Make, store: FileStore, published: bool
+@pytest.mark.parametrize("status", [403, 404, 407])
+async def test_refusal_without_a_code_costs_no_tokens(
+    make: Make, store: FileStore, published: bool, status: int
 ) -> None:
+    """It may be the answer of a gateway in between."""
     store.save(stored(-1.0))
-    route = leads_to(httpx.Response(404, json={"detail": "Not Found"}))
+    gateway = httpx.Response(status, json={"message": "Forbidden"})
+    respx.post(TOKEN).mock(side_effect=[gateway, gateway, grant(1)])
     if published:
         publish()
     authorization = make()
 
-    assert await authorization.bearer() is None
-    assert await authorization.bearer() is None
-    assert len(route.calls) == 1
+    for _ in range(2):
+        with pytest.raises(SignInMayHelp, match=f"HTTP {status} and no OAuth error"):
+            await authorization.bearer()
+    assert await authorization.bearer() == f"{ACCESS}-1"
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(503), httpx.ReadTimeout("x"), httpx.ConnectTimeout("x")])
