@@ -107,6 +107,8 @@ class HttpClient:
         self._hidden = hidden or HiddenValues()
         self._cookies = Cookies(next((headers[name] for name in headers if name.lower() == "cookie"), None))
         self._session: aiohttp.ClientSession | None = None
+        #: the token of the last request that the server has taken
+        self._taken: str | None = None
 
     async def start(self) -> None:
         """Prepare the client; nothing is sent yet. Raises UpstreamFailed for an invalid or forbidden url."""
@@ -248,27 +250,36 @@ class HttpClient:
         self, method: str, headers: Mapping[str, str], body: bytes | None, url: str, may_renew: bool
     ) -> HttpReply:
         """Send a request with the current token, and again if the server refuses it and another one exists."""
-        bearer = await self._credentials.bearer()
-        reply = await self._send(method, headers, body, url, bearer)
-        while (
-            may_renew and reply.status in (401, 403) and await self._has_other_token(headers, reply, bearer)
-        ):
+        # Only HTTP+SSE has another address for the messages of a session.
+        in_session = era.SESSION_HEADER in headers or url != self.url
+        reply = await self._send_in_session(method, headers, body, url, in_session=in_session)
+        while may_renew and reply.status in (401, 403) and await self._has_other_token(headers, reply):
             reply.close()
-            bearer = await self._credentials.bearer()
-            may_renew = self._credentials.may_renew_again(bearer)
-            reply = await self._send(method, headers, body, url, bearer)
-        if reply.status != 401:
-            self._credentials.accepted(bearer)
+            reply = await self._send_in_session(method, headers, body, url, in_session=in_session)
+            may_renew = self._credentials.may_renew_again(reply.bearer)
+        if reply.status < 400:
+            self._taken = reply.bearer
+            self._credentials.accepted(reply.bearer)
         return reply
 
-    async def _has_other_token(
-        self, headers: Mapping[str, str], reply: HttpReply, bearer: str | None
-    ) -> bool:
+    async def _send_in_session(
+        self, method: str, headers: Mapping[str, str], body: bytes | None, url: str, *, in_session: bool
+    ) -> HttpReply:
+        """Send a request with the current token. Some servers bind a session to the token with which it began."""
+        bearer = await self._credentials.bearer()
+        reply = await self._send(method, headers, body, url, bearer)
+        if in_session and bearer not in (None, self._taken):
+            reply.may_miss_session_of_token = refusals.refuses_token(reply.status, reply.challenge)
+        return reply
+
+    async def _has_other_token(self, headers: Mapping[str, str], reply: HttpReply) -> bool:
         """Whether there is another token after this refusal. Raises SignInNeeded, UpstreamFailed; then the reply is closed."""
         try:
+            if reply.may_miss_session_of_token:
+                return False
             if era.SESSION_HEADER in headers and reply.status == 401 and await reply.is_session_lost():
                 return False
-            return await self._credentials.handle_refusal(reply.status, bearer, reply.challenge)
+            return await self._credentials.handle_refusal(reply.status, reply.bearer, reply.challenge)
         except BaseException as error:
             if isinstance(error, SignInNeeded):  # if no sign-in is possible, the words say what is missing
                 error.last_output = await self._shown(reply)

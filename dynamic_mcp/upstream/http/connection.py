@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 from msgspec import Raw
 
-from dynamic_mcp.errors import StreamEnded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import StreamEnded, UpstreamError, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.ids import ids_of_this_process
 from dynamic_mcp.protocol.jsonrpc import Outgoing
@@ -39,6 +39,12 @@ _USES = frozenset(
         "completion/complete",
     }
 )
+
+
+def no_new_session(error: UpstreamError, setting: str = "") -> UpstreamGone:
+    """The end of a connection whose server has lost the session. ``setting`` would give the new one more time."""
+    gone = UpstreamGone(f"no new session could be begun: {error}{setting}")
+    return gone.with_remedy(error.remedy) if isinstance(error, UpstreamFailed) else gone
 
 
 class HttpUpstream(ABC):
@@ -144,7 +150,11 @@ class HttpUpstream(ABC):
         """Mark the connection as gone."""
         self._peer.close(reason)
         if not self._end.done():
-            self._end.set_result(reason if isinstance(reason, StreamEnded) else UpstreamGone(str(reason)))
+            self._end.set_result(
+                reason
+                if isinstance(reason, StreamEnded)
+                else UpstreamGone(str(reason)).with_remedy(reason.remedy)
+            )
 
     def _in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         """Start a task that ends with the connection at the latest."""

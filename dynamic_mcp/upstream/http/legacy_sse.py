@@ -30,7 +30,7 @@ from dynamic_mcp.protocol.pieces import first_bytes, size_of
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, not_started_within
 from dynamic_mcp.upstream.http.client import ACCEPT_TIMEOUT, HttpClient
-from dynamic_mcp.upstream.http.connection import HttpUpstream
+from dynamic_mcp.upstream.http.connection import HttpUpstream, no_new_session
 from dynamic_mcp.upstream.http.event_stream import EventParser
 from dynamic_mcp.upstream.http.redirects import within_origin
 from dynamic_mcp.upstream.http.reply import HttpReply
@@ -159,7 +159,7 @@ class SseUpstream(HttpUpstream):
             self._leave_stream()
             await self._begin_session_in_time()
         except UpstreamError as error:
-            self._lose(UpstreamGone(f"no new session could be begun: {error}"))
+            self._lose(no_new_session(error))
             return
         finally:
             self._renewal = None

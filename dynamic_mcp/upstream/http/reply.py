@@ -35,6 +35,8 @@ class HttpReply:
         #: what ``beginning_of_body`` has read of the body, and whether it has
         self._read: list[bytes] = []
         self._has_read_beginning = False
+        #: whether the server refuses a token with which it has taken no request of this session yet
+        self.may_miss_session_of_token = False
         #: whether any of the body has come
         self.has_body = False
 
@@ -104,6 +106,8 @@ class HttpReply:
 
     async def is_session_lost(self) -> bool:
         """Whether this reply to a request of a session says that the server has lost the session."""
+        if self.may_miss_session_of_token:
+            return True
         return refusals.is_session_lost(self.status, await self.beginning_of_body(), self.challenge)
 
     async def asks_for_initialize(self) -> bool:

@@ -33,7 +33,7 @@ from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.http.client import HttpClient
-from dynamic_mcp.upstream.http.connection import HttpUpstream
+from dynamic_mcp.upstream.http.connection import HttpUpstream, no_new_session
 from dynamic_mcp.upstream.http.era_changes import EraChanges
 from dynamic_mcp.upstream.http.json_body import NoAnswer
 from dynamic_mcp.upstream.http.own_stream import OwnStream
@@ -289,7 +289,7 @@ class StreamableHttpUpstream(HttpUpstream):
                 self._session.id, self._session.version, self._session.number = before
                 return
             setting = " (timeout.start)" if isinstance(error, UpstreamTimeout) else ""
-            self._lose(UpstreamGone(f"no new session could be begun: {error}{setting}"))
+            self._lose(no_new_session(error, setting))
             return
         finally:
             self._renewal = None

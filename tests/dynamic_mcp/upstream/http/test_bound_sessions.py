@@ -1,0 +1,154 @@
+"""Sessions that a server binds to the token with which they began: another token begins another session."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from dynamic_mcp.errors import HttpStatus, SignInMayHelp, UpstreamFailed, UpstreamGone
+from dynamic_mcp.oauth.authorization import Authorization
+from tests.dynamic_mcp.helpers import eventually
+from tests.dynamic_mcp.upstream.http import test_legacy_sse as sse
+from tests.dynamic_mcp.upstream.http.scripted_server import Request
+from tests.dynamic_mcp.upstream.http.test_streamable import CALL, SESSION, Server, connected
+
+REFUSALS = [(401, 'Bearer error="invalid_token"'), (401, ""), (403, 'Bearer error="invalid_token"')]
+
+
+class Renewed:
+    """The credentials of all servers: a token, and the next one after a refusal of the first."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.token = "t0"
+        #: the refused tokens
+        self.refused: list[str | None] = []
+        credentials = self
+
+        async def bearer(self: Authorization) -> str:
+            return credentials.token
+
+        async def handle_refusal(
+            self: Authorization, status: int, bearer: str | None, challenge: str
+        ) -> bool:
+            credentials.refused.append(bearer)
+            if bearer != "t0":
+                raise SignInMayHelp("it refuses the new token").with_remedy("Run: login")
+            credentials.token = "t1"
+            return True
+
+        monkeypatch.setenv("NO_PROXY", "*")
+        monkeypatch.setattr(Authorization, "bearer", bearer)
+        monkeypatch.setattr(Authorization, "handle_refusal", handle_refusal)
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> Renewed:
+    return Renewed(monkeypatch)
+
+
+def _token(request: Request) -> str:
+    return request.headers.get("authorization", "").removeprefix("Bearer ")
+
+
+class Bound(Server):
+    """A server that refuses these tokens, and every token in a session of another one."""
+
+    def __init__(self, status: int = 401, challenge: str = "") -> None:
+        super().__init__()
+        self.refused: set[str] = set()
+        self.owners: dict[str, str] = {}
+        self._refusal = status, challenge
+
+    def by_default(self, request: Request) -> None:
+        session, token = request.headers.get(SESSION), _token(request)
+        is_foreign = session is not None and self.owners.get(session) != token
+        if request.method == "POST" and (is_foreign or token in self.refused):
+            status, challenge = self._refusal
+            request.answer(status, **({"WWW_Authenticate": challenge} if challenge else {}))
+            return
+        super().by_default(request)
+        if request.rpc == "initialize":
+            self.owners[self.sessions[-1]] = token
+
+
+@pytest.mark.parametrize(("status", "challenge"), REFUSALS)
+@pytest.mark.parametrize("is_revoked", [False, True], ids=["renewed in time", "renewed after a refusal"])
+async def test_renewed_token_begins_a_new_session(
+    tmp_path: Path, credentials: Renewed, status: int, challenge: str, is_revoked: bool
+) -> None:
+    server = Bound(status, challenge)
+    async with connected(tmp_path, server) as upstream:
+        assert await upstream.call() == "a"
+        if is_revoked:
+            server.refused = {"t0"}
+        else:
+            credentials.token = "t1"
+        names = [str(number) for number in range(4)]
+        assert await asyncio.gather(*[upstream.call(name) for name in names]) == names
+        assert upstream.events.new_sessions == 1
+        assert list(server.owners.values()) == ["t0", "t1"]
+        # No further renewal, which would not help.
+        assert "t1" not in credentials.refused
+
+        # The server has taken this token in this session, so the refusal is about the token.
+        server.refused = {"t0", "t1"}
+        with pytest.raises(UpstreamFailed, match="it refuses the new token"):
+            await upstream.call()
+        assert upstream.events.new_sessions == 1
+
+
+async def test_token_that_works_in_the_session_of_another_leaves_it(
+    tmp_path: Path, credentials: Renewed
+) -> None:
+    """One tool alone refuses the new token."""
+    server = Server()
+
+    async def refuse_new(request: Request) -> None:
+        if _token(request) == "t1" and request.message["params"]["name"] == "odd":
+            request.answer(401)
+        else:
+            server.by_default(request)
+
+    server.on[CALL] = refuse_new
+    async with connected(tmp_path, server) as upstream:
+        credentials.token = "t1"
+        with pytest.raises(HttpStatus):
+            await upstream.call("odd")
+        assert await upstream.call() == "a"
+        assert (upstream.events.new_sessions, len(server.sessions)) == (0, 1)
+
+
+async def test_token_that_no_session_takes_ends_the_connection_with_the_remedy(
+    tmp_path: Path, credentials: Renewed
+) -> None:
+    server = Bound()
+    async with connected(tmp_path, server) as upstream:
+        server.refused = {"t0", "t1"}
+        with pytest.raises(UpstreamGone, match="no new session could be begun: it refuses the new token"):
+            await upstream.call()
+        assert (await upstream.upstream.wait_lost()).remedy == "Run: login"
+
+
+class BoundStreams(sse.ForgetfulServer):
+    """The same with HTTP+SSE."""
+
+    async def __call__(self, request: Request) -> None:
+        if request.method == "POST":
+            session = int(request.target.partition("=")[2])
+            if _token(request) != _token(self.streams[session - 1]):
+                request.answer(401, WWW_Authenticate='Bearer error="invalid_token"')
+                return
+        await super().__call__(request)
+
+
+async def test_renewed_token_begins_a_new_stream(tmp_path: Path, credentials: Renewed) -> None:
+    server = BoundStreams()
+    async with sse.connected(tmp_path, server) as upstream:
+        await sse.call(upstream, "echo")
+        credentials.token = "t1"
+        await asyncio.gather(*[sse.call(upstream, "echo") for _ in range(3)])
+    await eventually(lambda: len(server.ran) == 4, "each call ran once")
+    assert server.ran == [("echo", 1), *[("echo", 2)] * 3]
+    assert credentials.refused == []
