@@ -101,6 +101,8 @@ class OAuth:
     resource_required: bool = False
     #: refuse authorization and token requests that name a resource
     resource_refused: bool = False
+    #: each session takes only the token with which its first request came
+    bound_sessions: bool = False
     #: issue tokens for any resource, including resources of other servers
     any_resource: bool = False
 

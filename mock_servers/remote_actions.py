@@ -84,6 +84,11 @@ def revoke_tokens(*, all_later: bool = False) -> Action:
     return {"do": "revoke_tokens", "all_later": all_later}
 
 
+def refuse_tokens(seconds: float) -> Action:
+    """With `Script.oauth`: refuse every access token for this time, and revoke none."""
+    return {"do": "refuse_tokens", "seconds": seconds}
+
+
 def endpoint(uri: str) -> Action:
     """HTTP+SSE, in a rule for GET: announce this endpoint, with the placeholders of `Http.endpoint`."""
     return {"do": "endpoint", "uri": uri}

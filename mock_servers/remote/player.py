@@ -172,6 +172,10 @@ class RemotePlayer(Player):
         assert self._token_registry is not None, "revoke_tokens is for a script with oauth"
         self._token_registry.revoke_access(all_later=all_later)
 
+    def refuse_tokens(self, seconds: float) -> None:
+        assert self._token_registry is not None, "refuse_tokens is for a script with oauth"
+        self._token_registry.refuse_access(seconds)
+
     def endpoint(self, uri: str) -> None:
         announce_endpoint(self._session, self._writer.stream, uri)
 

@@ -26,6 +26,8 @@ class OAuthGuard:
         #: the endpoint at each host and path
         self._routes: dict[tuple[str, str], Endpoint] = {}
         self._protected: list[tuple[str, str]] = []
+        #: the token of each session, if sessions are bound to theirs
+        self._owners: dict[str, str] = {}
 
     def open(self, mcp: str, origin: str) -> str:
         """Protect this MCP URL, with the authorization server at `origin`. Returns the issuer."""
@@ -71,6 +73,8 @@ class OAuthGuard:
         scheme, _, token = (exchange.header("Authorization") or "").partition(" ")
         sent = scheme.lower() == "bearer"
         scopes = self.token_registry.scopes_of(token.strip()) if sent else None
+        if scopes is not None and not self._is_owner(exchange, token.strip()):
+            scopes = None
         if scopes is None and sent and self._oauth.any_token:
             return True
         if scopes is None and not sent and _method_in(exchange.body) in self._oauth.open_methods:
@@ -87,6 +91,13 @@ class OAuthGuard:
         challenge = self._metadata.fill_challenge(words)
         respond_json(exchange, 403, {"error": "insufficient_scope"}, {"WWW-Authenticate": challenge})
         return False
+
+    def _is_owner(self, exchange: HttpExchange, token: str) -> bool:
+        """Whether this token may be used in the session of the request."""
+        session = exchange.header("Mcp-Session-Id")
+        if session is None or not self._oauth.bound_sessions:
+            return True
+        return self._owners.setdefault(session, token) == token
 
     def _challenge(self, sent: bool) -> dict[str, str]:
         whole = ", ".join(self._metadata.fill_challenge(challenge) for challenge in self._oauth.challenges)

@@ -89,6 +89,8 @@ class TokenRegistry:
     refresh: dict[str, _RefreshToken] = field(default_factory=dict)
     #: no token is valid, not even a new one
     closed: bool = False
+    #: the time of the monotonic clock until which no access token is valid
+    refused_until: float = 0.0
     #: for whom the proof of a client may be
     audiences: list[str] = field(default_factory=list)
 
@@ -265,7 +267,13 @@ class TokenRegistry:
         known = self.access.get(token)
         if known is None or known.revoked or known.family.revoked or self.closed:
             return None
+        if time.monotonic() < self.refused_until:
+            return None
         return None if known.ends is not None and time.monotonic() >= known.ends else known.family.scopes
+
+    def refuse_access(self, seconds: float) -> None:
+        """Refuse every access token for this time, and revoke none."""
+        self.refused_until = time.monotonic() + seconds
 
     def revoke_access(self, *, all_later: bool = False) -> None:
         """Revoke every access token issued so far; with `all_later`, every future one too."""

@@ -1,12 +1,13 @@
 """Codes, tokens and clients: how long they are valid, and for whom."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mock_servers.oauth_script import OAuth
-from mock_servers.remote_actions import revoke_tokens
+from mock_servers.remote_actions import refuse_tokens, revoke_tokens
 from mock_servers.script import Script, on_call
 
 from ..driver import json_of, remote
@@ -65,6 +66,31 @@ def test_revoke_tokens_action(tmp_path: Path) -> None:
         assert status_with(mock, second["access_token"], "add") == 200
         third = refresh(mock, second["refresh_token"])
         assert status_with(mock, third["access_token"]) == 401
+
+
+def test_refuse_tokens_action_ends_by_itself(tmp_path: Path) -> None:
+    script = Script(oauth=OAuth(), on=[on_call("add", refuse_tokens(1.0))])
+    with remote(tmp_path, "http", script) as mock:
+        first = exchange(mock, authorize(mock)["code"])
+        assert status_with(mock, first["access_token"], "add") == 200
+        began = time.monotonic()
+        second = refresh(mock, first["refresh_token"])
+        while status_with(mock, second["access_token"]) == 401:
+            assert time.monotonic() < began + 10
+            time.sleep(0.05)
+        assert time.monotonic() > began + 0.5
+        assert status_with(mock, first["access_token"]) == 200
+
+
+def test_session_can_be_bound_to_its_token(tmp_path: Path) -> None:
+    with remote(tmp_path, "http", Script(oauth=OAuth(bound_sessions=True))) as mock:
+        first = exchange(mock, authorize(mock)["code"])
+        second = refresh(mock, first["refresh_token"])
+        statuses = [
+            mock.call("echo", Authorization=f"Bearer {token['access_token']}", Mcp_Session_Id=session).status
+            for token, session in [(first, "a"), (second, "b"), (second, "a"), (first, "b"), (first, "a")]
+        ]
+        assert statuses == [200, 200, 401, 401, 200]
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
