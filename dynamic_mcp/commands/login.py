@@ -165,6 +165,8 @@ async def _login(server: Server, config: Path, hooks: Hooks, *, browser: bool) -
             await _sign_in(authorization, need)
             if (again := await _refused(server, hooks)) is not None:
                 raise again
+        else:
+            await authorization.tokens.confirm()
     except UpstreamError as error:
         say(f"Not signed in to {server.name}: {error}")
         if words := error.last_output if isinstance(error, UpstreamFailed) else "":
@@ -177,8 +179,8 @@ async def _login(server: Server, config: Path, hooks: Hooks, *, browser: bool) -
 
 
 async def _refused(server: Server, hooks: Hooks) -> SignInNeeded | None:
-    """Connect once, and list the tools; the sign-in that the server demands. Raises another UpstreamError."""
-    from dynamic_mcp.errors import HttpStatus, SignInNeeded
+    """Connect once, and list the tools; the sign-in that can help if this fails. Raises another UpstreamError."""
+    from dynamic_mcp.errors import HttpStatus, SignInMayHelp, SignInNeeded
     from dynamic_mcp.process.guard import Guard
     from dynamic_mcp.server import connector
 
@@ -193,6 +195,9 @@ async def _refused(server: Server, hooks: Hooks) -> SignInNeeded | None:
             await _connect(server, connections)
     except SignInNeeded as need:
         return need
+    except SignInMayHelp as failure:
+        # The user has decided to sign in.
+        return SignInNeeded(str(failure))
     finally:
         await connections.close()
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
@@ -16,11 +18,14 @@ from urllib.parse import urlsplit
 import pytest
 from anyio import to_thread
 
+from conformance.checks.common import must_answer_a_call, must_work_again, until
 from conformance.checks.hard_keyring import mock_keychain
 from conformance.model.sut import make_sut
 from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.browser import User
-from mock_servers.oauth_script import OAuth
+from mock_servers.oauth_script import Fault, OAuth
+from mock_servers.remote_actions import refuse_tokens
+from mock_servers.script import Script, on_call
 
 pytestmark = pytest.mark.slow
 
@@ -150,6 +155,72 @@ async def test_proxy_that_waits_uses_the_tokens_of_login(bench: Workbench) -> No
         login = await bench.run_to_exit(args=shlex.split(command[1]), within=30.0)
         assert login.code == 0, login.stderr
         await proxy.ready(upstream, within=3.0)
+
+
+async def test_login_signs_in_if_the_renewal_fails(bench: Workbench) -> None:
+    """A running proxy, which has the same failure, uses the new tokens."""
+    fails = Fault("token", grant="refresh_token", status=500)
+    upstream = await bench.oauth("a", OAuth(lifetimes=[3, 3600], faults=[fails]))
+    browser = bench.browser(User())
+    config = bench.config(upstream)
+    async with bench.proxy(config=config) as proxy:
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        signed_in = upstream.exchanges[0].t
+        await until(bench, signed_in + 3.5)
+        answer = await proxy.call("a", "echo")
+        assert answer.is_error
+        assert "HTTP 500" in answer.text
+        assert f"dynamic-mcp login a {config}" in answer.text
+        assert len(browser.openings) == 1
+
+        login = await bench.run_to_exit(args=["login", "a", str(config)], within=30.0)
+        assert login.code == 0, login.stderr
+        assert len(browser.openings) == 2
+        await must_answer_a_call(bench, proxy, upstream)
+
+
+#: A server without refresh tokens that refuses its tokens for a while after a call of the tool ``add``.
+OUTAGE = 5.0
+REFUSES = Script(oauth=OAuth(refresh_tokens=False), on=[on_call("add", refuse_tokens(OUTAGE))])
+
+
+async def test_proxy_that_waits_uses_tokens_that_the_server_takes_again(bench: Workbench) -> None:
+    """The user does not sign in at the page of the outage, and ``login`` finds that the stored tokens work."""
+    upstream = await bench.oauth("a", script=REFUSES)
+    browser = bench.browser(User(), User("leaves"))
+    config = bench.config(upstream)
+    async with bench.proxy(config=config) as proxy:
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        assert not (await proxy.call("a", "add", {"a": 1, "b": 2})).is_error
+        began = time.monotonic()
+        waiting = asyncio.create_task(proxy.call("a", "echo", {"x": 1}, within=50.0))
+        await bench.eventually(lambda: len(browser.openings) == 2, within=10.0, what="the second page")
+        await asyncio.sleep(max(0.0, began + OUTAGE - time.monotonic()))
+
+        login = await bench.run_to_exit(args=["login", "a", str(config)], within=30.0)
+        assert login.code == 0, login.stderr
+        answer = await asyncio.wait_for(waiting, 10)
+        assert not answer.is_error, answer.raw
+    assert len(browser.openings) == 2
+
+
+async def test_group_that_could_not_start_sends_its_tokens_before_a_page_opens(bench: Workbench) -> None:
+    upstream = await bench.oauth("a", script=REFUSES)
+    browser = bench.browser(User())
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        assert not (await proxy.call("a", "add", {"a": 1, "b": 2})).is_error
+        began = time.monotonic()
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        refused = len(upstream.mcp)
+        await bench.eventually(lambda: len(upstream.mcp) > refused, within=10.0, what="a refused start")
+        await asyncio.sleep(max(0.0, began + OUTAGE - time.monotonic()))
+        await must_work_again(bench, proxy, upstream, within=5.0)
+    assert len(browser.openings) == 1
 
 
 def _redirect_of(address: str) -> str:
