@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 async def a_refused_refresh_in_other_words_leads_to_one_sign_in(workbench: Workbench) -> None:
     refusals = {
         "ok": Fault("token", grant=REFRESH, status=200, body={"error": "bad_refresh_token"}),
-        "forbidden": Fault("token", grant=REFRESH, status=403, body={"message": "gone"}),
+        "forbidden": Fault("token", grant=REFRESH, status=403, body={"error": "access_denied"}),
         "own": Fault("token", grant=REFRESH, status=400, body={"error": "token_inactive"}),
     }
     upstreams = [

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from conformance.mutants import mutant, replace
-from dynamic_mcp.oauth import registration, token_answer
+from conformance.mutants import mutant, replace, set_constant
+from dynamic_mcp.oauth import new_tokens, registration, token_answer
 from dynamic_mcp.oauth.request import Unreadable
+from dynamic_mcp.upstream.http import refusals
 
 if TYPE_CHECKING:
     from dynamic_mcp.oauth.token_answer import TokenAnswer
@@ -56,3 +57,27 @@ def always_sends_the_client_id_in_the_form() -> None:
         return right(msgspec.structs.replace(client, id_in_form=True), form)
 
     replace(right, wrong)
+
+
+@mutant("TOK-042")
+def takes_the_object_of_a_gateway_for_a_refusal() -> None:
+    """The proxy drops the tokens, and the browser opens. It did so up to version 1.2."""
+    right = token_answer.read_answer
+
+    def wrong(body: bytes) -> TokenAnswer:
+        found = right(body)
+        return msgspec.structs.replace(found, is_error=found.is_error or found.access_token is None)
+
+    replace(right, wrong)
+
+
+@mutant("TOK-043")
+def opens_a_page_as_soon_as_a_renewed_token_is_refused() -> None:
+    """It did so up to version 1.2."""
+    set_constant(new_tokens, "PATIENCE", 0.0)
+
+
+@mutant("OAUTH-049")
+def keeps_a_session_that_refuses_the_new_token() -> None:
+    """Every call fails until a restart."""
+    replace(refusals.refuses_token, lambda status, challenge: False)
