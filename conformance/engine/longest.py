@@ -24,6 +24,7 @@ LONGEST = (
     "HARD-003",
     "OAUTH-031",
     "TOK-013",
+    "TOK-043",
     "SEC-012",
     "TOK-007",
     "HARD-005",
