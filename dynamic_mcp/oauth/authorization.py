@@ -95,11 +95,11 @@ class Authorization:
         if not self._applies:
             return False
         parsed = msgspec.structs.replace(challenge_of(challenge), level=self.reach.own)
-        if status == 401 or (parsed.error == "invalid_token" and bearer is not None):
+        if parsed.error != "insufficient_scope" or bearer is None:
+            if status != 401 and (parsed.error != "invalid_token" or bearer is None):
+                return False
             await self._replace_token(bearer, parsed)
             return True
-        if parsed.error != "insufficient_scope" or bearer is None:
-            return False
         current = self.tokens.current
         if current is not None and current.access_token != bearer:
             # A step-up was completed in the meantime.

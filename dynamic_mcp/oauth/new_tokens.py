@@ -7,9 +7,9 @@ A server can refuse good tokens: its own check of tokens may be down, or a new t
   without a restart as soon as the server takes them.
 - The proxy renews a refused token at once. If the server refuses the new token too, the proxy keeps it, and calls fail with what the
   user can do. For ``PATIENCE`` seconds no further renewal follows, and no browser opens.
-- A browser opens if there are no tokens, if the refused ones cannot be renewed, or if the server still refuses a renewed token after
-  ``PATIENCE``. After a sign-in, no other page opens until the server has taken a token. Meanwhile the proxy renews its tokens once in
-  ``PATIENCE``.
+- A browser opens if there are no tokens, or if the refused ones cannot be renewed. It also opens if the server still refuses a renewed
+  token after ``PATIENCE``. After a sign-in, no other page opens until the server has taken a token. Meanwhile the proxy renews its
+  tokens once in ``PATIENCE``.
 - A renewal that fails for now opens no browser and costs no tokens.
 - ``dynamic-mcp login`` signs in if the server refuses the tokens, or if their renewal fails. If the server takes the stored ones, running
   proxies that wait for a sign-in use them again.

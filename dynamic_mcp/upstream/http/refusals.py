@@ -37,6 +37,7 @@ _LOST = re.compile(
 )
 #: in the challenge of a server that wants another token (RFC 6750, section 3; RFC 9728, section 5.1)
 _ABOUT_A_TOKEN = re.compile(r"\b(?:error|resource_metadata|scope)\s*=", re.IGNORECASE)
+_INSUFFICIENT_SCOPE = re.compile(r"\berror\s*=\s*\"?insufficient_scope\b", re.IGNORECASE)
 _INVALID_TOKEN = re.compile(r"\berror\s*=\s*\"?invalid_token\b", re.IGNORECASE)
 #: the whole message of a JSON-RPC error; a longer one may come from a tool. The id of a session has a digit.
 _LOST_MESSAGE = re.compile(
@@ -82,7 +83,9 @@ def is_session_lost(status: int, text: str, challenge: str = "") -> bool:
 
 def refuses_token(status: int, challenge: str) -> bool:
     """Whether a reply with this status and ``WWW-Authenticate`` header refuses the token itself, and not what it allows."""
-    return status == 401 or (status == 403 and _INVALID_TOKEN.search(challenge) is not None)
+    if status == 401:
+        return _INSUFFICIENT_SCOPE.search(challenge) is None
+    return status == 403 and _INVALID_TOKEN.search(challenge) is not None
 
 
 def asks_for_initialize(status: int, text: str) -> bool:

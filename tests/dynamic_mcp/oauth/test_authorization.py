@@ -457,6 +457,23 @@ async def test_step_up_that_did_not_help_does_not_begin_again(
         await authorization.handle_refusal(403, await authorization.bearer(), MORE)
 
 
+async def test_missing_scope_leads_to_a_step_up_with_the_status_401_too(make: Make, store: FileStore) -> None:
+    """A renewal would give the same scopes."""
+    store.save(stored(DAY, scope="a"))
+    publish()
+    route = renewals(grant(1))
+    user = User()
+    authorization = make(user)
+
+    with pytest.raises(SignInNeeded) as raised:
+        await authorization.handle_refusal(401, await authorization.bearer(), MORE)
+    await authorization.sign_in(raised.value)
+    with pytest.raises(UpstreamFailed, match="still refuses the call"):
+        await authorization.handle_refusal(401, await authorization.bearer(), MORE)
+    assert [query_of(address)["scope"] for address in user.addresses] == ["a b c"]
+    assert [form_of(call.request)["grant_type"] for call in route.calls] == ["authorization_code"]
+
+
 async def test_late_refusal_of_scopes_does_not_step_up_again(make: Make, store: FileStore) -> None:
     store.save(stored(DAY))
     publish()

@@ -13,6 +13,7 @@ from dynamic_mcp.upstream.http.refusals import (
     is_session_lost,
     is_session_lost_error,
     reason_in,
+    refuses_token,
 )
 
 
@@ -146,3 +147,19 @@ def test_the_reason_is_one_safe_line() -> None:
     page = "<html><head><title>t</title></head><style>b{}</style><h1>502</h1><!-- x -->bad&lt;\x1b[0m</html>"
     assert reason_in(page, "text/html") == "502 bad<\\u001b[0m"
     assert reason_in(' {"detail":\n "<b>"} ', "application/json") == '{"detail": "<b>"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "challenge", "expected"),
+    [
+        (401, "", True),
+        (401, 'Bearer error="invalid_token"', True),
+        (401, 'Bearer error="insufficient_scope", scope="x"', False),
+        (403, "", False),
+        (403, "Bearer error=invalid_token", True),
+        (403, 'Bearer error="insufficient_scope"', False),
+        (500, 'Bearer error="invalid_token"', False),
+    ],
+)
+def test_refusal_of_the_token_itself(status: int, challenge: str, expected: bool) -> None:
+    assert refuses_token(status, challenge) is expected
