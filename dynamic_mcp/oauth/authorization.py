@@ -340,6 +340,7 @@ class Authorization:
             issuer=None if before is None else before.issuer,
             reach=self.reach,
             oauth=self._transport.oauth,
+            hidden=self._transport.hidden(),
         )
         try:
             async with client_for(self._transport, self.reach) as http:

@@ -52,6 +52,7 @@ class ServerMetadata(msgspec.Struct, frozen=True):
     authorization_endpoint: str
     token_endpoint: str
     registration_endpoint: str | None = None
+    grant_types_supported: list[str] | None = None
     code_challenge_methods_supported: list[str] | None = None
     token_endpoint_auth_methods_supported: list[str] | None = None
     scopes_supported: list[str] | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dynamic_mcp.config.model import OAuthSettings
+from dynamic_mcp.hiding import HiddenValues
 from dynamic_mcp.oauth.reach import NetworkReach
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 
@@ -31,6 +32,8 @@ class SignInRequest(msgspec.Struct, frozen=True):
     #: where the server may lead
     reach: NetworkReach | None = None
     oauth: OAuthSettings = OAuthSettings()
+    #: what the words of a server must not show
+    hidden: HiddenValues = HiddenValues()
 
     def label(
         self, tokens: Tokens, found: Discovered, client: ClientRegistration, scope: str | None

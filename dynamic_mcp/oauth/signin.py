@@ -25,14 +25,13 @@ from dynamic_mcp.oauth.reach import TooInward
 from dynamic_mcp.oauth.registration import register
 from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.scopes import allowed_scope, covers, needs_consent, wanted_scope
+from dynamic_mcp.oauth.server_words import advice_for, words_of
 from dynamic_mcp.oauth.sign_in_request import SignInRequest
 from dynamic_mcp.oauth.token_endpoint import GrantRefused, request_tokens
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 
 #: Seconds that the user may take in the browser.
 SIGN_IN_TIMEOUT = 300.0
-#: Entra ID refuses the parameter ``resource``.
-_RESOURCE_REFUSED = ("AADSTS901002", "AADSTS9010010")
 #: what the user can do if the server has forgotten a registration
 _OLD_CLIENT = (
     "; if its page refused the client, which an earlier sign-in registered, "
@@ -164,11 +163,8 @@ class _Attempt(msgspec.Struct):
                 f"{address.shown(server.issuer)} (RFC 9207)"
             )
         if answer.error is not None or answer.code is None:
-            said = _printable(answer.error, 60) or "no reason given"
-            if answer.description:
-                said += f": {_printable(answer.description, 200)}"
-            if any(code in said for code in _RESOURCE_REFUSED):
-                said += '; write "resource": false in its oauth table'
+            words = words_of(answer.error, answer.description, self.request.hidden)
+            said = f"{words or 'no reason given'}{advice_for(words)}"
             endpoint = address.shown(server.authorization_endpoint)
             text = f"the sign-in was refused by its authorization endpoint {endpoint} ({said})"
             raise GrantRefused(text, code=answer.error or "")
@@ -187,7 +183,7 @@ async def _client(
         return configured_client(request.client_id, request.oauth, found.server)
     if known is not None and known.redirect_uri == redirect_uri and covers(known, scope):
         return known
-    return await register(http, found.server, redirect_uri, scope)
+    return await register(http, found.server, redirect_uri, scope, request.hidden)
 
 
 def _port_of(client: ClientRegistration | None) -> int:
@@ -195,7 +191,3 @@ def _port_of(client: ClientRegistration | None) -> int:
     if client is None or client.redirect_uri is None:
         return 0
     return urlsplit(client.redirect_uri).port or 0
-
-
-def _printable(text: str | None, most: int) -> str:
-    return "".join(c for c in text or "" if c.isprintable())[:most]

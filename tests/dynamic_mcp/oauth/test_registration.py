@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import respx
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.hiding import HiddenValues
 from dynamic_mcp.oauth.metadata import ServerMetadata
-from dynamic_mcp.oauth.registration import auth_method, authenticate, register
+from dynamic_mcp.oauth.registration import auth_methods, authenticate, register
 from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.token_endpoint import request_tokens
 from dynamic_mcp.oauth.tokens import ClientRegistration
@@ -66,7 +70,7 @@ async def test_missing_scope_is_left_out(http: httpx.AsyncClient) -> None:
     ],
 )
 def test_requested_authentication_method(offered: list[str] | None, method: str) -> None:
-    assert auth_method(server(offered)) == method
+    assert auth_methods(server(offered))[0] == method
 
 
 @pytest.mark.parametrize(
@@ -103,10 +107,15 @@ async def test_server_decides_the_authentication_method(
         ({"client_secret": KEY, "token_endpoint_auth_method": None}, ["none"], True),
         ({"client_secret": KEY, "token_endpoint_auth_method": "none"}, ["none"], True),
         ({"client_secret": KEY, "token_endpoint_auth_method": "client_secret_basic"}, None, False),
+        (
+            {"client_secret": KEY, "token_endpoint_auth_method": "client_secret_basic"},
+            ["client_secret_basic", "client_secret_post"],
+            True,
+        ),
         ({}, None, False),
     ],
 )
-async def test_method_that_the_server_does_not_name_is_a_guess(
+async def test_secret_may_belong_into_the_form(
     http: httpx.AsyncClient, answer: dict[str, object], offered: list[str] | None, is_guess: bool
 ) -> None:
     """The token endpoint may want ``client_secret_post``."""
@@ -169,14 +178,146 @@ async def test_server_without_registration_needs_a_configured_client(
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404])
 async def test_refused_registration(http: httpx.AsyncClient, status: int) -> None:
-    respx.post(REGISTER).respond(status, json={"error": "invalid_redirect_uri", "error_description": KEY})
+    route = respx.post(REGISTER).respond(
+        status, json={"error": "invalid_redirect_uri", "error_description": f"\x1b[2Jfirst\nsecond {KEY}"}
+    )
+
+    with pytest.raises(UpstreamFailed) as raised:
+        await register(http, server(), REDIRECT, "a", HiddenValues([KEY]))
+    assert not isinstance(raised.value, TransientFailure)
+    assert str(raised.value) == (
+        f"its registration endpoint ({REGISTER}) refuses the registration "
+        f"(HTTP {status}, invalid_redirect_uri: [2Jfirstsecond [hidden]): configure oauth_client_id; "
+        'if it accepts only localhost, write "redirect_uri": "http://localhost/oauth/callback" in its oauth table'
+    )
+    # No other form would help.
+    assert len(route.calls) == 1
+
+
+@pytest.mark.parametrize("redirect", [REDIRECT, "http://localhost:4711/oauth/callback"])
+async def test_hint_at_localhost_is_for_an_address_of_the_proxy(
+    http: httpx.AsyncClient, redirect: str
+) -> None:
+    respx.post(REGISTER).respond(400, json={"error": "x", "error_description": "Redirect URI not allowed"})
+
+    with pytest.raises(UpstreamFailed) as raised:
+        await register(http, server(), redirect, None)
+    assert ("only localhost" in str(raised.value)) == (redirect == REDIRECT)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>no</html>",
+        b"[]",
+        b'{"error":7,"error_description":["no"]}',
+        b'{"error":null}',
+        b'{"error":' + b"[" * 100_000,
+    ],
+)
+async def test_refused_registration_without_words(http: httpx.AsyncClient, body: bytes) -> None:
+    respx.post(REGISTER).respond(403, content=body)
 
     with pytest.raises(
-        UpstreamFailed, match=rf"refuses the registration .HTTP {status}.*oauth_client_id"
-    ) as raised:
+        UpstreamFailed, match=r"refuses the registration .HTTP 403.: configure oauth_client_id$"
+    ):
         await register(http, server(), REDIRECT, None)
-    assert not isinstance(raised.value, TransientFailure)
-    assert KEY not in str(raised.value)
+
+
+async def test_long_words_of_a_refusal_are_cut(http: httpx.AsyncClient) -> None:
+    respx.post(REGISTER).respond(400, json={"error": "e" * 1000, "error_description": "d" * 100_000})
+
+    with pytest.raises(UpstreamFailed) as raised:
+        await register(http, server(), REDIRECT, None)
+    assert len(str(raised.value)) < 500
+
+
+#: What servers of the field refuse, and what they accept.
+REFUSED: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "scope": lambda sent: "scope" in sent,
+    "grant": lambda sent: "refresh_token" in sent["grant_types"],
+    "method": lambda sent: sent["token_endpoint_auth_method"] == "none",
+    "scope and method": lambda sent: "scope" in sent or sent["token_endpoint_auth_method"] == "none",
+}
+
+
+@pytest.mark.parametrize("refused", REFUSED)
+@pytest.mark.parametrize("status", [400, 403, 422])
+async def test_refused_registration_is_tried_again_without_what_may_be_refused(
+    http: httpx.AsyncClient, refused: str, status: int
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent = json.loads(request.content)
+        if REFUSED[refused](sent):
+            return httpx.Response(status, json={"error": "invalid_client_metadata"})
+        # As RFC 7591 demands, the answer has the registered metadata.
+        given = {} if sent["token_endpoint_auth_method"] == "none" else {"client_secret": KEY}
+        return httpx.Response(201, json={**sent, "client_id": "made", **given})
+
+    route = respx.post(REGISTER).mock(side_effect=answer)
+    found = await register(
+        http, msgspec.structs.replace(server(), grant_types_supported=["authorization_code"]), REDIRECT, "a b"
+    )
+
+    first, *_, last = (json.loads(call.request.content) for call in route.calls)
+    assert first["grant_types"] == ["authorization_code", "refresh_token"]
+    assert ("scope" in last) == ("scope" not in refused)
+    assert last["grant_types"] == (
+        ["authorization_code"] if refused in ("grant", "scope and method") else first["grant_types"]
+    )
+    assert found.method == last["token_endpoint_auth_method"]
+    assert found.method == ("client_secret_basic" if "method" in refused else "none")
+    assert set((found.scope or "").split()) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "grants", "scope", "requests"),
+    [
+        (None, None, None, 2),
+        (["none"], None, None, 1),
+        (["none"], ["authorization_code", "refresh_token"], None, 1),
+        (["none"], ["authorization_code"], None, 2),
+        (["none"], None, "a", 2),
+        (["client_secret_post", "none"], ["authorization_code"], "a", 5),
+    ],
+)
+async def test_registration_that_is_always_refused_ends_with_the_first_refusal(
+    http: httpx.AsyncClient,
+    methods: list[str] | None,
+    grants: list[str] | None,
+    scope: str | None,
+    requests: int,
+) -> None:
+    route = respx.post(REGISTER).mock(
+        side_effect=[httpx.Response(400, json={"error": f"refusal-{number}"}) for number in range(requests)]
+    )
+
+    with pytest.raises(UpstreamFailed, match=r"HTTP 400, refusal-0\)"):
+        await register(
+            http, msgspec.structs.replace(server(methods), grant_types_supported=grants), REDIRECT, scope
+        )
+    sent = [call.request.content for call in route.calls]
+    assert len(sent) == len(set(sent)) == requests
+
+
+async def test_other_refusals_of_a_registration_are_final(http: httpx.AsyncClient) -> None:
+    route = respx.post(REGISTER).respond(401, json={"error": "invalid_token"})
+
+    with pytest.raises(UpstreamFailed, match="HTTP 401, invalid_token"):
+        await register(http, server(), REDIRECT, "a")
+    assert len(route.calls) == 1
+
+
+@pytest.mark.parametrize("method", ["none", "client_secret_basic", "client_secret_post"])
+async def test_empty_client_secret_is_none(http: httpx.AsyncClient, method: str) -> None:
+    answer = {"client_id": "made", "client_secret": "", "token_endpoint_auth_method": method}
+    respx.post(REGISTER).respond(201, json=answer)
+
+    found = await register(http, server(["none", "client_secret_basic"]), REDIRECT, None)
+
+    assert (found.client_secret, found.method) == (None, method)
+    assert authenticate(found, {}) == ({"client_id": "made"}, None)
 
 
 @pytest.mark.parametrize("status", [429, 500, 502])
