@@ -23,7 +23,8 @@ def configured_client(client_id: str, settings: OAuthSettings, server: ServerMet
     offered = server.token_endpoint_auth_methods_supported or []
     # The default is client_secret_basic (RFC 8414, section 2).
     method = next((method for method in _SECRET_METHODS if method in offered), _SECRET_METHODS[0])
-    client = ClientRegistration(client_id, method=method, audience=server.issuer, is_guess=not offered)
+    may_be_in_form = not offered or "client_secret_post" in offered
+    client = ClientRegistration(client_id, method=method, audience=server.issuer, is_guess=may_be_in_form)
     client = completed(client, settings)
     if client.key is not None:
         # A key that cannot be used shows before the browser opens.

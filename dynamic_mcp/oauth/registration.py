@@ -180,7 +180,14 @@ def authenticate(
         proof = assertion.signed(client.key, client.client_id, client.audience)
         return {**form, "client_assertion_type": assertion.TYPE, "client_assertion": proof}, None
     if client.client_secret is not None and client.method == "client_secret_basic":
+        if client.is_raw:
+            return form, (client.client_id, client.client_secret)
         return form, (quote(client.client_id, safe=""), quote(client.client_secret, safe=""))
     if client.client_secret is not None and client.method == "client_secret_post":
         form["client_secret"] = client.client_secret
     return form, None
+
+
+def is_encoded(client: ClientRegistration) -> bool:
+    """Whether the percent-encoding of HTTP Basic changes the id or the secret of this client."""
+    return any(quote(text, safe="") != text for text in (client.client_id, client.client_secret or ""))

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from dynamic_mcp.oauth.request import decode
+from dynamic_mcp.oauth.server_words import entra_number
 
 _CODE = re.compile(r"[a-z0-9_.-]{1,40}", re.IGNORECASE)
 #: The first members of forms in the field.
@@ -37,6 +38,8 @@ class TokenAnswer(msgspec.Struct):
     #: the error code, or "" if it does not look like a code; no other text of the server is shown
     code: str = ""
     is_error: bool = False
+    #: the number of the error, if the words of the server have one of Entra ID
+    entra_number: str = ""
 
     @property
     def may_pass(self) -> bool:
@@ -51,6 +54,7 @@ class _Members(msgspec.Struct):
     refresh_token: Any = None
     scope: Any = None
     error: Any = None
+    error_description: Any = None
 
 
 def read_answer(body: bytes) -> TokenAnswer:
@@ -66,6 +70,7 @@ def read_answer(body: bytes) -> TokenAnswer:
         scope=_scope(members.scope),
         code=code if _CODE.fullmatch(code) else "",
         is_error=bool(members.error),
+        entra_number=entra_number(members.error_description),
     )
 
 

@@ -10,58 +10,90 @@ import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.address import shown
-from dynamic_mcp.oauth.registration import authenticate
+from dynamic_mcp.oauth.registration import authenticate, is_encoded
 from dynamic_mcp.oauth.request import TransientFailure, Unreadable, send_request
+from dynamic_mcp.oauth.server_words import advice_for
 from dynamic_mcp.oauth.token_answer import TokenAnswer, read_answer
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens, expiry
 
 _WHAT = "its token endpoint"
 #: Statuses that are a refusal even with an empty body; many servers refuse a refresh token like that.
 _VERDICTS = (400, 401)
-#: The error codes of servers that take HTTP Basic and a client id in the form for two authentications.
-_ABOUT_THE_CLIENT = frozenset({"", "invalid_request", "invalid_client"})
+#: Refusals of the client rather than of the grant. They use up no code and no refresh token. Some servers take HTTP Basic and a client id
+#: in the form for two authentications (invalid_request), and 401 without a code is about the client (RFC 6749, section 5.2).
+_ABOUT_THE_CLIENT = frozenset({"invalid_client", "invalid_request", "HTTP 401"})
+#: Refusals of the parameter ``resource`` (RFC 8707, section 2; Entra ID).
+_ABOUT_THE_RESOURCE = frozenset({"invalid_target", "invalid_resource", "invalid_request"})
 
 
 class GrantRefused(UpstreamFailed):
     """The authorization server refuses this grant, now and later. ``code`` is its error code (RFC 6749, section 5.2)."""
 
-    def __init__(self, message: str, *, code: str = "") -> None:
+    def __init__(self, message: str, *, code: str = "", reason: str = "") -> None:
+        """``reason`` is the code, or the status of an answer without one."""
         super().__init__(message)
         self.code = code
+        self.reason = reason or code
 
 
 class NoTokenEndpoint(TransientFailure):
     """What answered is no token endpoint: it is something in between, or the endpoint has moved."""
 
 
+class _Variant(msgspec.Struct):
+    """One form of a token request, and the reasons of a refusal after which this form may succeed."""
+
+    client: ClientRegistration
+    form: dict[str, str]
+    after: frozenset[str]
+
+
 async def request_tokens(
     http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: dict[str, str]
 ) -> Tokens:
-    """Send one token request. Raises TransientFailure, also NoTokenEndpoint, and GrantRefused.
+    """Send a token request. Raises TransientFailure, also NoTokenEndpoint, and GrantRefused.
 
-    The tokens have no members that only the caller knows. Their client is set if the endpoint wants another form of authentication.
+    After a refusal that is not about the grant, the same request follows in other forms, at most four times. No further one follows as soon
+    as the server may have used up the code or the refresh token. The tokens have no members that only the caller knows. Their client is set
+    if the endpoint wants another form of authentication.
     """
     try:
         return await _request_once(http, endpoint, client, form)
     except GrantRefused as refusal:
-        if refusal.code not in _ABOUT_THE_CLIENT:
-            raise
-        # A refused client uses up no code and no refresh token.
-        for other in _other_forms(client, endpoint):
-            try:
-                tokens = await _request_once(http, endpoint, other, form)
-            except GrantRefused:
-                continue
-            return msgspec.structs.replace(tokens, client=other)
-        raise
+        first = last = refusal
+    for variant in _variants(client, endpoint, form):
+        if last.reason not in variant.after:
+            continue
+        try:
+            tokens = await _request_once(http, endpoint, variant.client, variant.form)
+        except GrantRefused as refusal:
+            last = refusal
+            if refusal.reason not in _ABOUT_THE_CLIENT | _ABOUT_THE_RESOURCE:
+                raise
+            continue
+        return tokens if variant.client is client else msgspec.structs.replace(tokens, client=variant.client)
+    raise first
 
 
-def _other_forms(client: ClientRegistration, endpoint: str) -> Iterator[ClientRegistration]:
+def _variants(client: ClientRegistration, endpoint: str, form: dict[str, str]) -> Iterator[_Variant]:
+    """The other forms of this request that servers want, in the order of the attempts."""
+    if form["grant_type"] == "refresh_token" and "resource" in form:
+        # Entra ID takes it in the sign-in, and refuses it here. The refresh token is for this resource alone.
+        yield _Variant(client, {n: v for n, v in form.items() if n != "resource"}, _ABOUT_THE_RESOURCE)
+    for other in _other_clients(client, endpoint):
+        yield _Variant(other, form, _ABOUT_THE_CLIENT)
+
+
+def _other_clients(client: ClientRegistration, endpoint: str) -> Iterator[ClientRegistration]:
     """Other ways to authenticate, which some servers want."""
-    if client.method == "client_secret_basic" and client.id_in_form:
-        yield msgspec.structs.replace(client, id_in_form=False)
+    if client.method == "client_secret_basic" and client.client_secret is not None:
+        if client.id_in_form:
+            yield msgspec.structs.replace(client, id_in_form=False)
         if client.is_guess:
             yield msgspec.structs.replace(client, method="client_secret_post")
+        # Without percent-encoding, an id with a colon would end there.
+        if not client.is_raw and is_encoded(client) and ":" not in client.client_id:
+            yield msgspec.structs.replace(client, is_raw=True)
     if client.key is not None and client.audience != endpoint:
         # The issuer is right, and some servers know only the older rule (RFC 7523, section 3).
         yield msgspec.structs.replace(client, audience=endpoint)
@@ -100,9 +132,9 @@ async def _request_once(
         raise TransientFailure(f"{what} cannot answer now ({answer.code})")
     if answer.is_error or not is_success:
         reason = answer.code or f"HTTP {status}"
-        raise GrantRefused(
-            f"{what} refuses the request ({reason}){_advice(client, answer)}", code=answer.code
-        )
+        words = ", ".join(filter(None, (reason, answer.entra_number)))
+        advice = advice_for(words) or _advice(client, answer)
+        raise GrantRefused(f"{what} refuses the request ({words}){advice}", code=answer.code, reason=reason)
     if answer.access_token is None:
         raise TransientFailure(f"the answer of {what} cannot be read")
     if not answer.access_token or answer.token_type.lower() not in ("", "bearer"):

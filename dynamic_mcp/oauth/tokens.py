@@ -38,7 +38,9 @@ class ClientRegistration(msgspec.Struct, frozen=True, omit_defaults=True):
     id_in_form: bool = True
     #: POSIX time at which the secret expires; None = never
     secret_expires_at: float | None = None
-    #: whether the server does not say how a client authenticates
+    #: whether HTTP Basic has the id and the secret as they are, without percent-encoding; a few servers do not decode them
+    is_raw: bool = False
+    #: whether the secret may also belong into the form: the server offers that, or does not say how a client authenticates
     is_guess: bool = False
     #: the scopes of a registration; the server may grant no others
     scope: str | None = None

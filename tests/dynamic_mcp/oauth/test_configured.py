@@ -42,6 +42,21 @@ def test_secret_is_sent_as_the_server_says(offered: tuple[str, ...], method: str
     assert (client.method, client.client_secret) == (method, KEY)
 
 
+@pytest.mark.parametrize(
+    ("offered", "may_be_in_form"),
+    [
+        ((), True),
+        (("client_secret_basic",), False),
+        (("client_secret_basic", "client_secret_post"), True),
+        (("client_secret_post",), True),
+    ],
+)
+def test_secret_may_be_in_the_form_if_the_server_does_not_exclude_it(
+    offered: tuple[str, ...], may_be_in_form: bool
+) -> None:
+    assert configured_client("app", SECRET, server(*offered)).is_guess == may_be_in_form
+
+
 def test_client_without_a_secret_is_public() -> None:
     assert configured_client("app", OAuthSettings(), server("client_secret_basic")) == ClientRegistration(
         "app"

@@ -339,6 +339,135 @@ async def test_pages_between_are_no_verdict_on_tokens(
         assert str(raised.value).endswith(f"answered with HTTP {status} and no OAuth error")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "requests"), [("client_secret_post", 3), ("raw", 4), ("raw with a colon", 3), ("nothing", 4)]
+)
+async def test_refused_secret_is_tried_in_the_other_forms(
+    http: httpx.AsyncClient, wanted: str, requests: int
+) -> None:
+    """Some servers do not decode HTTP Basic, and others offer it without taking it."""
+    secret, client_id = "ab+c/d==", "a:b" if "colon" in wanted else "app"
+    raw = httpx.BasicAuth(client_id, secret)._auth_header
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_right = (
+            form_of(request).get("client_secret") == secret
+            if wanted == "client_secret_post"
+            else wanted == "raw" and request.headers.get("Authorization") == raw
+        )
+        return (
+            httpx.Response(200, json=granted())
+            if is_right
+            else httpx.Response(401, json={"error": "invalid_client"})
+        )
+
+    route = respx.post(TOKEN).mock(side_effect=answer)
+    client = ClientRegistration(client_id, secret, "client_secret_basic", is_guess=True)
+    if wanted in ("client_secret_post", "raw"):
+        found = (await ask_for_tokens(http, client)).client
+        assert found is not None
+        assert (found.method, found.is_raw) == (
+            ("client_secret_post", False) if wanted == "client_secret_post" else ("client_secret_basic", True)
+        )
+        assert (await ask_for_tokens(http, found)).client is None
+        requests += 1
+    else:
+        with pytest.raises(GrantRefused, match="invalid_client"):
+            await ask_for_tokens(http, client)
+    assert len(route.calls) == requests
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, b""),
+        (400, b'{"message":"no"}'),
+        (403, PAGE),
+        (200, b'{"error":{"message":"no"}}'),
+        (200, b'{"access_token":"a","token_type":"DPoP"}'),
+        (400, b'{"error":"invalid_target"}'),
+        (400, b'{"error":"invalid_grant"}'),
+    ],
+)
+async def test_code_that_may_be_used_up_is_not_sent_again(
+    http: httpx.AsyncClient, status: int, body: bytes
+) -> None:
+    route = respx.post(TOKEN).respond(status, content=body)
+    form = {**FORM, "resource": "https://mcp.test/mcp"}
+
+    with pytest.raises(GrantRefused):
+        await request_tokens(
+            http, TOKEN, ClientRegistration("a", "ab+c", "client_secret_basic", is_guess=True), form
+        )
+    assert len(route.calls) == 1
+
+
+async def test_another_form_that_leads_to_a_verdict_on_the_grant_is_the_last_one(
+    http: httpx.AsyncClient,
+) -> None:
+    """The server has understood this form, and may have used up the code."""
+    codes = ["invalid_client", "invalid_grant"]
+    route = respx.post(TOKEN).mock(side_effect=[httpx.Response(400, json={"error": code}) for code in codes])
+
+    with pytest.raises(GrantRefused, match="invalid_grant"):
+        await ask_for_tokens(http, ClientRegistration("a", "ab+c", "client_secret_basic", is_guess=True))
+    assert len(route.calls) == 2
+
+
+RENEWAL = {"grant_type": "refresh_token", "refresh_token": REFRESH, "resource": "https://mcp.test/mcp"}
+
+
+@pytest.mark.parametrize("code", ["invalid_target", "invalid_request", "invalid_resource"])
+async def test_renewal_is_repeated_without_a_refused_resource(http: httpx.AsyncClient, code: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        refused = "resource" in form_of(request)
+        return httpx.Response(400, json={"error": code}) if refused else httpx.Response(200, json=granted())
+
+    route = respx.post(TOKEN).mock(side_effect=answer)
+    tokens = await request_tokens(http, TOKEN, ClientRegistration("app"), RENEWAL)
+
+    assert tokens.client is None
+    assert [form_of(call.request) for call in route.calls] == [
+        {**RENEWAL, "client_id": "app"},
+        {"grant_type": "refresh_token", "refresh_token": REFRESH, "client_id": "app"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "code"),
+    [
+        ({"grant_type": "client_credentials", "resource": "https://mcp.test/mcp"}, "invalid_target"),
+        ({"grant_type": "refresh_token", "refresh_token": REFRESH}, "invalid_target"),
+        (RENEWAL, "invalid_grant"),
+        (RENEWAL, "token_inactive"),
+        (RENEWAL, "invalid_client"),
+    ],
+)
+async def test_other_refusals_do_not_drop_the_resource(
+    http: httpx.AsyncClient, form: dict[str, str], code: str
+) -> None:
+    route = respx.post(TOKEN).respond(400, json={"error": code})
+
+    with pytest.raises(GrantRefused, match=code):
+        await request_tokens(http, TOKEN, ClientRegistration("app"), form)
+    assert len(route.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [("AADSTS9010010", '; write "resource": false in its oauth table'), ("AADSTS7000218", "")],
+)
+async def test_refusal_of_entra_has_its_number(http: httpx.AsyncClient, number: str, advice: str) -> None:
+    answer = {"error": "invalid_target", "error_description": f"{number}: the words have {CODE}"}
+    respx.post(TOKEN).respond(400, json=answer)
+
+    with pytest.raises(GrantRefused) as raised:
+        await ask_for_tokens(http)
+    assert str(raised.value) == (
+        f"its token endpoint ({TOKEN}) refuses the request (invalid_target, {number}){advice}"
+    )
+
+
 BASIC = ClientRegistration("id", "s", "client_secret_basic")
 
 
