@@ -19,6 +19,7 @@ import anyio.lowlevel
 import httpx
 import msgspec
 
+from dynamic_mcp import __version__
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.judged import JudgedTransport
@@ -34,7 +35,12 @@ _MAX_REDIRECTS = 3
 #: The largest answer in bytes.
 MAX_ANSWER = 1 << 20
 
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+#: Firewalls refuse the usual name of an HTTP library.
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"dynamic-mcp/{__version__}",
+}
 #: What zlib needs to know about each content coding (RFC 9110, section 8.4.1).
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 

@@ -43,3 +43,18 @@ async def test_headers_reach_the_own_origin_only(
     assert "Authorization" not in request.headers
     assert request.headers["Accept"] == "application/json"
     assert request.headers["Host"] != "evil"
+
+
+async def test_configured_name_of_the_client_replaces_that_of_the_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(requests, "http_client", lambda reach: httpx.AsyncClient())
+    url, address = "https://mcp.test/mcp", "https://mcp.test/token"
+    with respx.mock() as routes:
+        route = routes.post(address).respond(200)
+        async with client_for(
+            RemoteTransport(Secret(url), (("user-agent", Secret("mine")),)), NetworkReach(url)
+        ) as http:
+            await requests.send_request(http, "it", "POST", address)
+
+    assert route.calls.last.request.headers.get_list("User-Agent") == ["mine"]

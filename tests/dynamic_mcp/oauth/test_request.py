@@ -8,6 +8,7 @@ import zlib
 import httpx
 import pytest
 
+from dynamic_mcp import __version__
 from dynamic_mcp.oauth import request
 from dynamic_mcp.oauth.request import TransientFailure
 
@@ -34,6 +35,13 @@ async def test_answer_compressed_once_is_read_although_nothing_asked_for_it(codi
     asked: list[httpx.Request] = []
     assert await fetch(body, coding, asked) == (200, DOCUMENT)
     assert asked[0].headers["Accept-Encoding"] == "identity"
+
+
+async def test_requests_name_the_proxy() -> None:
+    """Firewalls refuse the name of the library."""
+    asked: list[httpx.Request] = []
+    await fetch(DOCUMENT, "", asked)
+    assert asked[0].headers["User-Agent"] == f"dynamic-mcp/{__version__}"
 
 
 @pytest.mark.parametrize(
