@@ -30,6 +30,8 @@ from dynamic_mcp.origin import identifier_of, is_loopback, without_user
 _T = TypeVar("_T", bound=msgspec.Struct)
 #: The most authorization servers of a resource to ask.
 MAX_SERVERS = 3
+#: The metadata of Entra ID for all tenants have a template, such as https://login.microsoftonline.com/{tenantid}/v2.0.
+_OF_YOUR_TENANT = 'write the first one, with the id of your tenant, as "issuer" in its oauth table'
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
@@ -242,11 +244,20 @@ async def server_of_origin(
         raise NoSignIn(str(refusal)) from None
     search = Search()
     kind = MachineServerMetadata if settings.is_machine else ServerMetadata
-    _, server = await _first(http, server_addresses(origin)[:1], kind, search)
+    first, *others = server_addresses(origin)
+    _, server = await _first(http, [first], kind, search)
     if search.failures:
         raise search.failure()
     if server is not None:
         return validated(server, origin, settings), True
+    # MCP 2025-03-26 has only the first address, so a failure at another one means nothing.
+    _, server = await _first(http, others, kind, Search())
+    if server is not None:
+        try:
+            return validated(server, origin, settings), True
+        except UpstreamFailed as unfit:
+            # It may be the metadata of another service of this host.
+            raise NoSignIn(str(unfit)) from None
     return ServerMetadata(origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register"), False
 
 
@@ -266,7 +277,8 @@ def validated(server: ServerMetadata, issuer: str, settings: OAuthSettings) -> S
     if not is_same_issuer(server.issuer, issuer):
         raise UpstreamFailed(
             f"its authorization server's metadata names another issuer, {shown(server.issuer)}, "
-            f"and not {shown(issuer)} (RFC 8414, section 3.3); its operator has to correct one of them"
+            f"and not {shown(issuer)} (RFC 8414, section 3.3); "
+            + (_OF_YOUR_TENANT if "{" in server.issuer else "its operator has to correct one of them")
         )
     secure(server.token_endpoint, "token endpoint")
     if settings.is_machine:

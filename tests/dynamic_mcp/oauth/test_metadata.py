@@ -120,6 +120,40 @@ async def test_origin_is_the_authorization_server_without_resource_metadata(
     assert (found.resource, found.scopes_supported) == (URL, None)
 
 
+OPENID_OF_ORIGIN = "https://mcp.test/.well-known/openid-configuration"
+
+
+async def test_origin_may_have_only_an_openid_configuration(http: httpx.AsyncClient) -> None:
+    token = "https://mcp.test/t"
+    respx.get(OPENID_OF_ORIGIN).respond(json=server_metadata(issuer="https://mcp.test", token_endpoint=token))
+
+    found = await discover(http, URL, NO_CHALLENGE)
+
+    assert (found.server.token_endpoint, found.published) == (token, True)
+
+
+async def test_openid_configuration_of_an_origin_that_does_not_fit_is_no_way_to_sign_in(
+    http: httpx.AsyncClient,
+) -> None:
+    """The host may be that of a service with a sign-in of its own, and the server may expect a key."""
+    document = server_metadata(issuer="https://mcp.test", code_challenge_methods_supported=None)
+    respx.get(OPENID_OF_ORIGIN).respond(json=document)
+
+    with pytest.raises(NoSignIn, match="PKCE"):
+        await discover(http, URL, NO_CHALLENGE)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_other_answers_in_place_of_an_openid_configuration_do_not_matter(
+    http: httpx.AsyncClient, status: int
+) -> None:
+    respx.get(OPENID_OF_ORIGIN).respond(status, html="<html>")
+
+    found = await discover(http, URL, NO_CHALLENGE)
+
+    assert (found.server.token_endpoint, found.published) == ("https://mcp.test/token", False)
+
+
 async def test_origin_without_metadata_has_default_endpoints(http: httpx.AsyncClient) -> None:
     server = (await discover(http, "https://user:canary@mcp.test/mcp", NO_CHALLENGE)).server
 
@@ -299,6 +333,18 @@ async def test_issuer_must_match_exactly(http: httpx.AsyncClient, issuer: str) -
         await discover(http, URL, NO_CHALLENGE)
 
 
+async def test_template_of_an_issuer_leads_to_the_setting(http: httpx.AsyncClient) -> None:
+    """The common addresses of Entra ID have the literal text {tenantid} in place of a tenant."""
+    publish(server=server_metadata(issuer=f"{ISSUER}/{{tenantid}}/v2.0"))
+
+    with pytest.raises(UpstreamFailed) as raised:
+        await discover(http, URL, NO_CHALLENGE)
+    assert str(raised.value) == (
+        f"its authorization server's metadata names another issuer, {ISSUER}/{{tenantid}}/v2.0, and not {ISSUER} "
+        '(RFC 8414, section 3.3); write the first one, with the id of your tenant, as "issuer" in its oauth table'
+    )
+
+
 @pytest.mark.parametrize("methods", [None, [], ["plain"], ["s256"]])
 async def test_server_without_pkce_support_is_refused(
     http: httpx.AsyncClient, methods: list[str] | None
@@ -385,7 +431,7 @@ async def test_default_endpoints_are_not_used_after_a_server_error(
 
     with pytest.raises(TransientFailure, match=f"HTTP {status}"):
         await discover(http, URL, NO_CHALLENGE)
-    assert len(requested) == 3
+    assert requested[-1] == OPENID_OF_ORIGIN
 
 
 @pytest.mark.parametrize(
