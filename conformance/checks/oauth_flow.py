@@ -6,6 +6,7 @@ Discovery by challenge needs a request without a token, so requests before the s
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from functools import partial
 from hashlib import sha256
 from itertools import combinations, takewhile
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from conformance.checks import check
 from conformance.checks.common import must_sign_in, sign_in
 from conformance.checks.oauth_step_up import call_for_the_second_scope, flows_of, server_with_two_scopes
 from conformance.workbench.leak_scan import leaked
-from mock_servers.oauth_script import CLIENT, OAuth
+from mock_servers.oauth_script import CLIENT, Fault, OAuth
 from mock_servers.remote.oauth.token_registry import CHALLENGE, VERIFIER, challenge_of
 from mock_servers.script import Http, Script
 
@@ -241,6 +242,36 @@ _LISTED = {"scopes_supported": ["meta:1", "meta:2"]}
 _NAMES_SCOPES = OAuth(
     challenges=['Bearer scope="chal:1 chal:2", resource_metadata="$metadata"'], resource_fields=_LISTED
 )
+
+
+@check("OAUTH-050", timeout=40, slow=True)
+async def a_code_that_may_be_used_up_is_not_sent_again(workbench: Workbench) -> None:
+    grant = "authorization_code"
+    faults = {
+        "refused": Fault("token", grant=grant, status=400, body={"error": "invalid_grant"}),
+        "silent": Fault("token", grant=grant, status=400),
+        "broken": Fault("token", grant=grant, status=500),
+    }
+    good = await workbench.oauth("good")
+    upstreams = [await workbench.oauth(name, OAuth(faults=[fault])) for name, fault in faults.items()]
+    workbench.browser()
+    async with workbench.proxy(good, *upstreams) as proxy:
+        await proxy.handshake()
+        with workbench.precondition("a sign-in works"):
+            await must_sign_in(workbench, proxy, good)
+        for upstream in upstreams:
+            with workbench.case(upstream.name):
+                await proxy.wake(upstream.name)
+                await workbench.eventually(
+                    partial(getattr, upstream, "exchanges"), within=10.0, what="an exchange of the code"
+                )
+        await workbench.holds_for(3.0, partial(_must_have_each_code_once, workbench, upstreams))
+
+
+def _must_have_each_code_once(workbench: Workbench, upstreams: list[ProtectedMockUpstream]) -> None:
+    for upstream in upstreams:
+        codes = [exchanged.params.get("code") for exchanged in upstream.exchanges]
+        workbench.expect(len(codes) == len(set(codes)), f"each code once at {upstream.name}", codes)
 
 
 @check("OAUTH-018", timeout=30)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import address, issuer, lenient, metadata, request
+from dynamic_mcp.oauth import address, issuer, lenient, metadata, request, token_endpoint
 from dynamic_mcp.oauth.request import TransientFailure
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dynamic_mcp.config.model import OAuthSettings
     from dynamic_mcp.oauth.challenge import Challenge
+    from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 
 
 @mutant("OAUTH-040")
@@ -71,3 +72,19 @@ def demands_the_right_type_of_every_member() -> None:
 def names_no_address_in_messages() -> None:
     """It did so up to version 1.1."""
     replace(address.shown, lambda url: "an address")
+
+
+@mutant("OAUTH-050")
+def sends_a_refused_code_again() -> None:
+    """As a proxy does that repeats each failed request once."""
+    right = token_endpoint.request_tokens
+
+    async def wrong(
+        http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: dict[str, str]
+    ) -> Tokens:
+        try:
+            return await right(http, endpoint, client, form)
+        except UpstreamFailed:
+            return await right(http, endpoint, client, form)
+
+    replace(right, wrong)
