@@ -11,14 +11,17 @@ import msgspec
 import pytest
 import respx
 
-from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.config.model import RemoteTransport
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.hiding import HiddenValues
+from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.metadata import ServerMetadata
 from dynamic_mcp.oauth.registration import auth_methods, authenticate, register
 from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.token_endpoint import request_tokens
 from dynamic_mcp.oauth.tokens import ClientRegistration
-from tests.dynamic_mcp.oauth.kit import ISSUER, KEY, REGISTER, TOKEN, granted
+from dynamic_mcp.secret import Secret
+from tests.dynamic_mcp.oauth.kit import ISSUER, KEY, REGISTER, TOKEN, URL, Make, User, granted, publish
 
 REDIRECT = "http://127.0.0.1:4711/oauth/callback"
 
@@ -223,6 +226,20 @@ async def test_refused_registration_without_words(http: httpx.AsyncClient, body:
         UpstreamFailed, match=r"refuses the registration .HTTP 403.: configure oauth_client_id$"
     ):
         await register(http, server(), REDIRECT, None)
+
+
+@pytest.mark.parametrize("place", ["registration", "page"])
+async def test_refusal_hides_the_values_of_the_configuration(routes: None, make: Make, place: str) -> None:
+    publish()
+    if place == "registration":
+        respx.post(REGISTER).respond(400, json={"error": "x", "error_description": f"the key {KEY}"})
+    else:
+        respx.post(REGISTER).respond(201, json={"client_id": "made"})
+    settings = RemoteTransport(Secret(URL), (("X-Key", Secret(KEY)),))
+    authorization = make(User(f"error=x&error_description=the+key+{KEY}"), settings)
+
+    with pytest.raises(UpstreamFailed, match=r"x: the key \[hidden\]"):
+        await authorization.sign_in(SignInNeeded("it asks for an authorization", challenge=Challenge()))
 
 
 async def test_long_words_of_a_refusal_are_cut(http: httpx.AsyncClient) -> None:
