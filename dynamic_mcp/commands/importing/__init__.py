@@ -4,6 +4,7 @@
 
     tools           the known tools: their files, formats and references
     read            a file as plain values, or an error with the location
+    sources         the files of a tool that count, merged as the tool merges them
     references      ``${env:NAME}`` and the like, as ``${NAME}``
     entries         one server of a tool as a server of the proxy, with notes about the differences
     tool_lists      the tools of a server that its entry switches on or off

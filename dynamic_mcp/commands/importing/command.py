@@ -9,6 +9,7 @@ because configurations contain secrets. Exit status: 0 written, 1 nothing writte
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import os
@@ -25,9 +26,8 @@ from dynamic_mcp.commands.check import server_report, tool_lines
 from dynamic_mcp.commands.importing.client_snippet import instructions
 from dynamic_mcp.commands.importing.entries import Imported, convert
 from dynamic_mcp.commands.importing.file_switches import FileSwitches
-from dynamic_mcp.commands.importing.pitfalls import broken_paths
-from dynamic_mcp.commands.importing.read import read_with_places, servers
 from dynamic_mcp.commands.importing.references import References
+from dynamic_mcp.commands.importing.sources import SourceContent, find, read_sources
 from dynamic_mcp.commands.importing.tools import KNOWN_TOOLS, TOOLS_BY_NAME, Locations, Tool
 from dynamic_mcp.commands.terminal import ask, fail, say
 from dynamic_mcp.config.load import parse
@@ -83,10 +83,15 @@ def main(words: Sequence[str]) -> int:
 
 def _import(tool: Tool, options: argparse.Namespace) -> int:
     locations = Locations(Path.cwd(), Path.home())
-    source = _nearby(find(tool, locations, is_global=options.is_global))
-    servers_found = import_servers(tool, source, locations)
+    sources = find(tool, locations, is_global=options.is_global).relative_to(locations.project)
+    found = read_sources(tool, sources, locations)
+    servers_found = import_servers(tool, found, locations)
     output: Path = options.output
-    say(f"{tool.title}: {len(servers_found)} server{'s' * (len(servers_found) != 1)} in {source}")
+    *others, source = sources.files
+    names = ", ".join(map(str, sources.files))
+    say(f"{tool.title}: {len(servers_found)} server{'s' * (len(servers_found) != 1)} in {names}")
+    say(*(f"  {note}" for note in found.notes))
+    say(*(f"  {file} was not read; {tool.title} may read it in place of {source}" for file in sources.unread))
     for imported in servers_found:
         for line in _shown(imported):
             say(line)
@@ -119,7 +124,11 @@ def _import(tool: Tool, options: argparse.Namespace) -> int:
     if not is_complete:
         say("No server was started; --start starts each once to get its description.")
     say("", "Check whether they work:", f"  dynamic-mcp check {shlex.quote(str(output))} --connect")
-    say(*instructions(tool, source, output))
+    say(*instructions(dataclasses.replace(tool, keys=found.keys), source, output))
+    if others:
+        say(
+            f"Remove the servers from {', '.join(map(str, others))} too, because {tool.title} merges these files."
+        )
     return 0
 
 
@@ -155,57 +164,18 @@ def _configuration(servers: Iterable[Imported], **changed: Any) -> bytes:
     return json.dumps({"mcpServers": entries}).encode()
 
 
-def _nearby(path: Path) -> Path:
-    """The path, relative to the current folder if it is inside."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def find(tool: Tool, locations: Locations, *, is_global: bool) -> Path:
-    """The tool's file, of this folder or of the user; a tool with only one kind of file has that one.
-
-    Raises ConfigError, which names all candidates.
-    """
-    is_global = is_global if tool.global_files and tool.project_files else bool(tool.global_files)
-    candidates = tool.files(locations, is_global=is_global)
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
-    message = f"there is no configuration of {tool.title}; looked for {', '.join(map(str, candidates))}"
-    for other in tool.files(locations, is_global=not is_global):
-        if other.exists():
-            message += f"; {'without' if is_global else 'with'} --global it is {other}"
-    raise ConfigError(message)
-
-
-def import_servers(tool: Tool, source: Path, locations: Locations) -> list[Imported]:
-    """The servers of a file, converted. Raises ConfigError."""
-    folder = str(locations.project)
-    is_claude = tool.name == "claude"
-    values, places = read_with_places(
-        source, [tool.keys, *([("projects", folder, *tool.keys)] if is_claude else [])]
-    )
-    found = {name: (entry, tool.keys) for name, entry in servers(values, tool.keys, source).items()}
-    overridden = set()
-    if is_claude:
-        # The user's file contains servers for single folders, too.
-        local = values.get("projects", {})
-        folder_entries = local.get(folder, {}) if isinstance(local, dict) else {}
-        if isinstance(folder_entries, dict):
-            entries = servers(folder_entries, tool.keys, source)
-            overridden = found.keys() & entries.keys()
-            found |= {name: (entry, ("projects", folder, *tool.keys)) for name, entry in entries.items()}
-    switches = FileSwitches(tool, values, locations)
+def import_servers(tool: Tool, found: SourceContent, locations: Locations) -> list[Imported]:
+    """The servers of the files, converted. Raises ConfigError."""
+    switches = FileSwitches(tool, found.values, locations)
     result = []
-    for name, (entry, keys) in found.items():
+    for name, source in found.servers.items():
         imported = convert(
             name,
-            entry,
+            source.entry,
             lambda note: References(tool.references, locations.project, locations.home, note),
             tool.timeout_unit,
         )
-        if name in overridden:
-            imported.notes.append("is there twice; the one of this folder counts, as for the tool")
-        imported.notes += broken_paths(entry, (*keys, name), places)
+        imported.notes += source.notes
         switches.apply(imported)
         _check(imported)
         result.append(imported)

@@ -1,7 +1,8 @@
 """What the files of an AI tool switch off outside of the servers' entries: whole servers, and tools by both names in one.
 
-Gemini CLI has ``mcp.excluded``, ``mcp.allowed`` and ``tools.exclude``, OpenCode ``tools`` and ``permission``, and Claude Code
-``disabledMcpServers`` and ``permissions.deny``, also in its files of settings.
+Gemini CLI has ``mcp.excluded``, ``mcp.allowed`` and ``tools.exclude``, OpenCode ``tools``, ``permission`` and ``permissions``, and Claude
+Code ``disabledMcpServers`` and ``permissions.deny``. The settings of Gemini CLI and Claude Code count together, those of the user and
+those of the folder.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class FileSwitches:
         match tool.name:
             case "gemini":
                 self._read_gemini(values)
+                for is_global in (True, False):
+                    for file in tool.files(locations, is_global=is_global):
+                        if file.is_file():
+                            self._read_gemini(read(file))
             case "opencode":
                 self._read_opencode(values)
             case "claude":
@@ -120,6 +125,12 @@ class FileSwitches:
             action = value.get("*") if isinstance(value, dict) else value
             if isinstance(action, str):
                 self._rules.append(("permission", name, action != "deny"))
+        # The rules of OpenCode 2, in the order of their precedence.
+        rules = values.get("permissions")
+        for rule in map(_object, rules if isinstance(rules, list) else ()):
+            action, resource, effect = (rule.get(name) for name in ("action", "resource", "effect"))
+            if isinstance(action, str) and resource == "*" and isinstance(effect, str):
+                self._rules.append(("permissions", action, effect != "deny"))
 
     def _read_claude(self, values: Mapping[str, Any], locations: Locations) -> None:
         named = self._tool.folder_variable and locations.environment.get(self._tool.folder_variable)

@@ -12,12 +12,17 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 VARIABLE_NAME = re.compile(_NAME)
 _REFERENCE = re.compile(rf"\$\{{({_NAME})\}}")
 
+#: What the tools with references of a kind could replace: not only what they document.
+_DOLLAR = re.compile(r"\$\{[^{}]*\}")
+_BRACES = re.compile(r"(?<!\$)\{(?:env|file):[^{}]*\}")
+#: The part of such a text without a default, which can be a secret.
+_SHOWN = re.compile(r"\$?\{(?:\w+:(?!-)[\w.-]+\}|\w*)")
+
 #: The syntax of each kind of reference.
 _PATTERNS = {
     "dollar-env": rf"\$\{{env:(?P<dollar_env>{_NAME})\}}",
     "braces-env": rf"(?<!\$)\{{env:(?P<braces_env>{_NAME})\}}",
     "shell": rf"\$\{{(?P<shell>{_NAME})(?P<default>:-[^}}]*)?\}}",
-    "plain": rf"\$\{{(?P<plain>{_NAME})\}}",
     "dollar": rf"\$(?P<dollar>{_NAME})",
     "percent": rf"%(?P<percent>{_NAME})%",
     "workspace": r"\$\{(?P<workspace>workspaceFolder|workspaceFolderBasename|userHome|pathSeparator|/)\}",
@@ -34,7 +39,11 @@ class References:
         self._pattern = re.compile(
             "|".join(pattern for kind, pattern in _PATTERNS.items() if kind in kinds) or r"(?!)"
         )
-        self._has_same_syntax = bool(kinds & {"plain", "shell"})
+        self._has_same_syntax = "shell" in kinds
+        self._possible = [
+            *([_DOLLAR] if kinds & {"dollar-env", "shell"} else []),
+            *([_BRACES] if "braces-env" in kinds else []),
+        ]
         self._workspace = {
             "workspaceFolder": str(project),
             "workspaceFolderBasename": project.name,
@@ -54,6 +63,16 @@ class References:
             self._note(
                 f"{location}: {reference[0]} was plain text for the tool; the proxy replaces it with the environment variable"
             )
+
+        for possible in self._possible:
+            for found in possible.finditer(text):
+                if not (self._pattern.fullmatch(found[0]) or _REFERENCE.fullmatch(found[0])):
+                    shown = _SHOWN.match(found[0])
+                    name = "" if shown is None else shown[0]
+                    self._note(
+                        f"{location}: {name if name.endswith('}') else name + '...}'} is unknown, and stays as it is; "
+                        "write ${NAME} instead and set that variable"
+                    )
 
         def convert(found: re.Match[str]) -> str:
             (kind, value) = next(

@@ -8,6 +8,7 @@ from typing import Any
 #: The field names of all tools; none of them means anything else in another tool.
 _ON = ("enabled", "isActive", "isEnabled", "active")
 _OFF = ("disabled", "isDisabled", "excluded")
+SWITCHES = frozenset((*_ON, *_OFF))
 
 
 def take_switch(entry: dict[str, Any], note: Callable[[str], None]) -> bool:

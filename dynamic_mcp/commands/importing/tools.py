@@ -44,16 +44,18 @@ class Tool:
 
     name: str
     title: str
-    #: files of a project, relative to it; the first existing one counts
+    #: files of a project, relative to it
     project_files: tuple[str, ...] = ()
-    #: files of the user: a property of ``Locations`` and the path below it; the first existing one counts
+    #: files of the user: a property of ``Locations`` and the path below it
     global_files: tuple[tuple[Literal["home", "applications", "dot_config"], str], ...] = ()
+    #: whether the tool merges all existing files, of which a later one has precedence; else the first existing one counts
+    merges: bool = False
     #: an environment variable that names the folder of the last part of a global file
     folder_variable: str | None = None
     #: the path of the member with the servers
     keys: tuple[str, ...] = ("mcpServers",)
     #: the kinds of references: "dollar-env" ``${env:X}``, "braces-env" ``{env:X}``, "dollar" ``$X``, "shell" ``${X}`` with
-    #: ``${X:-default}``, "plain" ``${X}``, "percent" ``%X%``. Also "workspace" ``${workspaceFolder}`` and its kind, "input" ``${input:X}``,
+    #: ``${X:-default}``, "percent" ``%X%``. Also "workspace" ``${workspaceFolder}`` and its kind, "input" ``${input:X}``,
     #: "file" ``{file:X}``
     references: frozenset[str] = frozenset()
     #: the unit of an entry's ``timeout`` in seconds; None if it does not apply to calls
@@ -61,7 +63,7 @@ class Tool:
     aliases: tuple[str, ...] = ()
 
     def files(self, locations: Locations, *, is_global: bool) -> list[Path]:
-        """The files that may contain the servers, the most likely first; empty if the tool has no such file."""
+        """The files that may contain the servers; empty if the tool has no such file."""
         if not is_global:
             return [locations.project / file for file in self.project_files]
         named = self.folder_variable and locations.environment.get(self.folder_variable)
@@ -85,7 +87,14 @@ KNOWN_TOOLS = (
         "opencode",
         "OpenCode",
         ("opencode.json", "opencode.jsonc", ".opencode/opencode.json", ".opencode/opencode.jsonc"),
-        (("dot_config", "opencode/opencode.json"), ("dot_config", "opencode/opencode.jsonc")),
+        (
+            *(
+                ("dot_config", f"opencode/{name}")
+                for name in ("config.json", "opencode.json", "opencode.jsonc")
+            ),
+            *(("home", f".opencode/{name}") for name in ("opencode.json", "opencode.jsonc")),
+        ),
+        merges=True,
         keys=("mcp",),
         references=frozenset({"braces-env", "file"}),
         timeout_unit=None,
@@ -135,6 +144,7 @@ KNOWN_TOOLS = (
         "Codex CLI",
         (".codex/config.toml",),
         (("home", ".codex/config.toml"),),
+        merges=True,
         folder_variable="CODEX_HOME",
         keys=("mcp_servers",),
         aliases=("codex-cli",),
@@ -144,7 +154,7 @@ KNOWN_TOOLS = (
         "Gemini CLI",
         (".gemini/settings.json",),
         (("home", ".gemini/settings.json"),),
-        references=frozenset({"plain", "dollar", "percent"}),
+        references=frozenset({"shell", "dollar", "percent"}),
         timeout_unit=0.001,
         aliases=("gemini-cli",),
     ),

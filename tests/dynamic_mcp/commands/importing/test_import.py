@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.commands.importing import client_snippet, command
-from dynamic_mcp.commands.importing.command import find, import_servers, shorten, summarize
+from dynamic_mcp.commands.importing.command import import_servers, shorten, summarize
 from dynamic_mcp.commands.importing.entries import convert
 from dynamic_mcp.commands.importing.references import References
+from dynamic_mcp.commands.importing.sources import SourceFiles, find, read_sources
 from dynamic_mcp.commands.importing.tools import KNOWN_TOOLS, TOOLS_BY_NAME, Locations, Tool
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.errors import ConfigError
@@ -34,10 +35,11 @@ PROJECT, HOME = Path("/srv/project"), Path("/home/user")
 
 def converted(tool: Tool, *, is_global: bool) -> dict[str, Any]:
     folder = SOURCES / tool.name
-    found = find(tool, Locations(folder / "project", folder / "home", {}, "linux"), is_global=is_global)
+    sources = find(tool, Locations(folder / "project", folder / "home", {}, "linux"), is_global=is_global)
+    locations = Locations(PROJECT, HOME, {}, "linux")
     return {
         server.name: {"entry": server.entry, "description": server.description, "notes": server.notes}
-        for server in import_servers(tool, found, Locations(PROJECT, HOME, {}, "linux"))
+        for server in import_servers(tool, read_sources(tool, sources, locations), locations)
     }
 
 
@@ -119,7 +121,7 @@ def test_broken_file_is_reported_with_its_location(
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
     with pytest.raises(ConfigError, match=message) as caught:
-        import_servers(TOOLS_BY_NAME[tool], path, Locations(tmp_path, tmp_path))
+        read_sources(TOOLS_BY_NAME[tool], SourceFiles((path,)), Locations(tmp_path, tmp_path))
     assert str(caught.value).startswith(f"{path}: ")
     assert "canary" not in str(caught.value)
 

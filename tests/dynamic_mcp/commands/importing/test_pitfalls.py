@@ -10,6 +10,7 @@ import pytest
 
 from dynamic_mcp.commands.importing.command import import_servers
 from dynamic_mcp.commands.importing.entries import Imported
+from dynamic_mcp.commands.importing.sources import SourceFiles, read_sources
 from dynamic_mcp.commands.importing.tools import TOOLS_BY_NAME, Locations
 from dynamic_mcp.errors import ConfigError
 
@@ -18,7 +19,9 @@ def imported(folder: Path, tool: str, text: str) -> dict[str, Imported]:
     kind = TOOLS_BY_NAME[tool]
     path = folder / ("config.toml" if tool == "codex" else "settings.json")
     path.write_text(text, encoding="utf-8")
-    return {server.name: server for server in import_servers(kind, path, Locations(folder, folder))}
+    locations = Locations(folder, folder)
+    found = read_sources(kind, SourceFiles((path,)), locations)
+    return {server.name: server for server in import_servers(kind, found, locations)}
 
 
 def mistakes(folder: Path, tool: str, text: str) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import pytest
 
 from dynamic_mcp.commands.importing.command import import_servers
 from dynamic_mcp.commands.importing.entries import Imported
+from dynamic_mcp.commands.importing.sources import SourceFiles, read_sources
 from dynamic_mcp.commands.importing.tools import TOOLS_BY_NAME, Locations
 from dynamic_mcp.errors import ConfigError
 
@@ -21,8 +22,11 @@ def imported(folder: Path, entry: Any, tool: str = "cursor", name: str = "git", 
         content = {key: content}
     path = folder / "file.json"
     path.write_text(json.dumps({**file, **content}))
-    (found,) = import_servers(TOOLS_BY_NAME[tool], path, Locations(folder, folder / "home", {}, "linux"))
-    return found
+    locations = Locations(folder, folder / "home", {}, "linux")
+    (result,) = import_servers(
+        TOOLS_BY_NAME[tool], read_sources(TOOLS_BY_NAME[tool], SourceFiles((path,)), locations), locations
+    )
+    return result
 
 
 NONE: dict[str, list[str]] = {"allow": []}
