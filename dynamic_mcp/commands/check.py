@@ -29,6 +29,7 @@ from dynamic_mcp.config import defects
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config, Server, StdioTransport
 from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.frontend import tool_surface
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS
 from dynamic_mcp.origin import has_credentials_twice
 from dynamic_mcp.printable import printable
@@ -180,6 +181,10 @@ def _transport_report(server: Server) -> ServerReport:
 
 def _likely_mistakes(config: Config) -> Iterator[str]:
     """Warnings about mistakes that loading does not find."""
+    most = tool_surface.shortened({server.name: server.description for server in config.servers})
+    if most is not None:
+        part = f"at most {counted('character', most)} of each" if most else "none of the longer ones"
+        yield f"the descriptions are too long together, so agents see {part}; shorten them"
     for server in config.servers:
         location = f"mcpServers.{server.name}"
         if not server.description.strip():

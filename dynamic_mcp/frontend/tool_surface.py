@@ -17,6 +17,10 @@ INFO = {"name": "dynamic-mcp", "title": "Dynamic MCP", "version": __version__}
 #: instructions.
 _MAX_NAMES = 100
 _MAX_INSTRUCTED = 1000
+#: Characters of a description where descriptions of groups can be shortened. Some clients cut a description after 2,048.
+_MAX_DESCRIPTION = 2000
+#: A part of a description with fewer characters says nothing.
+_MIN_PART = 20
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -64,7 +68,8 @@ def tool_list(definitions: bytes) -> bytes:
 def tools(described: Mapping[str, str]) -> bytes:
     """The definitions of the two tools, a JSON array. ``described`` maps each group to its description."""
     names = _begin(described, _MAX_NAMES) or "none is configured"
-    listed = "\n".join(f"- {name}: {description}" for name, description in described.items())
+    introduced = _introduce(names)
+    listed = "\n".join(_lines(described, _MAX_DESCRIPTION - len(introduced)))
     example = {"group": next(iter(described), "GROUP"), "name": "TOOL", "args": {"ARGUMENT": "value"}}
     # Some APIs refuse a request with an empty enum.
     group = {"type": "string", **({"enum": list(described)} if described else {})}
@@ -72,10 +77,7 @@ def tools(described: Mapping[str, str]) -> bytes:
         {
             "name": GET,
             "title": "Get the tools of a group",
-            "description": f"Get the tools of a group: {names}. Each group is an MCP server. "
-            "This tool returns the complete definitions, so that only the schemas you need take up context. "
-            "Of a large group it returns the names first; then ask for some of them with name or search. "
-            f"Call a tool of the group with {CALL}.\n\nAvailable groups:\n{listed}",
+            "description": introduced + listed,
             "inputSchema": {
                 "type": "object",
                 "properties": {
@@ -129,6 +131,44 @@ def tools(described: Mapping[str, str]) -> bytes:
         },
     ]
     return _encode(definitions).encode()
+
+
+def _introduce(names: str) -> str:
+    return (
+        f"Get the tools of a group: {names}. Each group is an MCP server. "
+        "This tool returns the complete definitions, so that only the schemas you need take up context. "
+        "Of a large group it returns the names first; then ask for some of them with name or search. "
+        f"Call a tool of the group with {CALL}.\n\nAvailable groups:\n"
+    )
+
+
+def shortened(described: Mapping[str, str]) -> int | None:
+    """The most characters of a description of a group in the definitions; None if all descriptions are there as a whole."""
+    return _share(described, _MAX_DESCRIPTION - len(_introduce(_begin(described, _MAX_NAMES))))
+
+
+def _lines(described: Mapping[str, str], room: int) -> list[str]:
+    """A line for each group. Its name is whole; long descriptions share the room that the names and short ones leave."""
+    most = _share(described, room)
+    lines = []
+    for name, description in described.items():
+        if most is None or len(description) <= most:
+            lines.append(f"- {name}: {description}")
+        else:
+            lines.append(f"- {name}: {description[: most - 1].rstrip()}…" if most else f"- {name}")
+    return lines
+
+
+def _share(described: Mapping[str, str], room: int) -> int | None:
+    """The most characters of a description; None if all have room, 0 if the parts would say nothing."""
+    room -= sum(len(f"- {name}: \n") for name in described)
+    lengths = sorted(map(len, described.values()))
+    for number, length in enumerate(lengths):
+        share = room // (len(lengths) - number)
+        if length > share:
+            return share if share >= _MIN_PART else 0
+        room -= length
+    return None
 
 
 def _begin(groups: Iterable[str], most: int) -> str:

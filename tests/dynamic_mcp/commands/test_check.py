@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,22 @@ def test_likely_mistakes_are_warnings(change: dict[str, Any], warning: str, tmp_
 
     assert [text for text in report.warnings if text.startswith(warning)], report.warnings
     assert f"warning  {warning}" in text_of(report)
+
+
+@pytest.mark.parametrize(
+    ("groups", "length", "part"),
+    [(9, 100, None), (20, 300, r"at most \d\d characters of each"), (200, 300, "none of the longer ones")],
+)
+def test_descriptions_that_are_too_long_together_are_a_warning(
+    groups: int, length: int, part: str | None, tmp_path: Path
+) -> None:
+    servers = {f"group{number:03}": {**MOCK, "description": "x" * length} for number in range(groups)}
+
+    warnings = "\n".join(examine(write(tmp_path, servers), connect=False).warnings)
+
+    expected = f"the descriptions are too long together, so agents see {part}; shorten them"
+    assert bool(re.search(expected, warnings)) == (part is not None)
+    assert ("descriptions" in warnings) == (part is not None)
 
 
 def test_credentials_in_url_and_header_are_a_warning(tmp_path: Path) -> None:

@@ -65,3 +65,50 @@ def test_introduction(groups: tuple[str, ...], snapshot: SnapshotAssertion) -> N
     introduction = json.loads(tool_surface.introduction("2025-11-25", {}, groups))
     assert introduction["serverInfo"]["title"] == "Dynamic MCP"
     assert introduction["instructions"] == snapshot
+
+
+def listed_in(described: dict[str, str]) -> tuple[str, list[str]]:
+    """The description of ``get_dynamic_tools``, and its lines about the groups."""
+    get, _ = json.loads(tool_surface.tools(described))
+    return get["description"], get["description"].partition("Available groups:\n")[2].split("\n")
+
+
+def test_descriptions_that_fit_are_whole() -> None:
+    described = {f"group{number}": f"Does {number} " + "well " * 20 for number in range(9)}
+
+    _, lines = listed_in(described)
+
+    assert lines == [f"- {name}: {description}" for name, description in described.items()]
+    assert tool_surface.shortened(described) is None
+
+
+def test_long_descriptions_are_shortened_evenly() -> None:
+    described = {f"group{number:02}": "word " * 60 for number in range(20)} | {"short": "Short and whole"}
+
+    description, lines = listed_in(described)
+
+    # Some clients cut a description after 2,048 characters.
+    assert 1900 < len(description) <= 2000
+    assert lines[-1] == "- short: Short and whole"
+    assert all(line.startswith(f"- group{number:02}: word ") for number, line in enumerate(lines[:-1]))
+    assert {line[-2:] for line in lines[:-1]} == {"d…"}
+    assert len({len(line) for line in lines[:-1]}) == 1
+    assert tool_surface.shortened(described) in range(len("word " * 10), len("word " * 20))
+
+
+def test_one_long_description_leaves_the_others_whole() -> None:
+    described = {"long": "x" * 50_000, **{f"group{number}": "Does a thing" for number in range(10)}}
+
+    description, lines = listed_in(described)
+
+    assert 1900 < len(description) <= 2000
+    assert lines[1:] == [f"- group{number}: Does a thing" for number in range(10)]
+
+
+def test_names_are_whole_where_nothing_else_fits() -> None:
+    described = {f"group-{number:03}": "word " * 60 for number in range(200)}
+
+    _, lines = listed_in(described)
+
+    assert lines == [f"- {name}" for name in described]
+    assert tool_surface.shortened(described) == 0
