@@ -1,7 +1,8 @@
 """The files of a tool that count, and the servers in them.
 
-OpenCode and Codex CLI merge their files member by member: first those of the user, then those of the project. The import does the same,
-so that what a file with precedence switches off is off. A server that only the user's files have belongs to ``--global``.
+OpenCode and Codex CLI merge their files member by member: first those of the user, then those of the repository down to the current
+folder. The import does the same, so that what a file with precedence switches off is off. A server that only the user's files have
+belongs to ``--global``.
 """
 
 from __future__ import annotations
@@ -99,17 +100,23 @@ def read_sources(tool: Tool, sources: SourceFiles, locations: Locations) -> Sour
         for keys, entries in _entries(tool, values, file, folder, found):
             for name, entry in entries.items():
                 notes = [*broken_paths(entry, (*keys, name), places)]
+                if len(sources.below + sources.files) > 1:
+                    notes = [f"{file}: {note}" for note in notes]
                 earlier = found.servers.get(name)
                 if earlier is None:
                     found.servers[name] = SourceServer(entry, [file], notes)
-                elif file in earlier.files:
-                    part = "of this folder" if keys == folder else f"in {'.'.join(keys)}"
-                    notes.insert(0, f"is there twice; the one {part} counts, as for the tool")
-                    found.servers[name] = SourceServer(entry, earlier.files, notes)
+                elif keys == folder:
+                    notes.insert(0, "is there twice; the one of this folder counts, as for the tool")
+                    found.servers[name] = SourceServer(entry, [file], notes)
                 else:
-                    files = [*earlier.files, file]
-                    merged = _merged_entry(earlier.entry, entry)
-                    found.servers[name] = SourceServer(merged, files, earlier.notes + notes)
+                    if file in earlier.files:
+                        notes.insert(
+                            0, f"is in {file} twice; the one in {'.'.join(keys)} counts, as for the tool"
+                        )
+                    else:
+                        earlier.files.append(file)
+                    earlier.entry = _merged_entry(earlier.entry, entry)
+                    earlier.notes += notes
     found.servers = {
         name: server
         for name, server in found.servers.items()

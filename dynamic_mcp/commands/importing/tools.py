@@ -24,6 +24,13 @@ class Locations:
     platform: str = sys.platform
 
     @property
+    def repository(self) -> list[Path]:
+        """The folders from the root of the repository to the project; only the project outside of a repository."""
+        folders = [self.project, *self.project.parents]
+        depth = next((depth for depth, folder in enumerate(folders) if (folder / ".git").exists()), 0)
+        return folders[depth::-1]
+
+    @property
     def applications(self) -> Path:
         """The folder of application settings."""
         if self.platform == "darwin":
@@ -48,7 +55,8 @@ class Tool:
     project_files: tuple[str, ...] = ()
     #: files of the user: a property of ``Locations`` and the path below it
     global_files: tuple[tuple[Literal["home", "applications", "dot_config"], str], ...] = ()
-    #: whether the tool merges all existing files, of which a later one has precedence; else the first existing one counts
+    #: whether the tool merges all existing files, also those of the folders of a repository around the project. A later file has
+    #: precedence. Without this, the first existing one counts.
     merges: bool = False
     #: an environment variable that names the folder of the last part of a global file
     folder_variable: str | None = None
@@ -65,7 +73,8 @@ class Tool:
     def files(self, locations: Locations, *, is_global: bool) -> list[Path]:
         """The files that may contain the servers; empty if the tool has no such file."""
         if not is_global:
-            return [locations.project / file for file in self.project_files]
+            folders = locations.repository if self.merges else [locations.project]
+            return [folder / file for folder in folders for file in self.project_files]
         named = self.folder_variable and locations.environment.get(self.folder_variable)
         if named:
             return [Path(named) / Path(file).name for _, file in self.global_files]

@@ -154,6 +154,49 @@ def test_layout_of_opencode_2(run: Import) -> None:
     assert '{"mcp": {"servers": {"dynamic-mcp": ' in output
 
 
+def test_server_in_both_layouts_of_opencode_stays_off(run: Import) -> None:
+    entry = {"type": "local", "command": ["x"]}
+    servers, output = run(
+        "opencode",
+        {
+            "~/.config/opencode/opencode.json": {"mcp": {"a": {**entry, "enabled": False}}},
+            "opencode.json": {"mcp": {"servers": {"a": entry}, "a": {**entry, "command": ["C:\tools"]}}},
+        },
+    )
+
+    assert servers["a"]["enabled"] is False
+    assert "is in opencode.json twice; the one in mcp counts" in output
+    assert "opencode.json: command[0] (line 1, column " in output
+
+
+@pytest.mark.parametrize(
+    ("tool", "file", "outer", "inner"),
+    [
+        (
+            "opencode",
+            "opencode.json",
+            {"mcp": {"a": {"type": "local", "command": ["x"]}, "b": {"command": ["y"]}}},
+            {"mcp": {"a": {"enabled": False}}},
+        ),
+        (
+            "codex",
+            ".codex/config.toml",
+            "[mcp_servers.a]\ncommand = 'x'\n[mcp_servers.b]\ncommand = 'y'",
+            "[mcp_servers.a]\nenabled = false",
+        ),
+    ],
+)
+def test_files_of_the_repository_count_in_its_folders(
+    run: Import, tool: str, file: str, outer: Any, inner: Any
+) -> None:
+    Path("../.git").mkdir()
+
+    servers, _ = run(tool, {f"../{file}": outer, file: inner})
+
+    assert servers.keys() == {"a", "b"}
+    assert (servers["a"]["command"], servers["a"]["enabled"]) == ("x", False)
+
+
 def test_server_of_opencode_named_like_the_layout(run: Import) -> None:
     servers, _ = run("opencode", {"opencode.json": {"mcp": {"servers": {"command": ["x"]}}}})
 
