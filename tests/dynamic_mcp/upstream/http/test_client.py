@@ -614,21 +614,23 @@ async def test_interim_replies_are_bounded(tmp_path: Path, count: int) -> None:
 async def test_connection_that_the_server_closes_soon_is_not_kept(
     tmp_path: Path, header: bytes, connections: int
 ) -> None:
-    began = 0
+    served: list[asyncio.Task[None] | None] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal began
-        began += 1
+        served.append(asyncio.current_task())
         with suppress(asyncio.IncompleteReadError):
             while True:
                 await reader.readuntil(b"\r\n\r\n")
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + header + b"\r\nhi")
         writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with server, connected_client(tmp_path, url) as client:
-        for _ in range(4):
-            async with client.request("GET", {}) as reply:
-                assert await reply.body(MIB) == b"hi"
-    assert began == connections
+    async with server:
+        async with connected_client(tmp_path, url) as client:
+            for _ in range(4):
+                async with client.request("GET", {}) as reply:
+                    assert await reply.body(MIB) == b"hi"
+        await asyncio.wait([task for task in served if task is not None], timeout=WITHIN)
+    assert len(served) == connections
