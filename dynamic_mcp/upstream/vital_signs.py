@@ -123,12 +123,15 @@ class ChildWatch:
 
     async def _wait_usual_end(self) -> None:
         """Wait for the end of stdout. It is behind the last messages, which a busy proxy or a hold may keep waiting."""
-        await asyncio.sleep(USUAL_END)
         left = _REST
-        while self._holds.reasons or (left > 0 and self._has_output()):
+        quiet = False
+        while True:
+            was_quiet, quiet = quiet, not self._holds.reasons and (left <= 0 or not self._has_output())
+            if quiet and was_quiet:
+                return
+            await asyncio.sleep(USUAL_END)
             if not self._holds.reasons:
                 left -= USUAL_END
-            await asyncio.sleep(USUAL_END)
 
     async def _end_unless_answered(self, patience: float) -> None:
         try:

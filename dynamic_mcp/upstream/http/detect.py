@@ -1,8 +1,8 @@
 """Detects the HTTP transport of a server whose configuration does not name it.
 
-Streamable HTTP comes first. If the server refuses the first message with 400, 404 or 405, or answers it with the stream of HTTP+SSE, the
-proxy tries HTTP+SSE at the same address (MCP 2025-11-25, basic/transports, "Backwards Compatibility"). 401 and 403 concern the
-authorization, not the transport.
+Streamable HTTP comes first. If the server refuses the first message with 400, 404 or 405, the proxy tries HTTP+SSE at the same address
+(MCP 2025-11-25, basic/transports, "Backwards Compatibility"). It does so too if the answer is the stream of HTTP+SSE. 401 and 403 concern
+the authorization, not the transport.
 """
 
 from __future__ import annotations
