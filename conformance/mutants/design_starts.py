@@ -15,8 +15,7 @@ from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.owner import UpstreamOwner
 
-
-@legitimate(
+_ABOUT_STARTS = (
     "STD-006",
     "STD-017",
     "CFG-015",
@@ -28,6 +27,9 @@ from dynamic_mcp.groups.owner import UpstreamOwner
     "SSE-008",
     "SSE-013",
 )
+
+
+@legitimate(*_ABOUT_STARTS)
 def starts_servers_on_first_use() -> None:
     """The first request about a group starts its server, also a request for a list of all groups."""
     used: WeakKeyDictionary[Group, anyio.Event] = WeakKeyDictionary()
@@ -59,18 +61,7 @@ def starts_servers_on_first_use() -> None:
     replace(inherit, inherit_as_use)
 
 
-@legitimate(
-    "STD-006",
-    "STD-017",
-    "CFG-015",
-    "HTTP-015",
-    "OPS-010",
-    "RLD-003",
-    "RLD-004",
-    "SEC-011",
-    "SSE-008",
-    "SSE-013",
-)
+@legitimate(*_ABOUT_STARTS)
 def restarts_servers_on_next_use() -> None:
     """Only a request about a group starts its server again, after any end or failed start."""
     # Private, because the reference starts servers again by itself, so that a call need not ask for it.
