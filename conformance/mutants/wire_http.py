@@ -89,6 +89,7 @@ class Reply(HttpReply):
         self.content_type = content_type or ("" if real is None else real.content_type)
         self.bearer = None if real is None else real.bearer
         self.cookies = () if real is None else real.cookies
+        self.may_miss_session_of_token = real is not None and real.may_miss_session_of_token
         self._chunks = chunks
         self.has_body = False
 

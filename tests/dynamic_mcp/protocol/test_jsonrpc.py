@@ -356,7 +356,7 @@ _MEMBERS = st.sampled_from(
 
 @pytest.mark.slow
 @given(st.lists(_MEMBERS, max_size=5).map(lambda members: b"{" + b",".join(members) + b"}"))
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_reason_equals_that_of_a_decoder_of_all_members(line: bytes) -> None:
     """The reference repairs the line, decodes every member, and then looks."""
     repaired = without_lone_surrogates(line)
