@@ -56,7 +56,8 @@ class Lifecycle:
         """Leave after this time, even if the process is busy."""
         if hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, lambda _number, _frame: self.exit(TIMED_OUT, "max-life"))
-            signal.setitimer(signal.ITIMER_REAL, seconds)
+            # Repeated, because a signal that arrives just before a system call begins to wait does not interrupt it.
+            signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
         else:
             timer = threading.Timer(seconds, self.exit, (TIMED_OUT, "max-life"))
             timer.daemon = True
