@@ -211,7 +211,7 @@ def _older_version(refusal: UpstreamRefused | HttpStatus) -> str | None:
             return None
         text = refusal.last_output
     else:
-        text = refusal.error[:MAX_HANDSHAKE].decode()
+        text = refusal.error[:MAX_HANDSHAKE].decode(errors="replace")
     if era.MODERN in text:
         return None
     *older, refused = versions.LEGACY_VERSIONS
