@@ -23,7 +23,7 @@ SOURCES = (
     *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),
     *("locked.txt", "pyproject.toml", "tox.ini"),
 )
-WITHIN = 25.0
+WITHIN = 100.0
 #: The backend that `pyproject.toml` names, without the environment of its own that `python -m build` would download.
 _BUILD = "import sys; from hatchling import build; print(getattr(build, sys.argv[1])(sys.argv[2]))"
 

@@ -24,7 +24,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 
 
 def run(suite: pytest.Pytester, *words: str) -> pytest.RunResult:
-    return suite.runpytest_subprocess("-p", PLUGIN, *words, timeout=50)
+    return suite.runpytest_subprocess("-p", PLUGIN, *words, timeout=150)
 
 
 def documented_examples() -> dict[str, str]:
@@ -54,7 +54,7 @@ def test_servers_of_every_kind_end_with_the_test(
         def test_run_all(mcp_stdio_mock, mcp_http_mock, mcp_sse_mock, mcp_oauth_mock):
             stdio = mcp_stdio_mock(Script(ignore_eof=True))
             subprocess.Popen([stdio.command, *stdio.args], stdin=subprocess.DEVNULL)
-            stdio.wait_for(lambda: stdio.alive)
+            stdio.wait_for(lambda: stdio.alive, within=60)
             mocks.extend([stdio, mcp_http_mock(), mcp_http_mock(), mcp_sse_mock(), mcp_oauth_mock()])
             mocks.append(mcp_oauth_mock(OAuth(own_origin=True), kind="sse"))
             assert len({mock.url for mock in mocks[1:]}) == 5

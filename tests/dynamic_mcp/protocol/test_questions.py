@@ -153,10 +153,10 @@ async def test_a_question_without_a_call_stops_no_later_one() -> None:
 async def test_all_questions_of_a_call_have_a_total(answers: bool) -> None:
     """Whether the server keeps one question open, or asks the next one before the answer to the last."""
     asking = Asking()
+    began = asyncio.get_running_loop().time()
     _, task = await asking.call()
     (waiting,) = asking.peer._pending.values()
     waiting.allowance = LONG
-    began = asyncio.get_running_loop().time()
     number = 0
     await asking.ask(0)
     while not task.done():
