@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from dynamic_mcp.extras.serving.limits import ServingLimits
+from tests.dynamic_mcp.clocks import skip
 from tests.dynamic_mcp.extras.serving.door import (
     SESSION,
     Events,
@@ -422,9 +423,10 @@ async def test_new_session_takes_the_place_of_an_unused_one() -> None:
 
 
 async def test_idle_session_ends_but_not_one_with_a_stream() -> None:
-    async with serving(limits=ServingLimits(idle=0.1)) as http:
+    async with serving(limits=ServingLimits(idle=60.0)) as http:
         idle, used = await http.session(), await http.session()
         async with http.stream("GET", headers=used):
+            await skip(61.0)
             await eventually(lambda: len(http.proxy.clients.open_clients) == 1, "the end of a session")
             statuses = [(await http.post(request("ping"), one)).status_code for one in (idle, used)]
     assert statuses == [404, 200]
