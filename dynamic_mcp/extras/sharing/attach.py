@@ -19,7 +19,6 @@ from dynamic_mcp import files
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.extras.sharing.election import Election, Serve
 from dynamic_mcp.extras.sharing.memory import SessionMemory
-from dynamic_mcp.extras.sharing.place import place_of
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol.lines import MAX_MESSAGE
 
@@ -37,7 +36,7 @@ def run(path: Path, serve: Serve) -> int:
 
     The path is absolute.
     """
-    election = Election(place_of(path, os.environ), path, serve)
+    election = Election(path, serve)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: os._exit(128 + number))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

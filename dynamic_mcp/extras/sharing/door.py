@@ -19,9 +19,10 @@ import anyio
 from anyio.abc import TaskStatus
 
 from dynamic_mcp import __version__
+from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.extras.sharing.election import MAX_LOG
 from dynamic_mcp.extras.sharing.hangup import watch_hangup
-from dynamic_mcp.extras.sharing.place import GREETING, MAX_GREETING, NotServed, Place, check_user
+from dynamic_mcp.extras.sharing.place import GREETING, MAX_GREETING, NotServed, Place, check_user, place_of
 from dynamic_mcp.extras.sharing.report import report
 from dynamic_mcp.frontend import backlog
 from dynamic_mcp.frontend.client import FLUSH_GRACE, ClientLink
@@ -125,6 +126,8 @@ class SocketDoor:
         match greeting:
             case {"want": "status"}:
                 return {**report(self.path, self._clients)}
+            case {"want": "move", "to": str(name)}:
+                return {"moved": self._move(name)}
             case {"want": "serve", "folder": str(folder), "pid": int(pid)}:
                 try:
                     client = self._clients.open(connection.send, outlet=connection, folder=Path(folder))
@@ -136,6 +139,18 @@ class SocketDoor:
                 self._open[client.number] = connection, task
                 return {"pid": os.getpid(), "version": __version__}
         return {"refused": "the greeting cannot be understood"}
+
+    def _move(self, name: str) -> bool:
+        """Move the socket to the place of this name if it is that of the configuration now. The other end has the lock of that place."""
+        try:
+            now = place_of(self.path, os.environ)
+            if now.name != name or _inode(self._place.socket) != self._inode:
+                return False
+            self._place.socket.rename(now.socket)
+        except (ConfigError, OSError):
+            return False
+        self._place = now
+        return True
 
     async def _serve(self, connection: _Connection, client: Client) -> None:
         link = connection.link

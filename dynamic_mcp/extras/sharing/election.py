@@ -18,11 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dynamic_mcp.errors import ConfigError
-from dynamic_mcp.extras.sharing.place import MAX_REPORT, NoProcess, NotServed, Place
+from dynamic_mcp.extras.sharing.place import MAX_REPORT, NoProcess, NotServed, Place, all_places, place_of
 from dynamic_mcp.log import log
 
 #: Seconds until a new serving process listens, and in which one of several starts is over.
 START = 30.0
+#: Seconds for the answer of a serving process that may have this configuration now.
+_MOVE = 1.0
 #: Attempts to reach a serving process, of which each one is killed or ends at the same moment.
 _ATTEMPTS = 5
 _READY = b"ready\n"
@@ -37,16 +39,25 @@ Serve = Callable[[Place, Callable[[], int]], int]
 class Election:
     """The ways to a serving process of one configuration."""
 
-    def __init__(self, place: Place, path: Path, serve: Serve) -> None:
-        self._place = place
-        self.log = place.log
+    def __init__(self, path: Path, serve: Serve) -> None:
+        #: of the configuration at the last ``join``
+        self._place: Place
         self._path = path
         self._serve = serve
         #: the end of the starter of a pipe to the process that it has started and not connected to yet
         self._started: int | None = None
 
+    @property
+    def log(self) -> Path:
+        """The log of the serving process."""
+        return self._place.log
+
     def join(self) -> socket.socket:
-        """A connection to the serving process, which may be new. Raises ConfigError if there is none."""
+        """A connection to the serving process, which may be new. Raises ConfigError if there is none.
+
+        Each time it finds the place anew, because the file can have other variables, or a link another target.
+        """
+        self._place = place_of(self._path, os.environ)
         try:
             return self._join()
         finally:
@@ -81,7 +92,7 @@ class Election:
         if lock is None:
             return f"another start has not ended within {START:g} s"
         try:
-            if self._is_served():
+            if self._is_served() or self._is_served_elsewhere():
                 return ""
             return self._fork(lock)
         finally:
@@ -97,6 +108,18 @@ class Election:
             return True
         connection.close()
         return True
+
+    def _is_served_elsewhere(self) -> bool:
+        """Whether a process that has loaded this configuration since it started has moved its socket here."""
+        for other in all_places(os.environ):
+            try:
+                connection, answer = other.connect({"want": "move", "to": self._place.name}, seconds=_MOVE)
+            except (NoProcess, NotServed, OSError):
+                continue
+            connection.close()
+            if answer.get("moved") is True:
+                return True
+        return False
 
     def _fork(self, lock: int) -> str:
         readable, writable = os.pipe()

@@ -47,6 +47,7 @@ class Place:
     """The files of one serving process."""
 
     def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
         self.socket = folder / f"{name}.sock"
         self.log = folder / f"{name}.log"
         self._lock = folder / f"{name}.lock"
@@ -90,7 +91,7 @@ class Place:
             raise _unusable(self.socket, error) from None
 
     def connect(
-        self, greeting: Mapping[str, object], limit: int = MAX_GREETING
+        self, greeting: Mapping[str, object], limit: int = MAX_GREETING, seconds: float = GREETING
     ) -> tuple[socket.socket, dict[str, Any]]:
         """Greet the serving process; the connection, and its answer.
 
@@ -98,7 +99,7 @@ class Place:
         """
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(GREETING)
+            connection.settimeout(seconds)
             _connect(connection, str(self.socket))
             check_user(connection)
             connection.sendall(json.dumps(greeting).encode() + b"\n")

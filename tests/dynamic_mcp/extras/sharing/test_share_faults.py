@@ -180,6 +180,37 @@ async def test_servers_start_after_the_target_of_the_link_was_replaced(tmp_path:
         await eventually(lambda: len(a.pids) == 2, "the server starts again")
         assert psutil.Process(a.pids[1]).cwd() == str(tmp_path / "..2")
 
+        other = await (await shared.session(config)).handshake()
+        await other.call(1, "b")
+        assert len(b.pids) == 1, "a new session joins the same process"
+
+
+async def test_new_sessions_join_the_process_after_a_change_of_the_used_variables() -> None:
+    async with sharing({"LATER": "value"}) as shared:
+        upstream = shared.bench.stdio("a")
+        config = shared.bench.config(upstream)
+        first = await (await shared.session(config)).handshake()
+        await first.call(1, "a")
+        (before,) = await shared.serving()
+        shared.bench.save(config, upstream.variant(env={"KEY": "${LATER}"}))
+        second = await (await shared.session(config)).handshake()
+        await second.call(1, "a")
+        assert await shared.serving() == [before]
+        psutil.Process(before).kill()
+        await first.call(2, "a")
+        await second.call(2, "a")
+        assert len(await shared.serving()) == 1, "both sessions find the new place"
+
+
+async def test_session_with_another_value_of_a_new_variable_has_its_own_process() -> None:
+    async with sharing({"LATER": "value"}) as shared:
+        upstream = shared.bench.stdio("a")
+        config = shared.bench.config(upstream)
+        await (await shared.session(config)).handshake()
+        shared.bench.save(config, upstream.variant(env={"KEY": "${LATER}"}))
+        await (await shared.session(config, LATER="another")).handshake()
+        assert len(await shared.serving()) == 2
+
 
 async def test_linger_takes_a_number_of_seconds() -> None:
     async with sharing() as shared:
