@@ -78,7 +78,10 @@ class LegacyEra:
             await while_there(receive, answering, session.was_cut)
 
     async def get(self, headers: Headers, receive: Receive, send: Send) -> None:
-        """Send what a session gets outside of requests, or the rest of a stream. Raises RefusedRequest and ClientGone."""
+        """Send what a session gets outside of requests, or the rest of a stream. Raises RefusedRequest and ClientGone.
+
+        204 tells the client that the stream is complete, so that it stops resuming it (HTML Standard, Server-sent events).
+        """
         check_version(headers, self._sessions.clients.config)
         if not accepts(headers, EVENTS):
             raise RefusedRequest(406, f"Accept must contain {EVENTS}")
@@ -90,6 +93,9 @@ class LegacyEra:
         if session.connections >= self._limits.max_streams + self._limits.max_listeners:
             raise RefusedRequest(429, "the session has too many connections", headers={"Retry-After": "1"})
         fields = {era.SESSION_HEADER: session.id}
+        if after is not None and stream.is_complete(after):
+            await respond(send, 204, headers=fields)
+            return
         with _connected(session):
             sending = send_events(
                 stream, send, fields, self._limits, after=after, is_primed=session.is_primed

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 
 import anyio
 
+from dynamic_mcp.extras.serving.history import History
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.refused import RefusedRequest
-from dynamic_mcp.extras.serving.stream import History, Stream
+from dynamic_mcp.extras.serving.stream import Stream
 from dynamic_mcp.frontend import backlog
 from dynamic_mcp.frontend.clients import Client, Clients, TooManyClients
 from dynamic_mcp.log import log
@@ -106,14 +107,15 @@ class ServedSession:
                 self.end(self._streams[name])
 
     def find(self, event_id: str) -> tuple[Stream, int]:
-        """The stream of an event, and its number. Raises RefusedRequest if the client cannot resume there."""
-        name, _, number = event_id.partition("-")
+        """The stream of an event, and its number. Raises RefusedRequest if there is no such event, or if the answer is lost."""
+        name, _, digits = event_id.partition("-")
         stream = self.general if name == _GENERAL else self._streams.get(name)
-        if stream is None or not (number.isascii() and number.isdigit() and len(number) < 16):
+        number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else -1
+        if stream is None or not stream.has_had(number):
             raise RefusedRequest(400, "Last-Event-ID names an event that this session does not have")
-        if not stream.has_all_after(int(number)):
-            raise RefusedRequest(400, "the session does not have all events after Last-Event-ID any more")
-        return stream, int(number)
+        if stream.has_lost_all(number):
+            raise RefusedRequest(400, "the session does not have the answer any more")
+        return stream, number
 
     async def close(self) -> None:
         """Cancel the calls in flight, and end the streams."""

@@ -2,7 +2,7 @@
 
 A stream is the answer to a POST, or what a session gets by its GET. Its events wait here until the client reads them, so a client that
 does not read delays no other. A stream of a session keeps the last sent events too: a client whose connection broke comes back with
-``Last-Event-ID``, and gets what it missed (MCP 2025-11-25, basic/transports, "Resumability and Redelivery").
+``Last-Event-ID``, and gets what it missed, as far as it is there (MCP 2025-11-25, basic/transports, "Resumability and Redelivery").
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from dynamic_mcp.extras.serving.history import History, StoredEvent
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.posted import EVENTS, JSON, Accepted, ClientGone
 from dynamic_mcp.extras.serving.refused import start
@@ -28,31 +27,6 @@ _PIECE = 1 << 16
 _RETRY = 1000
 HEADERS = {"Content-Type": EVENTS, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _PING = b": \n\n"
-
-
-class StoredEvent(msgspec.Struct, frozen=True):
-    """A message on a stream; the first one has number 1."""
-
-    number: int
-    line: bytes
-
-
-class History:
-    """The sent events of one session. The oldest events of all streams go first."""
-
-    def __init__(self, max_size: int) -> None:
-        self._max_size = max_size
-        self._size = 0
-        self._sent: deque[tuple[Stream, StoredEvent]] = deque()
-
-    def add(self, stream: Stream, event: StoredEvent) -> None:
-        """Note that an event was sent."""
-        self._sent.append((stream, event))
-        self._size += len(event.line)
-        while self._size > self._max_size:
-            oldest, event = self._sent.popleft()
-            self._size -= len(event.line)
-            oldest.forget(event)
 
 
 class Stream:
@@ -76,6 +50,8 @@ class Stream:
         self._moved = asyncio.get_running_loop().time()
         #: the number of the last sent event
         self.sent = 0
+        #: whether a client has got an event id
+        self.has_ids = False
         self.is_over = False
         self._history = history
         self._on_change = on_change
@@ -93,8 +69,8 @@ class Stream:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it is over, and has nothing for a client that resumes."""
-        return self.is_over and not self._events
+        """Whether it is over, and no client can resume it."""
+        return self.is_over and not self._events and not self.has_ids
 
     @property
     def stuck(self) -> int:
@@ -126,20 +102,26 @@ class Stream:
 
     def clear(self) -> None:
         """End, and drop every event."""
-        self._events.clear()
+        self._drop_up_to(self._count)
         self.sent = self._count
         self._add_unread(-self.unread)
         self.end()
 
-    def forget(self, event: StoredEvent) -> None:
-        """Keep this sent event no longer."""
-        if self._events and self._events[0].number <= event.number <= self.sent:
-            self._events.popleft()
+    def forget_oldest(self) -> None:
+        """Keep the oldest event no longer."""
+        self._events.popleft()
 
-    def has_all_after(self, number: int) -> bool:
-        """Whether a client that has the events up to this one can get all others."""
-        oldest = self._events[0].number if self._events else self._count + 1
-        return oldest - 1 <= number <= self._count
+    def has_had(self, number: int) -> bool:
+        """Whether there is an event with this number, or was; 0 is the beginning."""
+        return 0 <= number <= self._count
+
+    def is_complete(self, number: int) -> bool:
+        """Whether a client that has the events up to this one has all of them."""
+        return self.is_over and number == self._count
+
+    def has_lost_all(self, after: int) -> bool:
+        """Whether events came after this one, and none of them is there or will come."""
+        return self.is_over and not self.is_complete(after) and self._next(after) is None
 
     async def only(self, patience: float | None) -> StoredEvent | None:
         """The first message if it comes in time, and no other one can follow; else None. Without ``patience``, any time is in time."""
@@ -163,6 +145,9 @@ class Stream:
         reader, at = object(), self.sent if after is None else after
         self._readers.append(reader)
         self.note_taken_piece()
+        # A connection can break after the client has read an event, and before that is noted.
+        while self.sent < at and (event := self._next(self.sent)):
+            self._note_sent(event, is_kept=True)
         try:
             while True:
                 event = self._next(at) if self._readers[-1] is reader else None
@@ -170,7 +155,7 @@ class Stream:
                     yield event
                     at = event.number
                     if at > self.sent:
-                        self._note_sent(event, is_kept=self._history is not None)
+                        self._note_sent(event, is_kept=True)
                 elif self.is_over:
                     return
                 else:
@@ -185,23 +170,31 @@ class Stream:
             self._wake()
 
     def _next(self, at: int) -> StoredEvent | None:
-        # The numbers of the events have no gaps.
         index = max(at + 1 - self._events[0].number, 0) if self._events else 0
         return self._events[index] if index < len(self._events) else None
 
     def _note_sent(self, event: StoredEvent, *, is_kept: bool) -> None:
         self.sent = event.number
-        if is_kept and self._history is not None:
-            self._history.add(self, event)
-        elif self._events and self._events[0] is event:
-            self._events.popleft()
         self._add_unread(-len(event.line))
+        if is_kept and self._history is not None:
+            self.has_ids = True
+            is_kept = self._history.add(self, event, is_answer=self.is_over and event.number == self._count)
+        if not is_kept:
+            self._drop_up_to(event.number)
 
     def _drop_oldest(self) -> None:
-        event = self._events.popleft()
+        event = self._events[0]
         if event.number > self.sent:
             self.sent = event.number
             self._add_unread(-len(event.line))
+        self._drop_up_to(event.number)
+
+    def _drop_up_to(self, number: int) -> None:
+        """Drop these events and those before, because the numbers of the others have no gaps."""
+        while self._events and self._events[0].number <= number:
+            event = self._events.popleft()
+            if self._history is not None:
+                self._history.remove(self, event)
 
     async def _wait(self) -> None:
         changed = self._changed
@@ -232,6 +225,7 @@ async def send_events(
     await start(send, 200, {**HEADERS, **headers})
     begin = b""
     if stream.is_resumable and is_primed:
+        stream.has_ids = True
         number = stream.sent if after is None else after
         begin = b"id: %b-%d\nretry: %d\ndata: \n\n" % (stream.name.encode(), number, _RETRY)
     # The client sees at once that the response has begun.

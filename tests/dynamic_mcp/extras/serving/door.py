@@ -71,6 +71,12 @@ class Events:
         self.last_id = ""
         self._lines = response.aiter_lines()
 
+    def __aiter__(self) -> Events:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        return await self.next()
+
     async def next(self) -> dict[str, Any]:
         """The next message. Raises StopAsyncIteration at the end."""
         while True:
