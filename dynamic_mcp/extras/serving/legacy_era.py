@@ -85,6 +85,10 @@ class LegacyEra:
         check_version(headers, self._sessions.clients.config)
         if not accepts(headers, EVENTS):
             raise RefusedRequest(406, f"Accept must contain {EVENTS}")
+        if era.SESSION_HEADER not in headers:
+            # Some clients look for a stream without their session. They take 400 for a failure of the server.
+            text = f"without {era.SESSION_HEADER} there is no stream; begin with initialize"
+            raise RefusedRequest(405, text, headers={"Allow": "POST"})
         session = self._sessions.of(headers.get(era.SESSION_HEADER))
         after: int | None = None
         stream: Stream = session.general
