@@ -1,8 +1,9 @@
 """The TCP connections of a proxy over HTTP.
 
 A connection *waits* while the proxy answers no request on it: before its first request, between two requests, and after its last one. It
-may do so for ``head_time`` seconds. If all connections are in use, the one that has waited longest makes room for a new client. So a
-client without a token cannot keep others out by connections on which it sends no whole request.
+may do so for ``keep_alive`` seconds if it is idle after a response, else for ``head_time`` seconds. If all connections are in use, the one
+that has waited longest makes room for a new client. So a client without a token cannot keep others out by connections on which it sends no
+whole request.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ class HttpConnection(H11Protocol):
         self._owner = owner
         #: runs while the connection waits
         self._deadline: asyncio.TimerHandle | None = None
+        #: whether it was idle when it began to wait
+        self._was_idle = False
         #: bytes of the last response that the client had not read when last asked
         self._unread = 0
 
@@ -97,6 +100,9 @@ class HttpConnection(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._look()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Keep the connection, against the library, because ``_end_waiting`` ends it."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -124,10 +130,20 @@ class HttpConnection(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             if self._deadline is not None:
                 self._stop_waiting()
-        elif self._deadline is None and self in self.connections:
-            self._unread = 0
-            self._deadline = self.loop.call_later(self._owner.limits.head_time, self._end_waiting)
+            return
+        is_idle = self._is_idle()
+        if self in self.connections and (self._deadline is None or (self._was_idle and not is_idle)):
+            if self._deadline is not None:
+                self._deadline.cancel()
+            self._unread, self._was_idle = 0, is_idle
+            limits = self._owner.limits
+            seconds = limits.keep_alive if is_idle else limits.head_time
+            self._deadline = self.loop.call_later(seconds, self._end_waiting)
             self._owner.waits(self)
+
+    def _is_idle(self) -> bool:
+        """Whether the last request has its response, and no byte of another one has come."""
+        return self.cycle is not None and self.conn.our_state is h11.IDLE and not self.conn.trailing_data[0]
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:

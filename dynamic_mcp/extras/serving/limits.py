@@ -18,8 +18,10 @@ class ServingLimits(msgspec.Struct, frozen=True):
     body_time: float = 60.0
     #: connections at once
     max_connections: int = 1024
-    #: seconds that a connection may have without a request that is being answered
+    #: seconds for the head of a request to arrive, from the beginning of the connection or from its first byte after a response
     head_time: float = 10.0
+    #: seconds without a byte after a response. Reverse proxies keep connections for up to 600 s, and a request can meet the end of one.
+    keep_alive: float = 620.0
     #: sessions at once
     max_sessions: int = 192
     #: requests of a session in flight

@@ -18,6 +18,7 @@ from tests.dynamic_mcp.helpers import eventually
 
 #: Connections end soon, and few are enough to use up all of them.
 HASTY = ServingLimits(head_time=0.2)
+HASTY_WHEN_IDLE = ServingLimits(keep_alive=0.2)
 FEW = ServingLimits(max_connections=4)
 HALF = b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: "
 FULL = "connections are in use"
@@ -58,7 +59,6 @@ async def test_head_that_comes_byte_by_byte_has_no_more_time() -> None:
 
 REQUESTS: dict[str, Callable[[Http, dict[str, str]], bytes]] = {
     "half a second head": lambda http, session: post(http, request("ping"), session) + HALF,
-    "nothing after a response": lambda http, session: post(http, request("ping"), session),
     "half a body beside a response": lambda http, session: (
         head(http, {"Content-Length": "100"}, "/status", "GET") + b"half"
     ),
@@ -66,12 +66,35 @@ REQUESTS: dict[str, Callable[[Http, dict[str, str]], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", REQUESTS)
-async def test_connection_after_a_response_ends_too(kind: str) -> None:
+async def test_connection_with_half_a_request_after_a_response_ends_too(kind: str) -> None:
     async with serving(limits=HASTY) as http:
         session = await http.session()
         async with raw(http, REQUESTS[kind](http, session)) as client:
             assert (await client.response())[0] == 200
             await client.rest()
+
+
+async def test_connection_without_a_byte_after_a_response_stays_for_the_next_request() -> None:
+    async with serving(limits=HASTY) as http:
+        session = await http.session()
+        ping = post(http, request("ping"), session)
+        async with raw(http, ping) as client:
+            for _ in range(2):
+                assert (await client.response())[0] == 200
+                await asyncio.sleep(2 * HASTY.head_time)
+                client.writer.write(ping)
+            assert (await client.response())[0] == 200
+            # The head of the next request has the time of every other head.
+            client.writer.write(HALF)
+            assert (await client.rest()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_connection_without_a_byte_after_a_response_ends_at_last() -> None:
+    async with serving(limits=HASTY_WHEN_IDLE) as http:
+        session = await http.session()
+        async with raw(http, post(http, request("ping"), session)) as client:
+            assert (await client.response())[0] == 200
+            assert await client.rest() == b""
             await eventually(lambda: not open_connections(http), "the end of the connections")
 
 
