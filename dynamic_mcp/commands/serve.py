@@ -41,6 +41,13 @@ def parser() -> Parser:
         help="another name of this proxy in the Host and Origin of requests (repeatable)",
     )
     result.add_argument(
+        "--allow-origin",
+        metavar="ORIGIN",
+        action="append",
+        default=[],
+        help="the Origin of an application that may send requests, such as tauri://localhost (repeatable)",
+    )
+    result.add_argument(
         "--linger",
         metavar="TIME",
         default="5min",
@@ -65,7 +72,7 @@ def main(words: Sequence[str]) -> int:
     from dynamic_mcp.errors import ConfigError
     from dynamic_mcp.extras.serving import ENDPOINT
     from dynamic_mcp.extras.serving.door import HttpDoor
-    from dynamic_mcp.extras.serving.gate import Gate, is_name
+    from dynamic_mcp.extras.serving.gate import Gate, is_name, is_origin
     from dynamic_mcp.extras.serving.token import VARIABLE, token_from
     from dynamic_mcp.origin import is_loopback
     from dynamic_mcp.server import serve_many
@@ -78,6 +85,11 @@ def main(words: Sequence[str]) -> int:
         if not is_name(name):
             command_line.error(
                 f"--allow-host: {name!r} never matches; write the host alone, without scheme, port and path, as in proxy.example"
+            )
+    for origin in options.allow_origin:
+        if not is_origin(origin):
+            command_line.error(
+                f"--allow-origin: {origin!r} is no origin; write scheme and host, as in tauri://localhost"
             )
     host = (address["host"] or "127.0.0.1").strip("[]")
 
@@ -96,7 +108,7 @@ def main(words: Sequence[str]) -> int:
                 )
             log.log.warning("others can read the messages at %s; put TLS before it on a network", host)
         config = load(path, os.environ)
-        gate = Gate(host, options.allow_host, token)
+        gate = Gate(host, options.allow_host, token, origins=options.allow_origin)
         door = HttpDoor(path, (host, int(address["port"])), gate, linger, on_listening)
         return anyio.run(serve_many, path, config, door, backend_options=event_loop_options())
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Who may come in: the names in ``Host`` and ``Origin``, and the token.
+"""Who may come in: the names in ``Host``, the ``Origin``, and the token.
 
 A page of the web can let a name of its own lead to this machine (DNS rebinding), so only the names of this proxy count (MCP 2025-11-25,
 basic/transports, "Security Warning").
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _NAME = r"[A-Za-z0-9._~-]+"
 #: The host of a ``Host`` header (RFC 9110, section 7.2), without the brackets of an IPv6 address.
 _HOST = re.compile(rf"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>{_NAME}))(?::\d{{1,5}})?")
+#: The origin of a page or of an application. ``null`` is that of every page in a sandbox (HTML Standard, "Origin"), so it tells nothing.
+_ORIGIN = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://(?:\[[0-9A-Fa-f:.]+\]|{_NAME})(?::\d{{1,5}})?")
+#: A name within ``localhost``, which can lead a browser to no other machine (RFC 6761, section 6.3).
+_LOCAL = re.compile(r"(?:[a-z0-9_~-]+\.)+localhost")
 #: Addresses that stand for all addresses of the machine.
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # compared only
 
@@ -36,12 +40,23 @@ def is_name(written: str) -> bool:
         return False
 
 
+def is_origin(written: str) -> bool:
+    """Whether this is the origin of one page or application."""
+    return _ORIGIN.fullmatch(written) is not None
+
+
 class Gate:
     """Checks each request before anything else reads it."""
 
-    def __init__(self, listen: str, names: Iterable[str], token: str | None) -> None:
-        """``listen`` is the address of the proxy, and ``names`` are further names of it. Without ``token``, a client needs none."""
+    def __init__(
+        self, listen: str, names: Iterable[str], token: str | None, *, origins: Iterable[str] = ()
+    ) -> None:
+        """``listen`` is the address of the proxy, and ``names`` are further names of it. Without ``token``, a client needs none.
+
+        ``origins`` are those of applications that are no pages of the proxy.
+        """
         self._names = frozenset(name.lower().strip("[]") for name in (listen, *names)) - {*ANY_ADDRESS}
+        self._origins = frozenset(origin.lower() for origin in origins)
         self._takes_loopback = is_loopback(listen) or listen in ANY_ADDRESS
         self._token = None if token is None else token.encode()
 
@@ -52,12 +67,9 @@ class Gate:
             raise RefusedRequest(
                 403, "the Host header names another machine; --allow-host adds a name", headers=_CLOSE
             )
-        if not all(self._knows(_host_of_origin(origin)) for origin in headers.getlist("origin")):
-            raise RefusedRequest(
-                403,
-                "the Origin header names a page of another machine; --allow-host adds a name",
-                headers=_CLOSE,
-            )
+        if not all(map(self._allows_origin, headers.getlist("origin"))):
+            text = "the Origin header names another machine or an application; --allow-host or --allow-origin adds it"
+            raise RefusedRequest(403, text, headers=_CLOSE)
         if self._token is not None:
             self._check_token(headers.getlist("authorization"), self._token)
 
@@ -73,8 +85,14 @@ class Gate:
                 headers={"WWW-Authenticate": challenge, **_CLOSE},
             )
 
+    def _allows_origin(self, origin: str) -> bool:
+        return origin.lower() in self._origins or self._knows(_host_of_origin(origin))
+
     def _knows(self, host: str | None) -> bool:
-        return host is not None and (host in self._names or (self._takes_loopback and is_loopback(host)))
+        if host is None:
+            return False
+        is_local = is_loopback(host) or _LOCAL.fullmatch(host) is not None
+        return host in self._names or (self._takes_loopback and is_local)
 
 
 #: The body of a refused request is not read, so its connection ends.

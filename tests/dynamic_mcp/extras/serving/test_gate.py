@@ -10,7 +10,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from dynamic_mcp.errors import ConfigError
-from dynamic_mcp.extras.serving.gate import Gate, is_name
+from dynamic_mcp.extras.serving.gate import Gate, is_name, is_origin
 from dynamic_mcp.extras.serving.refused import RefusedRequest
 from dynamic_mcp.extras.serving.token import MAX_FILE, VARIABLE, token_from
 from tests.dynamic_mcp.extras.serving.door import request, serving
@@ -42,6 +42,8 @@ def status(gate: Gate, *headers: tuple[str, str]) -> int:
         ("evil.example#localhost", 403),
         ("", 403),
         ("proxy.example:443", 200),
+        ("app.localhost:1", 200),
+        (".localhost", 403),
     ],
 )
 def test_host_must_be_a_name_of_the_proxy(host: str, expected: int) -> None:
@@ -81,6 +83,8 @@ def test_name_of_the_proxy_is_a_host_alone(written: str, names: bool) -> None:
         ("https://127.0.0.1", 200),
         ("http://[::1]:3000", 200),
         ("https://proxy.example", 200),
+        ("http://tauri.localhost", 200),
+        ("tauri://localhost", 403),
         ("null", 403),
         ("", 403),
         ("http://evil.example", 403),
@@ -94,6 +98,38 @@ def test_name_of_the_proxy_is_a_host_alone(written: str, names: bool) -> None:
 def test_origin_must_be_a_page_of_the_proxy(origin: str, expected: int) -> None:
     gate = Gate("127.0.0.1", ["proxy.example"], None)
     assert status(gate, ("Host", "localhost"), ("Origin", origin)) == expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("tauri://localhost", 200),
+        ("APP://obsidian.md", 200),
+        ("app://evil.example", 403),
+        ("tauri://localhost.evil.example", 403),
+        ("null", 403),
+    ],
+)
+def test_origin_of_an_application_counts_if_it_is_allowed(origin: str, expected: int) -> None:
+    gate = Gate("127.0.0.1", [], None, origins=["tauri://localhost", "app://obsidian.md"])
+    assert status(gate, ("Host", "localhost"), ("Origin", origin)) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "is_one"),
+    [
+        ("tauri://localhost", True),
+        ("vscode-webview://0a1b", True),
+        ("https://proxy.example:443", True),
+        ("null", False),
+        ("proxy.example", False),
+        ("app://obsidian.md/", False),
+        ("*", False),
+        ("", False),
+    ],
+)
+def test_origin_is_a_scheme_and_a_host(written: str, is_one: bool) -> None:
+    assert is_origin(written) is is_one
 
 
 def test_missing_or_second_host_is_refused() -> None:

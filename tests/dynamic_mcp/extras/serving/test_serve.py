@@ -175,6 +175,7 @@ def test_status_of_a_file_with_a_colon_is_that_of_the_file(tmp_path: Path) -> No
         (["--token-file", "/nonexistent"], "cannot read the token"),
         (["--linger", "soon"], "--linger"),
         (["--allow-host", "https://proxy.example"], "--allow-host: 'https://proxy.example' never matches"),
+        (["--allow-origin", "proxy.example"], "--allow-origin: 'proxy.example' is no origin"),
         (["--listen", "192.0.2.1:0", "--token-file", "TOKEN"], "cannot listen at 192.0.2.1"),
     ],
 )
