@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dynamic_mcp.extras.serving.history import History, StoredEvent
 from dynamic_mcp.extras.serving.limits import ServingLimits
 from dynamic_mcp.extras.serving.posted import EVENTS, JSON, Accepted, ClientGone
-from dynamic_mcp.extras.serving.refused import start
+from dynamic_mcp.extras.serving.refused import respond, start
 from dynamic_mcp.frontend import backlog
 
 if TYPE_CHECKING:
@@ -268,8 +268,12 @@ async def answer_post(
     ``status_of`` gives the status for an answer. A stream cannot have another status than 200, so such an answer is always JSON.
     """
     event = await stream.only(limits.patience if accepted.events else None)
+    if event is None and not accepted.events:
+        # A request that the client cancelled has no answer.
+        await respond(send, 204, headers=headers)
+        return
     if event is None or (not accepted.json and status_of(event.line) == 200):
-        # A request that the client cancelled has no answer, so there is nothing to resume.
+        # Without an answer, there is nothing to resume.
         await send_events(stream, send, headers, limits, is_primed=is_primed and not stream.is_over)
         return
     fields = {**headers, "Content-Type": JSON, "Content-Length": str(len(event.line))}

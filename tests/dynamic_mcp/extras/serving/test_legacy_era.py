@@ -339,10 +339,13 @@ async def test_event_of_another_session_means_nothing() -> None:
     assert (stolen.status_code, "secret" in stolen.text) == (400, False)
 
 
-async def test_cancelled_request_ends_its_stream_without_an_answer() -> None:
+@pytest.mark.parametrize(
+    ("accept", "status"), [("application/json, text/event-stream", 200), ("application/json", 204)]
+)
+async def test_cancelled_request_gets_no_answer(accept: str, status: int) -> None:
     async with serving() as http:
         session = await http.session()
-        posting = asyncio.ensure_future(http.post(call(), session))
+        posting = asyncio.ensure_future(http.post(call(), {**session, "Accept": accept}))
         await http.proxy.calls(1)
         other = await http.session()
         cancel = notification("notifications/cancelled", {"requestId": 1})
@@ -352,7 +355,9 @@ async def test_cancelled_request_ends_its_stream_without_an_answer() -> None:
         answer = await posting
         (shared,) = http.proxy.servers
         await eventually(lambda: shared.requests("notifications/cancelled"), "a cancellation")
+    assert answer.status_code == status
     assert "data:" not in answer.text
+    assert ("content-type" in answer.headers) == (status == 200)
 
 
 async def test_client_that_goes_cancels_nothing_in_a_session() -> None:
