@@ -31,7 +31,10 @@ from dynamic_mcp.protocol.pending import ClientCall
 from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.tasks import TaskSet
 
-_LATE = "a call of another client ended without an answer, and the server may still work on it"
+_LATE = (
+    "a call of another client has no answer, because it was cancelled or waits for its user, "
+    "and the server may still work on it"
+)
 
 #: Makes the group of a server.
 MakeGroup = Callable[[Server, GroupListener[Group]], Group]
