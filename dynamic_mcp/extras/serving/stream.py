@@ -1,8 +1,8 @@
 """The events of one stream, and their way to the client.
 
 A stream is the answer to a POST, or what a session gets by its GET. Its events wait here until the client reads them, so a client that
-does not read delays no other. A stream of a session keeps the last sent events too: a client whose connection broke comes back with
-``Last-Event-ID``, and gets what it missed, as far as it is there (MCP 2025-11-25, basic/transports, "Resumability and Redelivery").
+does not read delays no other. A stream of a session keeps the last sent events too. A client whose connection broke comes back with
+``Last-Event-ID``, and gets what is left of the events after it (MCP 2025-11-25, basic/transports, "Resumability and Redelivery").
 """
 
 from __future__ import annotations
