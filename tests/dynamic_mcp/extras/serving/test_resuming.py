@@ -140,3 +140,21 @@ async def test_event_that_the_client_has_read_is_sent_even_if_its_connection_bro
         stream.put(line)
     assert await anext(stream.events(2, 15.0)) == StoredEvent(3, b"three")
     assert (stream.sent, sum(unread)) == (2, 5)
+
+
+async def test_dropped_stream_leaves_its_room_to_others() -> None:
+    history = History(10)
+    streams = one, two, three = [Stream(name, history) for name in "123"]
+    for stream in streams:
+        stream.put(b"large")
+        stream.end()
+    for stream in (one, two):
+        assert await numbers(stream, None) == [1]
+    one.clear()
+    assert await numbers(three, None) == [1]
+    assert [await numbers(stream, 0) for stream in streams] == [[], [1], [1]]
+
+
+async def numbers(stream: Stream, after: int | None) -> list[int]:
+    """The numbers of the events of a stream that has ended."""
+    return [event.number async for event in stream.events(after, 15.0) if event is not None]
