@@ -17,7 +17,7 @@ from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.reply_stream import BUSY, MIN_RETRY_DELAY, NO_FAILURE_AFTER, ReplyStream
-from dynamic_mcp.upstream.http.session import HttpSession
+from dynamic_mcp.upstream.http.session import ANSWER_FORGOTTEN, HttpSession
 
 #: Seconds before the proxy opens the stream again, if the server names no time; twice as many each time the stream breaks at once.
 REOPEN_DELAY = 1.0
@@ -26,6 +26,10 @@ MAX_REOPEN_DELAY = 30.0
 _MAY_PASS = BUSY | {401, 403}
 #: Refusals with which a server says that it has no stream of its own, even if it had one before.
 _NO_STREAM = frozenset({405, 501})
+#: Why a request gets no answer that it waits for on the stream.
+_NO_LONGER_OFFERED = (
+    "the server offers no event stream of its own any more, and so the answer cannot come there"
+)
 #: Seconds between the attempts to begin a session that no request waits for.
 RENEWAL_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
@@ -46,12 +50,14 @@ class OwnStream:
         open_stream: Callable[[str], ReplyStream],
         start: Callable[[Callable[[], Coroutine[Any, Any, None]]], asyncio.Task[None]],
         on_open: Callable[[], None],
+        on_end: Callable[[str], None],
         renew: Renew,
         confirm_loss: Callable[[], Awaitable[bool]],
     ) -> None:
         """``open_stream`` makes the stream after an event id, and ``start`` begins a task.
 
-        ``on_open`` is called each time the stream opens without the messages that the server may have sent before.
+        ``on_open`` is called each time the stream opens without the messages that the server may have sent before. ``on_end`` is called
+        with the reason when no further stream follows in the session.
 
         ``renew`` begins a new session, because the server has forgotten the old one. ``confirm_loss`` tells whether that is so.
         """
@@ -61,6 +67,7 @@ class OwnStream:
         self._open_stream = open_stream
         self._start = start
         self._on_open = on_open
+        self._on_end = on_end
         self._renew = renew
         self._confirm_loss = confirm_loss
         #: in this session, and in any session of the connection
@@ -69,11 +76,23 @@ class OwnStream:
         self._replied = asyncio.Event()
         self._lost_at = float("-inf")
         self._listening: asyncio.Task[None] | None = None
+        #: set when a request uses the stream, until that has shortened a pause
+        self._is_used = asyncio.Event()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether the stream is open, or will open again."""
+        return self._listening is not None and not self._listening.done()
+
+    def note_use(self) -> None:
+        """Note that a request waits for its answer on the stream, or got it there. The stream then opens again soon."""
+        self._is_used.set()
 
     def stop(self) -> None:
         """Listen no longer."""
         if self._listening is not None:
             self._listening.cancel()
+            self._listening = None
 
     def restart(self) -> None:
         """Listen to the stream of the session as it is now. Event ids of an old session mean nothing in it."""
@@ -81,17 +100,20 @@ class OwnStream:
         self._has_opened = False
         self._replied = replied = asyncio.Event()
         number = self._session.number
-        self._listening = self._start(
-            lambda: listen(
-                self._client,
-                self._session,
-                self._open_stream,
-                lambda status: self._is_lost(number, status),
-                self._opened,
-                was_open=self._was_open,
-            )
-        )
+        self._listening = self._start(lambda: self._listen(number))
         self._listening.add_done_callback(lambda _: replied.set())
+
+    async def _listen(self, number: int) -> None:
+        await listen(
+            self._client,
+            self._session,
+            self._open_stream,
+            lambda status: self._is_lost(number, status),
+            self._opened,
+            self._pause,
+            was_open=self._was_open,
+        )
+        self._on_end(_NO_LONGER_OFFERED)
 
     async def replied(self, seconds: float) -> None:
         """Wait until the stream is open or refused, ``seconds`` at most. A list that began before is in doubt."""
@@ -109,6 +131,16 @@ class OwnStream:
         finally:
             self.is_open = False
 
+    async def _pause(self, seconds: float) -> bool:
+        with anyio.move_on_after(seconds):
+            await self._is_used.wait()
+        is_used = self._is_used.is_set()
+        if is_used:
+            # Each use shortens one pause only, because a broken stream would open all the time.
+            self._is_used.clear()
+            await asyncio.sleep(MIN_RETRY_DELAY)
+        return is_used
+
     async def _is_lost(self, number: int, status: int) -> bool:
         """Whether a reply such as 404 ends the session. Before the stream was open once, the server may just have no such stream.
 
@@ -121,6 +153,7 @@ class OwnStream:
         self._lost_at = now
         if status != 404 and not await self._confirm_loss():
             return False
+        self._on_end(ANSWER_FORGOTTEN)
         self._start(lambda: self._begin_session(number))
         return True
 
@@ -134,12 +167,18 @@ class OwnStream:
         await self._renew(old)
 
 
+async def _pause(seconds: float) -> bool:
+    await asyncio.sleep(seconds)
+    return False
+
+
 async def listen(
     client: HttpClient,
     session: HttpSession,
     open_stream: Callable[[str], ReplyStream],
     is_lost: Callable[[int], Awaitable[bool]],
     opened: Callable[[bool], AbstractContextManager[None]] = lambda resumed: nullcontext(),
+    pause: Callable[[float], Awaitable[bool]] = _pause,
     *,
     was_open: bool = False,
 ) -> None:
@@ -147,7 +186,8 @@ async def listen(
 
     MCP 2025-11-25, basic/transports, "Listening for Messages from the Server". ``open_stream`` makes the stream after an event id. A
     reply that says that the session is lost is the end if ``is_lost``, which gets the status, agrees. ``opened`` lasts as long as an
-    open stream, and gets whether the stream goes on after the last event. ``was_open`` says that the server has offered the stream before.
+    open stream, and gets whether the stream goes on after the last event. ``pause`` waits for so many seconds before the stream opens
+    again, or returns true earlier. ``was_open`` says that the server has offered the stream before.
 
     A refused token is renewed once. After that, only a call gets another one, because a server that refuses every GET would use up tokens
     that work for calls.
@@ -186,8 +226,7 @@ async def listen(
             delay = REOPEN_DELAY
             await asyncio.sleep(MIN_RETRY_DELAY)
         else:
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, MAX_REOPEN_DELAY)
+            delay = REOPEN_DELAY if await pause(delay) else min(delay * 2, MAX_REOPEN_DELAY)
 
 
 def _is_last(status: int, *, was_open: bool) -> bool:

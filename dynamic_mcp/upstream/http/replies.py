@@ -1,13 +1,12 @@
 """Takes what a server sends in its replies to POSTs, and on its own stream.
 
 The answer to a request comes from the reply to its POST: as JSON, or as the event with its id. Other messages may precede the answer,
-and all of them reach the peer. A bad reply fails only its own request. If the reply has no message, the answer may come on the server's own
-stream.
+and all of them reach the peer. A bad reply fails only its own request. An answer on the server's own stream counts if the reply has no
+message (``answers_elsewhere``).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -22,14 +21,13 @@ from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.protocol.pieces import Line, is_batch, size_of
 from dynamic_mcp.tasks import Slices
 from dynamic_mcp.upstream.flow import EventFlow
+from dynamic_mcp.upstream.http.answers_elsewhere import AnswersElsewhere
 from dynamic_mcp.upstream.http.client import HttpClient
-from dynamic_mcp.upstream.http.json_body import NoAnswer, json_body, messages_in, no_answer
+from dynamic_mcp.upstream.http.json_body import json_body, messages_in, no_answer
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.reply_stream import ReplyStream
 from dynamic_mcp.upstream.http.tries import SessionGone, Tries
 
-#: Seconds to wait for the first answer on the server's own stream, in case the server gives its answers there.
-ELSEWHERE_WAIT = 2.0
 #: Bytes of the largest JSON-RPC error in a reply with an error status that reaches the client, because all of it is searched for secrets.
 _MAX_ERROR = 1 << 16
 
@@ -44,18 +42,24 @@ class HttpRefusal(NamedTuple):
 class Replies:
     """Finds the answers in the replies of one connection."""
 
-    def __init__(self, client: HttpClient, peer: Peer, tries: Tries, flow: EventFlow, max_size: int) -> None:
+    def __init__(
+        self,
+        client: HttpClient,
+        peer: Peer,
+        tries: Tries,
+        elsewhere: AnswersElsewhere,
+        flow: EventFlow,
+        max_size: int,
+    ) -> None:
         """``max_size`` is the size of the largest message in bytes."""
         self._client = client
         self._peer = peer
         self._tries = tries
+        self._elsewhere = elsewhere
         self._flow = flow
         self._max_size = max_size
         #: take what is no message in the JSON body that answers a request
         self._notes: dict[int, Callable[[Malformed], None]] = {}
-        #: answers on the server's own stream to requests in flight, and whether one of them was needed
-        self._elsewhere: dict[int, asyncio.Future[Message]] = {}
-        self._answers_elsewhere = False
 
     async def take_json(self, id: int, reply: HttpReply, are_outdated: Callable[[], bool]) -> None:
         """Take the answer from a JSON body. A reply with an error status may contain a JSON-RPC error, which is the answer.
@@ -90,24 +94,6 @@ class Replies:
         if reply.status >= 300:
             raise await self._client.refusal(reply)
         raise await no_answer(reply, body, problems)
-
-    async def take_from_own_stream(self, id: int, failure: NoAnswer) -> None:
-        """Wait for an answer that the server sends on its own stream. Raises ``failure`` if it seems to send none there.
-
-        MCP forbids such answers (2025-11-25, basic/transports, "Listening for Messages from the Server"), and some servers give no others.
-        """
-        answer = self._elsewhere.setdefault(id, asyncio.get_running_loop().create_future())
-        try:
-            async with asyncio.timeout(None if self._answers_elsewhere else ELSEWHERE_WAIT):
-                message = await answer
-        except TimeoutError:
-            raise failure from None
-        self._answers_elsewhere = True
-        self._peer.receive_answer(message)
-
-    def forget(self, id: int) -> None:
-        """Note that the request is over."""
-        self._elsewhere.pop(id, None)
 
     def stream(self, id: int | None, last_id: str = "") -> ReplyStream:
         return ReplyStream(
@@ -174,7 +160,7 @@ class Replies:
         if error and (refusal is not None or bytes(message.id) == jsonrpc.NULL):
             # A server that refuses the whole HTTP request may not have read the id.
             message = Message(jsonrpc="2.0", id=Raw(own), error=error)
-        if id is None and self._keep(message):
+        if id is None and self._elsewhere.keep(message):
             return False
         if not self._is_own(id, bytes(message.id)):
             self._peer.count_junk(size_of(data))
@@ -186,16 +172,6 @@ class Replies:
         else:
             valid = answers.valid_error(bytes(message.error))
             self._peer.fail(id, HeadersRefused(valid, refusal.are_outdated))
-        return True
-
-    def _keep(self, answer: Message) -> bool:
-        """Keep an answer on the server's own stream, in case the reply to its request has none; false without such a request."""
-        id = whole_number(bytes(answer.id))
-        if id is None or not self._tries.is_in_flight(id) or self._tries.is_of_lost_session(id):
-            return False
-        kept = self._elsewhere.setdefault(id, asyncio.get_running_loop().create_future())
-        if not kept.done():
-            kept.set_result(answer)
         return True
 
     def _is_own(self, id: int | None, found: bytes) -> bool:

@@ -32,13 +32,14 @@ from dynamic_mcp.protocol.lines import MAX_MESSAGE
 from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
+from dynamic_mcp.upstream.http.answers_elsewhere import AnswersElsewhere
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.connection import HttpUpstream, no_new_session
 from dynamic_mcp.upstream.http.era_changes import EraChanges
 from dynamic_mcp.upstream.http.json_body import NoAnswer
 from dynamic_mcp.upstream.http.own_stream import OwnStream
 from dynamic_mcp.upstream.http.replies import Replies
-from dynamic_mcp.upstream.http.session import HttpSession
+from dynamic_mcp.upstream.http.session import ANSWER_FORGOTTEN, HttpSession
 from dynamic_mcp.upstream.http.tries import SessionGone, Tries
 
 #: Seconds in which the server has to answer the DELETE of the session.
@@ -63,7 +64,8 @@ class StreamableHttpUpstream(HttpUpstream):
         self._posts: dict[int, asyncio.Task[None]] = {}
         self._tries = Tries(self._session, self._confirm_loss)
         self._era_changes = EraChanges(self._peer, events.client_info)
-        self._replies = Replies(client, self._peer, self._tries, self._flow, max_size)
+        self._elsewhere = AnswersElsewhere(self._tries.is_current, lambda: self._own_stream.note_use())
+        self._replies = Replies(client, self._peer, self._tries, self._elsewhere, self._flow, max_size)
         self._timeout = 10.0
         self._renewal: asyncio.Task[None] | None = None
         #: whether the session is lost, once the request that shows it is over
@@ -74,6 +76,7 @@ class StreamableHttpUpstream(HttpUpstream):
             lambda last_id: self._replies.stream(None, last_id),
             self._in_background,
             events.on_stream_open,
+            self._elsewhere.end,
             self._renew,
             self._confirm_loss,
         )
@@ -172,7 +175,7 @@ class StreamableHttpUpstream(HttpUpstream):
             self._peer.fail(id, error)
         finally:
             self._tries.end(id)
-            self._replies.forget(id)
+            self._elsewhere.forget(id)
 
     async def _exchange(self, id: int, message: Outgoing) -> None:
         """Send one POST and deliver its answer. Raises UpstreamFailed."""
@@ -207,9 +210,17 @@ class StreamableHttpUpstream(HttpUpstream):
         try:
             await self._exchange(id, message)
         except NoAnswer as failure:
-            if not self._own_stream.is_open:
-                raise
-            await self._replies.take_from_own_stream(id, failure)
+            if not self._elsewhere.has_come(id):
+                await self._must_expect_answer(id, message, failure)
+            self._peer.receive_answer(await self._elsewhere.wait(id, failure))
+
+    async def _must_expect_answer(self, id: int, message: Outgoing, failure: NoAnswer) -> None:
+        """Raises UpstreamFailed if the answer to this request cannot come on the server's own stream."""
+        # A renewal does a handshake, which must not wait for the renewal.
+        if message.method not in handshake.METHODS and await self._has_lost_session_of(id):
+            raise UpstreamGone(ANSWER_FORGOTTEN) from None
+        if not self._own_stream.is_listening:
+            raise failure
 
     async def _post_unanswered(self, message: Outgoing) -> None:
         await self._client.post(self._session.message_headers(message), message.line.rstrip())
@@ -293,6 +304,7 @@ class StreamableHttpUpstream(HttpUpstream):
             return
         finally:
             self._renewal = None
+        self._elsewhere.end(ANSWER_FORGOTTEN)
         self._own_stream.restart()
         self._events.on_new_session()
 

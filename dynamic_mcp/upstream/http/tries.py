@@ -68,9 +68,9 @@ class Tries:
         """Note that the request has its answer, or will get none."""
         self._tries.pop(id, None)
 
-    def is_in_flight(self, id: int) -> bool:
-        """Whether the request waits for its answer."""
-        return id in self._tries
+    def is_current(self, id: int) -> bool:
+        """Whether a request with this id waits for its answer in the current session."""
+        return id in self._tries and not self.is_of_lost_session(id)
 
     def is_of_lost_session(self, id: int | None) -> bool:
         """Whether the session in which the request was sent has ended."""
