@@ -11,6 +11,8 @@ _UNRESERVED = re.compile(r"[-A-Za-z0-9._~]")
 #: the scheme, and the authority if there is one
 _BEGINNING = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?://[^/?#]*)?")
 _DEFAULT_PORTS = {"http:": ":80", "https:": ":443", "ws:": ":80", "wss:": ":443", "ftp:": ":21"}
+#: The longest URI that has other spellings here, because each kilobyte takes a millisecond.
+MAX_NORMAL = 4096
 #: The longest URI that is remembered with its normal form.
 _MAX_REMEMBERED = 1024
 
@@ -26,7 +28,9 @@ def with_lower_beginning(uri: str) -> str:
 
 
 def normal_uri(uri: str) -> str:
-    """The same text for equivalent URIs."""
+    """The same text for equivalent URIs. A URI beyond ``MAX_NORMAL`` characters is equivalent to no other one."""
+    if len(uri) > MAX_NORMAL:
+        return uri
     return _remembered(uri) if len(uri) <= _MAX_REMEMBERED else _normal(uri)
 
 

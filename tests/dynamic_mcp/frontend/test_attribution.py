@@ -159,8 +159,8 @@ class Relayed:
 
 async def test_an_update_counts_from_the_group_of_the_subscription() -> None:
     client = Relayed()
-    client.bank.subscriptions.holders["x://1"] = {client.session}
-    client.evil.subscriptions.holders["x://2"] = {object()}
+    client.bank.subscriptions.holders.add("x://1", client.session)
+    client.evil.subscriptions.holders.add("x://2", object())
     client.notify(client.evil, UPDATED, '{"uri":"x://1"}')
     client.notify(client.evil, UPDATED, '{"uri":"x://1","uri":"x://2"}')
     assert client.heard == []
@@ -177,15 +177,16 @@ async def test_an_update_within_a_subscribed_resource_reaches_the_subscriber_onc
     subscribed: str, updated: str
 ) -> None:
     client = Relayed()
-    client.bank.subscriptions.holders |= {subscribed: {client.session}, updated[:-1]: {client.session}}
+    for uri in (subscribed, updated[:-1]):
+        client.bank.subscriptions.holders.add(uri, client.session)
     client.notify(client.bank, UPDATED, json.dumps({"uri": updated}))
     assert client.heard == [{"uri": updated}]
 
 
 async def test_an_update_beside_a_subscribed_resource_counts_for_nothing() -> None:
     client = Relayed()
-    client.bank.subscriptions.holders["x://1/a"] = {client.session}
-    client.bank.subscriptions.holders["x://2"] = {object()}
+    client.bank.subscriptions.holders.add("x://1/a", client.session)
+    client.bank.subscriptions.holders.add("x://2", object())
     for uri in ("x://1", "x://1/", "x://1/ab", "y://1/a", "x://1/A/b", "x://2/a", ""):
         client.notify(client.bank, UPDATED, json.dumps({"uri": uri}))
     client.notify(client.evil, UPDATED, '{"uri":"x://1/a/b"}')
@@ -196,7 +197,7 @@ async def test_updates_within_a_subscribed_resource_have_a_rate(monkeypatch: pyt
     """Their URIs are those of the server, so their number has no bound."""
     monkeypatch.setattr(storms, "RATE", 0.0)
     client = Relayed()
-    client.bank.subscriptions.holders["x://1"] = {client.session}
+    client.bank.subscriptions.holders.add("x://1", client.session)
     for number in range(2 * storms.BURST):
         client.notify(client.bank, UPDATED, json.dumps({"uri": f"x://1/{number}"}))
     assert storms.BURST // 2 < len(client.heard) <= storms.BURST

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from dynamic_mcp.groups import holders as groups_holders
 from dynamic_mcp.groups.holders import Holders
-from dynamic_mcp.groups.uris import normal_uri
+from dynamic_mcp.groups.uris import MAX_NORMAL, normal_uri
 from dynamic_mcp.protocol.jsonrpc import Refusal
 from tests.dynamic_mcp.frontend.test_owners import Lister, catalog_of, read
 
@@ -72,3 +73,36 @@ def test_an_update_reaches_the_holder_of_another_spelling(listed: str, read_as: 
     assert holders.covers(listed)
     assert holders.of(listed) == {"client"}
     assert not holders.covers("x://other")
+
+
+def test_an_update_costs_one_normal_form_however_many_subscriptions_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    holders = Holders()
+    for number in range(100):
+        holders.add(f"x://a/{number}", "client")
+    made: list[str] = []
+
+    def counted(uri: str) -> str:
+        made.append(uri)
+        return normal_uri(uri)
+
+    monkeypatch.setattr(groups_holders, "normal_uri", counted)
+    assert holders.covers("X://a/99?page=1")
+    assert made == ["X://a/99?page=1"]
+
+
+def test_a_subscription_that_ended_covers_nothing() -> None:
+    holders = Holders()
+    holders.add("x://A", "client")
+    assert holders.drop("x://A", "client")
+    assert not holders.covers("x://a/1")
+    assert holders.of("x://A") == set()
+
+
+def test_a_long_uri_is_compared_exactly() -> None:
+    long = "x://a/" + "%41 " * (MAX_NORMAL // 4)
+    assert normal_uri(long) == long
+    holders = Holders()
+    holders.add("x://a", "client")
+    assert holders.of(long) == {"client"}

@@ -316,7 +316,7 @@ async def test_subscription_that_ended_meanwhile_is_not_restored() -> None:
             await proxy.group.subscriptions.subscribe(uri, "one")
         old = proxy.server
         proxy.group.subscriptions.restore()
-        proxy.group.subscriptions.holders.pop("x://2")
+        proxy.group.subscriptions.holders.drop("x://2", "one")
         await eventually(lambda: len(old.subscribed()) == 3, "the restored subscription")
         await skip(0.0)
         assert old.subscribed() == ["x://1", "x://2", "x://1"]
