@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import re
 from collections.abc import Iterable
 
 import anyio
@@ -30,6 +31,10 @@ _UNSPECIFIC = frozenset(
         "application/x-json",
         "application/octet-stream",
     }
+)
+#: Names of codecs whose time grows with the length of the body. That of ``punycode`` grows with its square.
+_LINEAR = re.compile(
+    r"utf-.+|iso8859-.+|iso2022_.+|cp\d+|koi8-.|mac-.+|gb.+|big5.*|shift_jis.*|euc_.+|tis-620|hz"
 )
 
 
@@ -73,7 +78,7 @@ def _as_utf8(body: bytes, charset: str) -> bytes:
         # Some servers name a charset by default, and send UTF-8.
         return body
     try:
-        return body.decode(charset).encode()
+        return body.decode(charset).encode() if _LINEAR.fullmatch(codecs.lookup(charset).name) else body
     except (LookupError, ValueError):
         return body
 
