@@ -25,6 +25,9 @@ class AnyObject(msgspec.Struct, gc=False):
 #: A type for msgspec, a shape, or a list of objects of one shape.
 Type: TypeAlias = Any
 
+#: Wrong entries that a list may have. More of them make the list wrong, because each one costs as much as an object.
+MAX_WRONG = 100
+
 _decode_entries = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -103,13 +106,27 @@ def _repaired(raw: Raw, type: Type, wrong: set[str]) -> Raw | None:
     if isinstance(type, list):
         if bytes(raw)[:1] != b"[":
             return None
-        entries = [_repaired(entry, type[0], wrong) for entry in _decode_entries(raw)]
-        return Raw(msgspec.json.encode([entry for entry in entries if entry is not None]))
+        return _repaired_list(_decode_entries(raw), type[0], wrong)
     try:
         msgspec.json.decode(raw, type=type)
     except msgspec.ValidationError:
         return None
     return raw
+
+
+def _repaired_list(entries: list[Raw], type: Type, wrong: set[str]) -> Raw | None:
+    """The list without wrong entries; None if it has more than ``MAX_WRONG``."""
+    kept: list[Raw] = []
+    faults = 0
+    for entry in entries:
+        right = _repaired(entry, type, wrong)
+        if right is not None:
+            kept.append(right)
+        if right is None or right != entry:
+            faults += 1
+            if faults > MAX_WRONG:
+                return None
+    return Raw(msgspec.json.encode(kept))
 
 
 #: A whole number, in any spelling.
