@@ -18,8 +18,10 @@ def introduces_itself_to_servers() -> None:
     """The proxy behaved like this before version 1.2 of the requirements."""
     right = handshake.initialize
 
-    async def wrong(peer: Peer, timeout: float, capabilities: bytes, client_info: bytes = b"") -> Handshake:
-        return await right(peer, timeout, capabilities)
+    async def wrong(
+        peer: Peer, timeout: float, capabilities: bytes, client_info: bytes = b"", only: str = ""
+    ) -> Handshake:
+        return await right(peer, timeout, capabilities, only=only)
 
     replace(right, wrong)
 

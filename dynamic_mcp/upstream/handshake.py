@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+import anyio
 import msgspec
 from msgspec import Raw
 
@@ -42,6 +43,8 @@ _BAD_REQUEST = 400
 #: The error codes with which a modern server refuses ``initialize``.
 _MODERN_REFUSALS = frozenset({era.UNSUPPORTED_VERSION, era.HEADER_MISMATCH, jsonrpc.METHOD_NOT_FOUND})
 _ABOUT_A_VERSION = re.compile(r"protocol.?version", re.IGNORECASE)
+#: Seconds before the deadline of a start at which the offer of an older version ends.
+_BEFORE_DEADLINE = 0.2
 #: The largest answer in bytes. Each of its capabilities becomes an object, which takes thirty times as much.
 MAX_HANDSHAKE = 1 << 20
 
@@ -71,6 +74,18 @@ def with_client_meta(params: bytes, options: Options, events: Events) -> bytes:
 
 class SpeaksModern(UpstreamFailed):
     """A server refused ``initialize`` as modern servers do. It was too slow to answer the probe, or got none. The caller probes."""
+
+
+class OlderNotTaken(UpstreamFailed):
+    """A legacy server refused the newest version, and did not answer the offer of an older one.
+
+    The failure shows the refusal. ``version`` is the older version, and ``has_ended`` tells whether the connection ended.
+    """
+
+    def __init__(self, message: str, last_output: str, version: str, *, has_ended: bool) -> None:
+        super().__init__(message, last_output)
+        self.version = version
+        self.has_ended = has_ended
 
 
 class NoCommonVersion(UpstreamFailed):
@@ -161,14 +176,18 @@ def _supported_by(refusal: UpstreamRefused) -> list[str] | None:
         return None
 
 
-async def initialize(peer: Peer, timeout: float, capabilities: bytes, client_info: bytes = b"") -> Handshake:
+async def initialize(
+    peer: Peer, timeout: float, capabilities: bytes, client_info: bytes = b"", only: str = ""
+) -> Handshake:
     """The first half of the legacy handshake; the caller sends ``INITIALIZED``, the second half.
 
-    ``capabilities`` and ``client_info`` are those of the proxy's client. A server that refuses the newest version gets one older version.
-    Raises SpeaksModern if the upstream may be modern, and another UpstreamError if it refuses, or offers an unknown version.
+    ``capabilities`` and ``client_info`` are those of the proxy's client. A server that refuses the newest version gets one older version,
+    unless ``only`` is the one version to offer.
+
+    Raises SpeaksModern if the upstream may be modern, OlderNotTaken, and another UpstreamError if it refuses, or offers an unknown version.
     """
 
-    async def offer(version: str) -> bytes:
+    async def offer(version: str, timeout: float) -> bytes:
         params = {
             "protocolVersion": version,
             "capabilities": Raw(capabilities),
@@ -176,15 +195,29 @@ async def initialize(peer: Peer, timeout: float, capabilities: bytes, client_inf
         }
         return await peer.request("initialize", msgspec.json.encode(params), Options(timeout))
 
+    async def offer_again(version: str, refusal: UpstreamRefused | HttpStatus) -> bytes:
+        log.debug("it refuses protocol version %s, so %s follows", versions.LATEST_LEGACY, version)
+        # The refusal is a better reason than the end of the time for a start.
+        left = anyio.current_effective_deadline() - anyio.current_time() - _BEFORE_DEADLINE
+        try:
+            return await offer(version, max(0.0, round(min(timeout, left), 1)))
+        except (UpstreamGone, UpstreamTimeout) as problem:
+            refused = refusal.as_failure("initialize") if isinstance(refusal, UpstreamRefused) else refusal
+            raise OlderNotTaken(
+                f"{refused}; with protocol version {version}, {problem}",
+                refused.last_output,
+                version,
+                has_ended=isinstance(problem, UpstreamGone),
+            ) from None
+
     try:
         try:
-            answer = await offer(versions.LATEST_LEGACY)
+            answer = await offer(only or versions.LATEST_LEGACY, timeout)
         except (UpstreamRefused, HttpStatus) as refusal:
-            older = _older_version(refusal)
+            older = None if only else _older_version(refusal)
             if older is None:
                 raise
-            log.debug("it refuses protocol version %s, so %s follows", versions.LATEST_LEGACY, older)
-            answer = await offer(older)
+            answer = await offer_again(older, refusal)
     except UpstreamRefused as refusal:
         failure = refusal.as_failure("initialize")
         if refusal.code in _MODERN_REFUSALS:

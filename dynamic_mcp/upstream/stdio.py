@@ -64,18 +64,26 @@ class StdioUpstream:
         """Start the child and do the handshake. ``close`` has to follow, even after a failure. Raises UpstreamError.
 
         A child that exits or hangs after the probe starts again without one: some servers do that if the first request is not
-        ``initialize``.
+        ``initialize``. A child that exits after it refused the newest version starts again with an older one.
         """
         running = await self._start()
-        if skip_probe:
-            self.agreed = await self._initialize(running.peer, timeout)
-        else:
-            try:
-                self.agreed = await self._probe(running, timeout)
-            except UpstreamGone:
-                await running.close()
-                running = await self._start()
+        try:
+            if skip_probe:
                 self.agreed = await self._initialize(running.peer, timeout)
+            else:
+                try:
+                    self.agreed = await self._probe(running, timeout)
+                except UpstreamGone:
+                    running = await self._start_again(running)
+                    self.agreed = await self._initialize(running.peer, timeout)
+        except handshake.OlderNotTaken as refusal:
+            if not refusal.has_ended:
+                raise
+            running = await self._start_again(running)
+            try:
+                self.agreed = await self._initialize(running.peer, timeout, refusal.version)
+            except UpstreamGone:
+                raise refusal from None
         running.watch.opened(self.modern)
 
     async def _probe(self, running: RunningChild, timeout: float) -> Handshake:
@@ -90,10 +98,11 @@ class StdioUpstream:
         finally:
             watch.cancel()
 
-    async def _initialize(self, peer: Peer, timeout: float) -> Handshake:
+    async def _initialize(self, peer: Peer, timeout: float, only: str = "") -> Handshake:
+        """The legacy handshake, or that of a modern upstream that refuses it. ``only`` is the one version to offer."""
         try:
             agreed = await handshake.initialize(
-                peer, timeout, self._events.capabilities(), self._events.client_info()
+                peer, timeout, self._events.capabilities(), self._events.client_info(), only
             )
         except handshake.SpeaksModern:
             # It is known to be modern, so it may take as long as for any other answer of the handshake.
@@ -165,6 +174,10 @@ class StdioUpstream:
             await anyio.sleep(time.monotonic() - began)
         await running.attach()
         return running
+
+    async def _start_again(self, ended: RunningChild) -> RunningChild:
+        await ended.close()
+        return await self._start()
 
     def _connected(self) -> RunningChild:
         if self._running is None:

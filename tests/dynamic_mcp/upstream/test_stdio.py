@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -189,5 +190,52 @@ async def test_slow_modern_server_has_the_time_of_a_start(
     try:
         await upstream.open(WITHIN)
         assert upstream.modern
+    finally:
+        await upstream.close()
+
+
+#: Refuses every version but its argument, and then exits. Without a version to take, it exits at the second start in silence.
+STRICT = """
+import json, os, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["method"] != "initialize":
+        continue
+    answer = {"jsonrpc": "2.0", "id": message["id"]}
+    if message["params"]["protocolVersion"] == sys.argv[1]:
+        answer["result"] = {"protocolVersion": sys.argv[1], "capabilities": {}}
+        print(json.dumps(answer), flush=True)
+        continue
+    answer["error"] = {"code": -32602, "message": "Unsupported protocol version", "data": {"supported": [sys.argv[1]]}}
+    if sys.argv[1] or not os.path.exists("started"):
+        open("started", "w").close()
+        print(json.dumps(answer), flush=True)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("skip_probe", [True, False])
+async def test_child_that_exits_after_its_refusal_starts_again_with_an_older_version(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch, skip_probe: bool
+) -> None:
+    monkeypatch.setattr(handshake, "PROBE_BUDGET", 0.1)
+    transport = StdioTransport(sys.executable, ("-c", STRICT, "2025-06-18"), ())
+    upstream = StdioUpstream(transport, FakeGroup(server("a")), guard)
+    try:
+        await upstream.open(WITHIN, skip_probe=skip_probe)
+        assert upstream.agreed.version == "2025-06-18"
+    finally:
+        await upstream.close()
+
+
+async def test_child_that_exits_at_once_with_the_older_version_keeps_the_words_of_its_refusal(
+    guard: Guard, tmp_path: Path
+) -> None:
+    transport = StdioTransport(sys.executable, ("-c", STRICT, ""), (), cwd=str(tmp_path))
+    upstream = StdioUpstream(transport, FakeGroup(server("a")), guard)
+    try:
+        with pytest.raises(UpstreamFailed, match=r"error -32602; .*ended \(exit code 3\)") as caught:
+            await upstream.open(WITHIN, skip_probe=True)
+        assert caught.value.last_output == "Unsupported protocol version"
     finally:
         await upstream.close()

@@ -5,9 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
+import anyio
 import pytest
 
-from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, UpstreamRefused
+from dynamic_mcp.errors import (
+    HttpStatus,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamGone,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.upstream import handshake
@@ -19,16 +27,20 @@ NEWEST, OLDEST = "2025-11-25", "2024-11-05"
 class Picky:
     """A server that refuses each version but one."""
 
-    def __init__(self, refusal: UpstreamError, takes: str = "") -> None:
+    def __init__(self, refusal: UpstreamError, takes: str = "", then: UpstreamError | None = None) -> None:
+        """``then`` is what follows after the first refusal."""
         self.offered: list[str] = []
+        self.timeouts: list[float] = []
         self._refusal = refusal
         self._takes = takes
+        self._then = then or refusal
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         version = json.loads(params)["protocolVersion"]
         self.offered.append(version)
+        self.timeouts.append(options.timeout or 0.0)
         if version != self._takes:
-            raise self._refusal
+            raise self._refusal if len(self.offered) == 1 else self._then
         return json.dumps({"protocolVersion": version, "capabilities": {}}).encode()
 
 
@@ -73,6 +85,34 @@ async def test_only_one_other_version_is_offered() -> None:
     with pytest.raises(UpstreamFailed):
         await initialize(peer)
     assert peer.offered == [NEWEST, "2025-03-26"]
+
+
+@pytest.mark.parametrize("refusal", [refused(), bad_request("Unsupported protocol version")])
+@pytest.mark.parametrize("then", [UpstreamGone("the server process ended"), UpstreamTimeout("no answer")])
+async def test_words_of_the_refusal_stay_if_no_other_answer_comes(
+    refusal: UpstreamError, then: UpstreamError
+) -> None:
+    with pytest.raises(handshake.OlderNotTaken) as caught:
+        await initialize(Picky(refusal, then=then))
+    assert caught.value.last_output == "Unsupported protocol version"
+    assert str(caught.value).endswith(f"; with protocol version {OLDEST}, {then}")
+    assert caught.value.version == OLDEST
+    assert caught.value.has_ended == isinstance(then, UpstreamGone)
+
+
+async def test_second_offer_ends_before_the_deadline_of_the_start() -> None:
+    peer = Picky(refused(), takes=OLDEST)
+    with anyio.fail_after(0.5):
+        await initialize(peer)
+    assert peer.timeouts[0] == 1.0
+    assert peer.timeouts[1] < 0.5
+
+
+async def test_the_only_version_is_followed_by_no_other() -> None:
+    peer = Picky(refused(data={"supported": ["2025-03-26"]}))
+    with pytest.raises(UpstreamFailed):
+        await handshake.initialize(cast("Peer", peer), 1.0, b"{}", only=OLDEST)
+    assert peer.offered == [OLDEST]
 
 
 @pytest.mark.parametrize(
