@@ -20,6 +20,7 @@ from dynamic_mcp.frontend.bridge import URL_ELICITATION_REQUIRED
 from dynamic_mcp.frontend.valid_questions import valid_question
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal, decode_members
+from dynamic_mcp.protocol.nulls import without_nulls
 
 #: Open elicitations in URL mode that the proxy remembers for each group, and the largest length of an id.
 MAX_ELICITATIONS = 256
@@ -96,7 +97,8 @@ def attributed_result(group: str, result: bytes) -> bytes:
         questions = msgspec.json.decode(members["inputRequests"], type=dict[str, _Members])
         for question in questions.values():
             method = msgspec.json.decode(question["method"], type=str)
-            params = valid_question(method, bytes(question.get("params", b"")), lambda what: None)
+            params = without_nulls(bytes(question.get("params", b"")))
+            params = valid_question(method, params, lambda what: None)
             if params := attributed(group, method, params):
                 question["params"] = Raw(params)
     except (msgspec.DecodeError, KeyError, Refusal):

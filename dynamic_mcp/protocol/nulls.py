@@ -39,6 +39,7 @@ _OPTIONAL = frozenset(
         "message",
         "metadata",
         "mimeType",
+        "mode",
         "modelPreferences",
         "nextCursor",
         "priority",

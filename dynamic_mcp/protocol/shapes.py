@@ -131,6 +131,8 @@ def _repaired_list(entries: list[Raw], type: Type, wrong: set[str]) -> Raw | Non
 
 #: A whole number, in any spelling.
 WHOLE = Annotated[float, msgspec.Meta(multiple_of=1)]
+#: A number between 0 and 1.
+FRACTION = Annotated[float, msgspec.Meta(ge=0, le=1)]
 #: An ISO 8601 time with its offset, as the TypeScript SDK reads it.
 _TIME = (
     r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
@@ -142,7 +144,7 @@ ANNOTATIONS = Shape(
     {},
     {
         "audience": list[Literal["user", "assistant"]],
-        "priority": Annotated[float, msgspec.Meta(ge=0, le=1)],
+        "priority": FRACTION,
         "lastModified": Annotated[str, msgspec.Meta(pattern=_TIME)],
     },
 )

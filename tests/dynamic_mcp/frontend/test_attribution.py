@@ -71,13 +71,16 @@ def test_other_requests_stay_the_same_bytes() -> None:
     assert attributed("evil", "roots/list", b'{ "x" : 1 }') == b'{ "x" : 1 }'
 
 
+FORM = {"type": "object", "properties": {}}
+
+
 @pytest.mark.parametrize("member", ["inputRequests", r"\u0069nputRequests"])
 def test_questions_in_a_result_have_the_name(member: str) -> None:
-    questions = '{"a":{"method":"elicitation/create","params":{"message":"m","requestedSchema":{}},"future":1},"b":{"method":"roots/list"}}'
+    questions = '{"a":{"method":"elicitation/create","params":{"message":"m","mode":null},"future":1},"b":{"method":"roots/list"}}'
     result = f'{{"resultType":"input_required","{member}":{questions},"requestState":"\\u0041"}}'
     found = attributed_result("evil", result.encode())
     assert json.loads(found)["inputRequests"] == {
-        "a": {"method": ELICIT, "params": {"message": "[evil] m", "requestedSchema": {}}, "future": 1},
+        "a": {"method": ELICIT, "params": {"message": "[evil] m", "requestedSchema": FORM}, "future": 1},
         "b": {"method": "roots/list"},
     }
     assert b'"requestState":"\\u0041"' in found

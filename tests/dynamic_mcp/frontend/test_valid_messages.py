@@ -48,7 +48,43 @@ def test_a_wrong_notification_is_repaired_or_dropped(method: str, params: str, e
             {"message": "m", "requestedSchema": FORM},
         ),
         (ELICIT, {"mode": "url", "url": "x", "elicitationId": 5}, {"mode": "url", "url": "x"}),
-        (SAMPLE, {"messages": MESSAGES, "maxTokens": "9", "temperature": "hot"}, {"messages": MESSAGES}),
+        (ELICIT, {"message": "m", "requestedSchema": {}}, {"message": "m", "requestedSchema": FORM}),
+        (
+            ELICIT,
+            {"message": "m", "requestedSchema": {"properties": {"a": {}}, "required": "a"}},
+            {"message": "m", "requestedSchema": {"type": "object", "properties": {"a": {}}}},
+        ),
+        (
+            SAMPLE,
+            {"messages": MESSAGES, "maxTokens": 9, "temperature": "hot"},
+            {"messages": MESSAGES, "maxTokens": 9},
+        ),
+        *(
+            (SAMPLE, {"messages": MESSAGES, **bound}, {"messages": MESSAGES, "maxTokens": 4096})
+            for bound in ({}, {"maxTokens": None}, {"maxTokens": "many"})
+        ),
+        (
+            SAMPLE,
+            {"messages": [{"role": "user", "content": "x"}, {"role": "user", "content": 5}], "maxTokens": 9},
+            {"messages": MESSAGES, "maxTokens": 9},
+        ),
+        (
+            SAMPLE,
+            {
+                "messages": MESSAGES,
+                "maxTokens": 9,
+                "modelPreferences": {
+                    "hints": ["x", {"name": "a"}, {"name": 5}],
+                    "costPriority": 2,
+                    "speedPriority": 1,
+                },
+            },
+            {
+                "messages": MESSAGES,
+                "maxTokens": 9,
+                "modelPreferences": {"hints": [{"name": "a"}, {}], "speedPriority": 1},
+            },
+        ),
         (
             SAMPLE,
             {"messages": [*MESSAGES, {"role": "system"}], "maxTokens": 9},
@@ -73,12 +109,13 @@ def test_a_wrong_request_is_repaired(method: str, params: object, expected: obje
         (ELICIT, "[]"),
         (SAMPLE, "{}"),
         (SAMPLE, ""),
-        (SAMPLE, '{"messages":"x"}'),
+        (SAMPLE, '{"messages":"x","maxTokens":9}'),
+        (ELICIT, '{"message":"m","requestedSchema":{"type":"string"}}'),
     ],
 )
 def test_a_request_that_cannot_be_repaired_is_refused(method: str, params: str) -> None:
     oddities: list[str] = []
-    with pytest.raises(Refusal, match="invalid"):
+    with pytest.raises(Refusal, match=rf"^the params of {method} are invalid"):
         valid_question(method, params.encode(), oddities.append)
     assert len(oddities) == 1
 
@@ -86,7 +123,10 @@ def test_a_request_that_cannot_be_repaired_is_refused(method: str, params: str) 
 @pytest.mark.parametrize(
     ("method", "params"),
     [
-        (ELICIT, '{ "message":"m","requestedSchema":{},"mode":"form","more":1}'),
+        (
+            ELICIT,
+            '{ "message":"m","requestedSchema":{"type":"object","properties":{}},"mode":"form","more":1}',
+        ),
         (ELICIT, '{ "message":"m","mode":"url","url":"x","elicitationId":"a"}'),
         (SAMPLE, json.dumps({"messages": MESSAGES, "maxTokens": 9, "stopSequences": ["x"], "tools": [{}]})),
         (ROOTS, ""),
