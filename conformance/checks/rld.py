@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
+from conformance.checks.common import SESSIONS
 from conformance.checks.later_processes import STUBBORN
 from conformance.checks.rld_processes import must_end_old_processes
 from conformance.workbench import save_styles
@@ -185,9 +186,17 @@ def _said_since(proxy: Proxy, before: int) -> list[str]:
 @check("RLD-006", timeout=60, slow=True)
 async def servers_that_did_not_change_keep_running(workbench: Workbench) -> None:
     first = workbench.stdio("a", Script(on=[on_call("echo", sleep(3.0), reply())]))
-    second, third = workbench.stdio("b"), workbench.stdio("c")
-    config = workbench.config(first)
-    async with workbench.serving(first, config=config) as proxy:
+    second, third, leaving = workbench.stdio("b"), workbench.stdio("c"), workbench.stdio("leaving")
+    # A proxy without servers behind a URL is judged by its child processes.
+    remotes = [await workbench.http("remote", Script(http=SESSIONS))] if workbench.has("HTTP") else []
+    old = (first, leaving, *remotes)
+    config = workbench.config(*old)
+    async with workbench.serving(*old, config=config) as proxy:
+        for remote in remotes:
+            for _ in range(2):
+                await proxy.call(remote.name, "add", {"a": 1, "b": 2})
+        # A proxy may also begin a session for each call.
+        kept = [(remote, remote.sessions) for remote in remotes if len(remote.sessions) == 1]
 
         async def long_call() -> None:
             answer = await proxy.call("a", "echo", {"x": 1}, within=15.0)
@@ -196,7 +205,7 @@ async def servers_that_did_not_change_keep_running(workbench: Workbench) -> None
         async def changes() -> None:
             what = "the call reaches the upstream"
             await workbench.eventually(lambda: first.requests("tools/call"), within=5.0, what=what)
-            workbench.save(config, first, second)
+            workbench.save(config, *old, second)
             await must_be_added(workbench, proxy, second)
             for _ in range(5):
                 os.utime(config)
@@ -204,10 +213,15 @@ async def servers_that_did_not_change_keep_running(workbench: Workbench) -> None
             config.write_bytes(config.read_bytes().replace(b"\n", b"\n\n \t") + b"\n")
             await anyio.sleep(1.0)
             # When the third server is usable, the proxy has noticed all earlier changes.
-            workbench.save(config, first, second, third)
+            workbench.save(config, first, *remotes, second, third)
             await must_be_added(workbench, proxy, third)
 
         await workbench.run_cases(long_call, changes)
+        for remote, sessions in kept:
+            await proxy.call(remote.name, "add", {"a": 1, "b": 2})
+            workbench.expect(
+                remote.sessions == sessions, f"{remote.name} keeps its session: {sessions}", remote.sessions
+            )
         for upstream in (first, second):
             starts = [start.pid for start in upstream.starts]
             workbench.expect(len(starts) == 1, f"{upstream.name} started once", starts)

@@ -12,7 +12,8 @@ from conformance.checks import check
 from conformance.checks.later_processes import STUBBORN
 from conformance.checks.rld import POLL
 from conformance.checks.rld_processes import CRASHED, SILENT, must_end_old_processes
-from mock_servers.script import Script, on_call, silence
+from conformance.workbench.exposed import requests_of_each_kind
+from mock_servers.script import Rule, Script, silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 #: seconds until a change has its effect
 _WITHIN = 10.0
+#: the member of `timeout` for each method
+_TIMEOUTS = {"tools/call": "tools", "resources/read": "resources", "prompts/get": "prompts"}
+_SILENT = Script(
+    resources=[{"uri": "mock://one", "name": "one"}],
+    prompts=[{"name": "greet"}],
+    on=[Rule(method, [silence()]) for method in _TIMEOUTS],
+)
 
 
 @check("RLD-004", timeout=90, slow=True)
@@ -41,10 +49,11 @@ async def _must_take_effect(workbench: Workbench) -> None:
     variables = workbench.stdio("variables", env={"WHICH": "before"})
     headers = await workbench.http("headers", headers={"X-Which": "before"})
     here, there = [await workbench.http("address") for _ in range(2)]
-    slow = workbench.stdio("slow", Script(on=[on_call("echo", silence())]), timeout={"tools": "30s"})
+    slow = workbench.stdio("slow", _SILENT, timeout=dict.fromkeys(_TIMEOUTS.values(), "30s"))
     features = [workbench.stdio("features")] if workbench.can_set("features") else []
+    without = [workbench.stdio("without", features={"tools": False})] if features else []
     old = (arguments, variables, headers, here, slow, *features)
-    config = workbench.config(*old)
+    config = workbench.config(*old, *without)
     async with workbench.serving(*old, config=config, env={"MARK": mark}) as proxy:
         processes = set(arguments.alive)
         workbench.save(
@@ -53,8 +62,9 @@ async def _must_take_effect(workbench: Workbench) -> None:
             variables.variant(env={"WHICH": "${MARK}"}),
             headers.variant(headers={"X-Which": "after-${MARK}"}),
             there,
-            slow.variant(timeout={"tools": 1}),
+            slow.variant(timeout=dict.fromkeys(_TIMEOUTS.values(), 1)),
             *(one.variant(features={"tools": False}) for one in features),
+            *(one.variant(features={"tools": True}) for one in without),
         )
 
         async def must_use(what: str, name: str, seen: Callable[[], object], new: object) -> None:
@@ -89,6 +99,8 @@ async def _must_take_effect(workbench: Workbench) -> None:
         await must_use("the new URL", there.name, lambda: bool(there.posts("tools/call")), True)
         for one in features:
             await _must_lose_its_tools(workbench, proxy, one.name)
+        for one in without:
+            await must_use("the tools", one.name, lambda one=one: bool(one.requests("tools/call")), True)  # type: ignore[misc]
         await _must_end_after_a_second(workbench, proxy, slow)
         await workbench.eventually(
             lambda: not processes & set(arguments.alive),
@@ -117,10 +129,11 @@ async def _must_lose_its_tools(workbench: Workbench, proxy: Proxy, group: str) -
 
 
 async def _must_end_after_a_second(workbench: Workbench, proxy: Proxy, slow: StdioMockUpstream) -> None:
-    """Raise `Violation` unless a call ends at the new timeout of 1 s."""
-    began = time.monotonic()
-    with workbench.case("the timeout is 1 s now"):
-        await proxy.call(slow.name, "echo", within=10.0)
-    took = time.monotonic() - began
-    workbench.expect(0.9 <= took <= 3.5, "the call ends at its new timeout of 1 s", f"{took:.2f} s")
-    workbench.expect(slow.requests("tools/call"), "the call reaches the upstream", slow.lines)
+    """Raise `Violation` unless a request of each kind ends at the new timeout of 1 s."""
+    for method, params in (await requests_of_each_kind(proxy, slow.name)).items():
+        began = time.monotonic()
+        with workbench.case(f"the timeout of {_TIMEOUTS[method]} is 1 s now"):
+            await proxy.request(method, params, within=10.0)
+        took = time.monotonic() - began
+        workbench.expect(0.9 <= took <= 3.5, f"{method} ends at its new timeout of 1 s", f"{took:.2f} s")
+        workbench.expect(slow.requests(method), f"{method} reaches the upstream", slow.lines)

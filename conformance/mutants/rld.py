@@ -13,7 +13,7 @@ import msgspec
 from conformance.mutants import instances, mutant, replace, wire
 from dynamic_mcp.config import diff, watch
 from dynamic_mcp.config.load import load
-from dynamic_mcp.config.model import Config
+from dynamic_mcp.config.model import Config, RemoteTransport
 from dynamic_mcp.config.watch import Watch
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.extras.plugin import Extras
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.mutants.wire import Changed, Message, Way
+    from dynamic_mcp.config.model import Server
 
 TOOLS_CHANGED, PROMPTS_CHANGED = "notifications/tools/list_changed", "notifications/prompts/list_changed"
 #: how the report of a file that cannot be used begins
@@ -224,12 +225,30 @@ def stops_watching_when_the_file_cannot_be_used() -> None:
 
 @mutant("RLD-006")
 def connects_everything_again() -> None:
+    _connect_again(lambda found, server: True)
+
+
+@mutant("RLD-006")
+def begins_all_sessions_again() -> None:
+    _connect_again(lambda found, server: isinstance(server.transport, RemoteTransport))
+
+
+@mutant("RLD-006", also={"CFG-036": "a changed server is the same to it"})
+def restarts_the_other_servers_at_a_removal() -> None:
+    _connect_again(lambda found, server: bool(found.removed or found.changed))
+
+
+def _connect_again(is_hit: Callable[[diff.Diff, Server], bool]) -> None:
     right = diff.diff
 
     def wrong(old: Config, new: Config) -> diff.Diff:
         found = right(old, new)
-        again = found.changed + found.unchanged
-        return diff.Diff(found.added + again, found.removed + again, (), ())
+        again = tuple(server for server in found.changed + found.unchanged if is_hit(found, server))
+        changed, unchanged = (
+            tuple(server for server in servers if server not in again)
+            for servers in (found.changed, found.unchanged)
+        )
+        return diff.Diff(found.added + again, found.removed + again, changed, unchanged)
 
     replace(right, wrong)
 

@@ -38,10 +38,30 @@ def does_not_expand_references_again() -> None:
 
 @mutant("RLD-004")
 def a_changed_timeout_needs_a_restart() -> None:
-    right = Group.define
-    replace(
-        right,
-        lambda self, server: right(self, msgspec.structs.replace(server, timeouts=self.server.timeouts)),
+    _change_definitions(lambda new, old: msgspec.structs.replace(new, timeouts=old.timeouts))
+
+
+@mutant("RLD-004")
+def only_a_changed_timeout_of_tools_counts() -> None:
+    _change_definitions(
+        lambda new, old: msgspec.structs.replace(
+            new, timeouts=msgspec.structs.replace(old.timeouts, tools=new.timeouts.tools)
+        )
+    )
+
+
+@mutant("RLD-004")
+def features_can_only_be_switched_off() -> None:
+    _change_definitions(
+        lambda new, old: msgspec.structs.replace(
+            new,
+            features=Features(
+                *(
+                    getattr(new.features, name) and getattr(old.features, name)
+                    for name in Features.__struct_fields__
+                )
+            ),
+        )
     )
 
 
@@ -58,6 +78,12 @@ def a_changed_url_needs_a_restart() -> None:
 @mutant("RLD-004")
 def a_changed_feature_flag_needs_a_restart() -> None:
     _ignore_changes(lambda server: msgspec.structs.replace(server, features=Features()))
+
+
+def _change_definitions(wrong: Callable[[Server, Server], Server]) -> None:
+    """Let a group take the result for the new definition and the old one."""
+    right = Group.define
+    replace(right, lambda self, server: right(self, wrong(server, self.server)))
 
 
 def _rest_of_transport(server: Server, **same: Any) -> Server:
