@@ -62,19 +62,24 @@ class HiddenValues:
         return "\n".join(lines[-MAX_LINES:])[-MAX_CHARACTERS:]
 
     def _places(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where the values are. Overlapping places of one value are one place."""
         for value in self._values:
-            at = text.find(value)
-            while at >= 0:
-                yield at, at + len(value)
-                # Two places of a value can overlap.
-                at = text.find(value, at + 1)
+            begin = text.find(value)
+            while begin >= 0:
+                last, size = begin, len(value)
+                # The last one that overlaps, because a value of equal letters is at every position of a text of such letters.
+                while (further := text.rfind(value, last + 1, last + 2 * size - 1)) >= 0:
+                    last = further
+                yield begin, last + size
+                begin = text.find(value, last + size)
 
 
 def hide_in_json(raw: bytes, hidden: Sequence[HiddenValues]) -> bytes:
     """JSON whose texts lack the hidden values. Everything else stays the bytes that came, and so do the names of an error's members."""
 
     def without(text: re.Match[bytes]) -> bytes:
-        if text[0] in _MEMBERS:
+        # JSON writes no text in fewer bytes than the text has characters.
+        if len(text[0]) < MIN_LENGTH + 2 or text[0] in _MEMBERS:
             return text[0]
         try:
             found = msgspec.json.decode(text[0], type=str)

@@ -68,6 +68,12 @@ def test_no_value_remains(values: list[str], data: st.DataObject) -> None:
     assert not [value for value in values for part in shown if value in part]
 
 
+def test_overlapping_places_of_a_value_are_one_place() -> None:
+    hidden = HiddenValues(["aaaaaa"])
+    assert len([*hidden._places("a" * 10_000)]) == 1
+    assert hidden.hide("a" * 10_000 + "baaaaaab") == "[hidden]b[hidden]b"
+
+
 def test_begin_that_may_be_the_end_of_a_value_is_left_out() -> None:
     hidden = HiddenValues(["0123456789"])
 
@@ -125,3 +131,16 @@ def test_values_of_each_transport() -> None:
 )
 def test_values_in_json_are_hidden_and_the_rest_stays(raw: bytes, shown: bytes) -> None:
     assert hide_in_json(raw, [HiddenValues(["hunter2", "message"])]) == shown
+
+
+def test_texts_that_are_too_short_for_a_value_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[str] = []
+    hidden = HiddenValues(["hunter"])
+
+    def noted(text: str) -> str:
+        searched.append(text)
+        return text
+
+    monkeypatch.setattr(hidden, "hide", noted)
+    hide_in_json(b'{"message":"hunter","data":["a","","hunte"]}', [hidden])
+    assert searched == ["hunter"]
