@@ -19,8 +19,10 @@ from dynamic_mcp.protocol.jsonrpc import decode_members
 _KEY = "x-mcp-header"
 #: how the name of such a header begins
 ARGUMENT = "Mcp-Param-"
-#: The largest schema with annotations, in bytes, because reading it takes a multiple of them in memory.
-_MAX_SCHEMA = 1 << 20
+#: The largest schema with annotations, in bytes, and the most annotations. Reading a schema takes a quarter of a millisecond for each KiB,
+#: and each annotation makes a header in each call.
+_MAX_SCHEMA = 1 << 17
+MAX_ANNOTATIONS = 100
 _MAX_SAFE = 2**53
 _PLAIN = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -61,8 +63,9 @@ class MirroredArguments:
             return {}
         call = msgspec.json.decode(params, type=_Call)
         found = {}
+        objects: dict[_Path, dict[str, Raw]] = {}
         for path, name in self._headers.get(call.name, {}).items():
-            text = _text_at(path, call.arguments)
+            text = _text_at(path, call.arguments, objects)
             if text is not None:
                 found[ARGUMENT + name] = header_value(text)
         return found
@@ -111,6 +114,8 @@ def _annotations(definition: bytes) -> dict[_Path, str]:
         if header.lower() in taken:
             raise ValueError(f"two arguments have the same {_KEY}")
         taken.add(header.lower())
+        if len(taken) > MAX_ANNOTATIONS:
+            raise ValueError(f"more than {MAX_ANNOTATIONS} arguments have {_KEY}")
         headers[path] = header
     return headers
 
@@ -139,11 +144,14 @@ def _parts(root: Any) -> Iterator[tuple[_Path | None, dict[str, Any]]]:
                 stack += [(None, one) for one in value.values()]
 
 
-def _text_at(path: _Path, arguments: Raw) -> str | None:
+def _text_at(path: _Path, arguments: Raw, objects: dict[_Path, dict[str, Raw]]) -> str | None:
+    """The text for a header of the argument at a path. ``objects`` keeps what was decoded, for the other paths."""
     value = arguments
     try:
-        for name in path:
-            value = decode_members(value)[name]
+        for depth, name in enumerate(path):
+            if (place := path[:depth]) not in objects:
+                objects[place] = decode_members(value)
+            value = objects[place][name]
         text = bytes(value).decode()
         if text in ("true", "false"):
             return text

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from dynamic_mcp.upstream.http.mirrored import MirroredArguments
+from dynamic_mcp.protocol.jsonrpc import decode_members
+from dynamic_mcp.upstream.http import mirrored as module
+from dynamic_mcp.upstream.http.mirrored import MAX_ANNOTATIONS, MirroredArguments
 
 
 def learned(mirrored: MirroredArguments, **schema: Any) -> str:
@@ -101,3 +103,27 @@ def test_a_schema_that_cannot_be_read_is_refused_only_with_annotations() -> None
 
     assert MirroredArguments().learn("t", Raw(deep % (*nested, b'"b": "\\u0061"'))) == ""
     assert "too deep" in MirroredArguments().learn("t", Raw(deep % (*nested, b'"x-mcp-header": "A"')))
+
+
+def test_tool_with_too_many_annotated_arguments_is_not_usable() -> None:
+    many = {
+        f"a{number}": {"type": "string", "x-mcp-header": f"h{number}"}
+        for number in range(MAX_ANNOTATIONS + 1)
+    }
+    assert "more than 100 arguments" in learned(MirroredArguments(), properties=many)
+    del many["a0"]
+    assert not learned(MirroredArguments(), properties=many)
+
+
+def test_a_call_decodes_each_object_of_its_arguments_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    mirrored, decoded = MirroredArguments(), list[bytes]()
+    inner = {f"a{number}": {"type": "string", "x-mcp-header": f"h{number}"} for number in range(9)}
+    assert not learned(mirrored, properties={"o": {"properties": inner}})
+
+    def noted(raw: Raw) -> dict[str, Raw]:
+        decoded.append(bytes(raw))
+        return decode_members(raw)
+
+    monkeypatch.setattr(module, "decode_members", noted)
+    assert headers(mirrored, '{"o":{"a1":"x","a8":"y"}}') == {"Mcp-Param-h1": "x", "Mcp-Param-h8": "y"}
+    assert decoded == [b'{"o":{"a1":"x","a8":"y"}}', b'{"a1":"x","a8":"y"}']
