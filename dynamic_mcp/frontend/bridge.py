@@ -39,6 +39,8 @@ _CACHEABLE = frozenset(
 
 #: Members that may become objects, each of about 250 bytes. The number of colons is a bound of their number.
 _MAX_MEMBERS = 500_000
+#: The same for an error object that is translated.
+_MAX_SMALL = 10_000
 #: The largest error object in bytes that is translated.
 _MAX_ERROR = 1 << 20
 
@@ -50,6 +52,10 @@ class _Envelope(msgspec.Struct, gc=False):
     ttl: Raw = msgspec.field(name="ttlMs", default=Raw(b""))
     scope: Raw = msgspec.field(name="cacheScope", default=Raw(b""))
     meta: Raw = msgspec.field(name="_meta", default=Raw(b""))
+
+
+class _Error(msgspec.Struct, gc=False):
+    code: int
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
@@ -103,12 +109,12 @@ def modern_error(error: bytes) -> bytes:
     if len(error) > _MAX_ERROR:
         return error
     try:
-        members = decode_members(error)
-        code = msgspec.json.decode(members["code"], type=int)
-    except (msgspec.DecodeError, KeyError):
+        code = msgspec.json.decode(error, type=_Error).code
+    except msgspec.DecodeError:
         return error
-    if code not in (jsonrpc.RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED):
+    if code not in (jsonrpc.RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED) or error.count(b":") > _MAX_SMALL:
         return error
+    members = decode_members(error)
     successor = jsonrpc.INVALID_PARAMS if code == jsonrpc.RESOURCE_NOT_FOUND else jsonrpc.INTERNAL_ERROR
     members["code"] = Raw(b"%d" % successor)
     return msgspec.json.encode(members)

@@ -44,6 +44,8 @@ def result_of(message: Message, method: str, on_oddity: Callable[[str], None]) -
     raise UpstreamFailed("the answer is malformed: its result is not an object")
 
 
+#: The largest error in bytes whose members a repair keeps, because each member becomes an object.
+MAX_REPAIRED = 1 << 17
 #: Many clients keep a code in 32 bits.
 _CODES = range(-(1 << 31), 1 << 31)
 
@@ -59,7 +61,7 @@ _decode_error = msgspec.json.Decoder(_ErrorObject).decode
 def valid_error(error: bytes) -> bytes:
     """The error object for an error of any form: the same bytes if it is valid, and otherwise one with a code and a text.
 
-    A code that is no number of 32 bits becomes a part of the text.
+    A code that is no number of 32 bits becomes a part of the text. The beginning of an error beyond ``MAX_REPAIRED`` is the text.
     """
     try:
         _decode_error(error)
@@ -67,6 +69,8 @@ def valid_error(error: bytes) -> bytes:
         pass
     else:
         return error
+    if len(error) > MAX_REPAIRED:
+        return error_object(INTERNAL_ERROR, _shown(error))
     try:
         members = decode_members(error)
     except msgspec.DecodeError:

@@ -8,17 +8,20 @@ without a null to remove keeps its bytes, and so does a large one. ``valid_resul
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.protocol.jsonrpc import NULL, decode_members
+from dynamic_mcp.protocol.known_members import KnownMembers
 from dynamic_mcp.protocol.outline import without_long_texts
 from dynamic_mcp.protocol.pieces import LARGE
 
-#: Objects and arrays inside each other that are searched.
+#: Objects and arrays inside each other that are searched, objects and arrays with a null in one value, and entries of one array.
 _MAX_DEPTH = 6
+_MAX_SEARCHED = 2000
+_MAX_ENTRIES = 10_000
 #: The optional members of MCP that a server may write as null.
 _OPTIONAL = frozenset(
     [
@@ -65,6 +68,17 @@ _OPTIONAL = frozenset(
 )
 #: Members whose values consist of members and entries of MCP.
 _CONTAINERS = frozenset({"annotations", "arguments", "content", "contents", "icons", "messages", "resource"})
+_KNOWN = KnownMembers(
+    "_meta",
+    "content",
+    "contents",
+    "description",
+    "isError",
+    "messages",
+    "resultType",
+    "structuredContent",
+    "task",
+)
 #: The list that a result has to have, by method.
 _LISTS = {"tools/call": "content", "resources/read": "contents", "prompts/get": "messages"}
 _IS_LIST = {method: re.compile(rb'"%b"\s*:\s*\[' % name.encode()).search for method, name in _LISTS.items()}
@@ -84,6 +98,8 @@ def valid_result(method: str, result: bytes) -> bytes:
     outline = without_long_texts(result)
     if _HAS_NULL(outline) is None and _IS_LIST[method](outline):
         return result
+    if result[:1] == b"{" and _KNOWN.has_many_others(result):
+        return result
     members = decode_members(result)
     listed = members.get(name)
     kept = without_nulls(result)
@@ -95,7 +111,9 @@ def valid_result(method: str, result: bytes) -> bytes:
     entries = _entries(bytes(listed)) if method == "tools/call" else None
     if entries is None:
         return kept
-    return msgspec.json.encode({**decode_members(kept), name: [Raw(without_nulls(one)) for one in entries]})
+    left = iter(range(_MAX_SEARCHED))
+    repaired = [Raw(_without_nulls(one, _MAX_DEPTH, left)) for one in entries]
+    return msgspec.json.encode({**decode_members(kept), name: repaired})
 
 
 def _lacks_list(members: dict[str, Raw]) -> bool:
@@ -122,21 +140,30 @@ def _block(value: bytes) -> bytes:
 
 
 def without_nulls(value: bytes, depth: int = _MAX_DEPTH) -> bytes:
-    """A JSON value without members and entries that are null; the same bytes if it has none."""
-    if NULL not in value or not depth or len(value) > LARGE:
+    """A JSON value without members and entries that are null; the same bytes if it has none. What is beyond the bounds stays."""
+    return value if len(value) > LARGE else _without_nulls(value, depth, iter(range(_MAX_SEARCHED)))
+
+
+def _without_nulls(value: bytes, depth: int, left: Iterator[int]) -> bytes:
+    """``left`` has an element for each object and array that may still be searched."""
+    if NULL not in value or not depth or next(left, None) is None:
         return value
     if value[:1] == b"{":
         members = decode_members(value)
         kept = {
-            name: Raw(without_nulls(bytes(raw), depth - 1)) if name in _CONTAINERS else raw
+            name: Raw(_without_nulls(bytes(raw), depth - 1, left)) if name in _CONTAINERS else raw
             for name, raw in members.items()
             if name not in _OPTIONAL or bytes(raw) != NULL
         }
         return value if _same(members.values(), kept.values()) else msgspec.json.encode(kept)
     if value[:1] == b"[":
         entries = _decode_entries(value)
-        left = [Raw(without_nulls(bytes(raw), depth - 1)) for raw in entries if bytes(raw) != NULL]
-        return value if _same(entries, left) else msgspec.json.encode(left)
+        if len(entries) > _MAX_ENTRIES:
+            return value
+        kept_entries = [
+            Raw(_without_nulls(bytes(raw), depth - 1, left)) for raw in entries if bytes(raw) != NULL
+        ]
+        return value if _same(entries, kept_entries) else msgspec.json.encode(kept_entries)
     return value
 
 

@@ -27,6 +27,8 @@ Type: TypeAlias = Any
 
 #: Wrong entries that a list may have. More of them make the list wrong, because each one costs as much as an object.
 MAX_WRONG = 100
+#: Entries of a list that is repaired, because all become objects. The number of commas is a bound of their number.
+MAX_REPAIRED = 20_000
 
 _decode_entries = msgspec.json.Decoder(list[Raw]).decode
 
@@ -37,6 +39,8 @@ class Shape:
     def __init__(self, required: Mapping[str, Type], optional: Mapping[str, Type]) -> None:
         self._required = required.keys()
         self._types = {**required, **optional}
+        #: of all its members
+        self.names = self._types.keys()
         self.has_lists = any(map(_has_lists, self._types.values()))
 
     @cached_property
@@ -104,7 +108,7 @@ def _repaired(raw: Raw, type: Type, wrong: set[str]) -> Raw | None:
         right = type.repaired(bytes(raw), wrong)
         return None if right is None else Raw(right)
     if isinstance(type, list):
-        if bytes(raw)[:1] != b"[":
+        if bytes(raw)[:1] != b"[" or bytes(raw).count(b",") >= MAX_REPAIRED:
             return None
         return _repaired_list(_decode_entries(raw), type[0], wrong)
     try:

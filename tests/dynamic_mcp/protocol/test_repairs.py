@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dynamic_mcp.protocol.answers import valid_error
+from dynamic_mcp.protocol.answers import MAX_REPAIRED, valid_error
 from dynamic_mcp.protocol.ids import id_key, own_id_key, whole_number
 from dynamic_mcp.protocol.jsonrpc import Repaired, parse
 from dynamic_mcp.protocol.large import parse as parse_large
@@ -178,3 +178,29 @@ def test_other_results_get_their_list_too(method: str, name: str, result: str) -
 )
 def test_results_of_another_kind_get_no_list(result: bytes) -> None:
     assert valid_result("tools/call", result) is result
+
+
+def test_a_large_error_of_another_form_becomes_a_text() -> None:
+    error = (
+        '{"code":"x","message":"m",' + ",".join(f'"{number}":1' for number in range(MAX_REPAIRED // 5)) + "}"
+    )
+    fixed = json.loads(valid_error(error.encode()))
+    assert fixed.keys() == {"code", "message"}
+    assert fixed["message"].startswith('{"code":"x","message":"m","0":1,')
+
+
+def test_nulls_go_up_to_a_bound() -> None:
+    """Each object with a null takes five microseconds, and a result has room for 30,000."""
+    block = {"type": "text", "text": "x"}
+    many = json.dumps({"content": [{**block, "title": None}] * 9000}).encode()
+    found = json.loads(valid_result("tools/call", many))["content"]
+    assert len(found) == 9000
+    assert found[0] == block
+    assert "title" in found[-1]
+
+
+def test_result_with_very_many_members_stays() -> None:
+    many = json.dumps({"content": None, **{str(number): 1 for number in range(40_000)}}).encode()
+    assert valid_result("tools/call", many) is many
+    one = json.dumps({"content": None, "rows": "x" * 100_000}).encode()
+    assert json.loads(valid_result("tools/call", one))["content"] == []

@@ -46,3 +46,12 @@ def test_work_ends_after_too_many_wrong_entries(monkeypatch: pytest.MonkeyPatch)
     value = json.dumps({"entries": [{}] * 50 * MAX_WRONG}).encode()
     assert _PAGE.repaired(value, set()) == b"{}"
     assert len(tried) <= MAX_WRONG + 2
+
+
+def test_list_with_very_many_entries_is_not_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shapes, "MAX_REPAIRED", 5)
+    entries = [{"name": str(number)} for number in range(5)]
+    assert _PAGE.repaired(json.dumps({"entries": [*entries, {}]}).encode(), set()) == b"{}"
+    right = _PAGE.repaired(json.dumps({"entries": [*entries[1:], {}]}).encode(), set())
+    assert right is not None
+    assert json.loads(right)["entries"] == entries[1:]
