@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -17,9 +18,10 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
 from dynamic_mcp.frontend.bridge import URL_ELICITATION_REQUIRED
-from dynamic_mcp.frontend.valid_questions import valid_question
+from dynamic_mcp.frontend.valid_questions import ELICITATION, valid_question
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal, decode_members
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal, decode_members, format_size
+from dynamic_mcp.protocol.known_members import KnownMembers
 from dynamic_mcp.protocol.nulls import without_nulls
 
 #: Open elicitations in URL mode that the proxy remembers for each group, and the largest length of an id.
@@ -29,7 +31,22 @@ MAX_ID = 1024
 #: Control characters, with which a terminal could overwrite the name of the group.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
+#: Questions in one result or error, and their bytes. Each question becomes objects and a task.
+MAX_QUESTIONS = 64
+MAX_QUESTIONS_SIZE = 8 << 20
+
 _Members = dict[str, Raw]
+_RESULT = KnownMembers("resultType", "inputRequests", "requestState", "_meta", "content", "structuredContent")
+_QUESTION = KnownMembers("method", "params")
+_ERROR, _DATA = KnownMembers("code", "message", "data"), KnownMembers("elicitations")
+
+
+class _Asking(msgspec.Struct, gc=False):
+    """Whether a result has questions. Other members leave nothing in memory, however many a result has."""
+
+    questions: Raw = msgspec.field(name="inputRequests", default=Raw(b""))
+
+
 _UNREADABLE = "its question to the user cannot be read"
 
 
@@ -88,13 +105,17 @@ def attributed_result(group: str, result: bytes) -> bytes:
     if b'"inputRequests"' not in result and b"\\u" not in result:
         return result
     try:
-        members = decode_members(result)
+        asked = msgspec.json.decode(result, type=_Asking).questions
     except msgspec.DecodeError:
         return result
-    if "inputRequests" not in members:
+    if not asked:
         return result
+    _check_size(result)
     try:
-        questions = msgspec.json.decode(members["inputRequests"], type=dict[str, _Members])
+        members = _RESULT.decode(result)
+        _Counted.check(asked, dict)
+        raws = msgspec.json.decode(asked, type=_Members)
+        questions = {key: _QUESTION.decode(raw) for key, raw in raws.items()}
         for question in questions.values():
             method = msgspec.json.decode(question["method"], type=str)
             params = without_nulls(bytes(question.get("params", b"")))
@@ -114,9 +135,11 @@ def attributed_refusal(group: Group, refusal: UpstreamRefused, begun: Elicitatio
     if refusal.code != URL_ELICITATION_REQUIRED:
         return refusal
     try:
-        error = decode_members(refusal.error)
-        data = decode_members(error["data"])
-        elicitations = msgspec.json.decode(data["elicitations"], type=list[_Members])
+        _check_size(refusal.error)
+        error = _ERROR.decode(refusal.error)
+        data = _DATA.decode(error["data"])
+        _Counted.check(data["elicitations"], list)
+        elicitations = [*map(ELICITATION.decode, msgspec.json.decode(data["elicitations"], type=list[Raw]))]
         for each in elicitations:
             each["message"] = _named(group.name, each.get("message"))
             begun.add(group, msgspec.json.encode(each))
@@ -124,6 +147,28 @@ def attributed_refusal(group: Group, refusal: UpstreamRefused, begun: Elicitatio
         raise UpstreamFailed(_UNREADABLE) from None
     data["elicitations"] = Raw(msgspec.json.encode(elicitations))
     return UpstreamRefused(msgspec.json.encode({**error, "data": data}))
+
+
+def _check_size(value: bytes) -> None:
+    if len(value) > MAX_QUESTIONS_SIZE:
+        raise UpstreamFailed(f"its questions are larger than {format_size(MAX_QUESTIONS_SIZE)}")
+
+
+class _Counted(msgspec.Struct):
+    """Counts questions before each becomes objects."""
+
+    count: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        _Counted.count += 1
+        if _Counted.count > MAX_QUESTIONS:
+            raise UpstreamFailed(f"it asks more than {MAX_QUESTIONS} questions at once")
+
+    @classmethod
+    def check(cls, questions: Raw, kind: type) -> None:
+        """Raises UpstreamFailed for too many questions, and msgspec.DecodeError for anything but questions in a dict or a list."""
+        cls.count = 0
+        msgspec.json.decode(questions, type=dict[str, cls] if kind is dict else list[cls])  # type: ignore[valid-type]
 
 
 def _named(group: str, message: Raw | None) -> Raw:

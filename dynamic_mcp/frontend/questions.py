@@ -10,13 +10,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError, UpstreamFailed
 from dynamic_mcp.frontend.session import REQUIRED_CAPABILITIES
-from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.wording import cut
-
-#: Questions in one round.
-MAX_QUESTIONS = 64
-#: Bytes of the questions in one round. Each question becomes objects and a task.
-MAX_QUESTIONS_SIZE = 8 << 20
 
 _INPUT_REQUIRED = b'"input_required"'
 
@@ -40,22 +34,18 @@ class _Type(msgspec.Struct):
 
 
 def questions_of(result: bytes) -> Questions | None:
-    """The questions in a result of a modern upstream; None for a final result. Raises UpstreamFailed if they are invalid."""
+    """The questions in a result of a modern upstream; None for a final result. Raises UpstreamFailed if they are invalid.
+
+    ``attribution.attributed_result`` has bounded their number.
+    """
     if _INPUT_REQUIRED not in result:
         return None
     try:
         if msgspec.json.decode(result, type=_Type).kind != "input_required":
             return None
-        if len(result) > MAX_QUESTIONS_SIZE:
-            raise UpstreamFailed(f"its questions are larger than {jsonrpc.format_size(MAX_QUESTIONS_SIZE)}")
-        questions = msgspec.json.decode(result, type=Questions)
+        return msgspec.json.decode(result, type=Questions)
     except msgspec.DecodeError:
         raise UpstreamFailed("its question to the user cannot be read") from None
-    if len(questions.requests) > MAX_QUESTIONS:
-        raise UpstreamFailed(
-            f"it asks {len(questions.requests)} questions at once; the proxy passes on at most {MAX_QUESTIONS}"
-        )
-    return questions
 
 
 async def ask_client(

@@ -37,6 +37,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.pacing import Merger
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
+from dynamic_mcp.protocol.known_members import KnownMembers
 from dynamic_mcp.protocol.nulls import without_nulls
 from dynamic_mcp.protocol.pending import ClientCall, Options
 from dynamic_mcp.sign_in_page import SignInPage
@@ -45,6 +46,9 @@ from dynamic_mcp.tasks import TaskSet
 _RELAYED_CHANGES = {kind.list_changed: kind for kind in (RESOURCES, PROMPTS)}
 #: The largest params of ``resources/updated`` in bytes. Their members become objects, which take thirty times as much.
 _MAX_UPDATE = 1 << 20
+#: The largest params of a log message in bytes, which are as much as a group may send at once.
+_MAX_LOG = 4 << 20
+_KNOWN_OF_UPDATE = KnownMembers("uri", "title", "_meta")
 
 
 class _UpdatedParams(msgspec.Struct):
@@ -228,6 +232,8 @@ class Relay:
         # The clients bound the number of URIs with a subscription, and nothing that of the resources within them.
         if uri not in holders and not self._allows(group, message):
             return
+        if _KNOWN_OF_UPDATE.has_many_others(params):
+            return
         encoded = _members(params, without="_meta")
         self._merger.put((UPDATED, group.name, uri), lambda: self._update_now(group, uri, encoded))
 
@@ -248,6 +254,8 @@ class Relay:
             self._session.notify(method, _members(params))
 
     def _log(self, group: Group, message: Message) -> None:
+        if memoryview(message.params).nbytes > _MAX_LOG:
+            return
         params = valid_log(message.params, group.on_oddity)
         if params is None:
             return

@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from dynamic_mcp.frontend.session import LOG_LEVELS
 from dynamic_mcp.protocol.jsonrpc import NULL, decode_members
+from dynamic_mcp.protocol.known_members import KnownMembers
 from dynamic_mcp.protocol.nulls import without_nulls
 from dynamic_mcp.protocol.pieces import LARGE
 from dynamic_mcp.protocol.shapes import META, Shape
@@ -34,6 +35,7 @@ _OTHER_LEVELS = {
 _NO_LEVEL = "info"
 
 _LOG = Shape({"level": Literal[LOG_LEVELS], "data": Raw}, {"logger": str, **META})
+_KNOWN_OF_LOG = KnownMembers(*_LOG.names, "message")
 _NOTIFICATIONS = {
     "notifications/resources/updated": Shape({"uri": str}, META),
     "notifications/elicitation/complete": Shape({"elicitationId": str}, META),
@@ -45,6 +47,9 @@ def valid_log(params: Raw, report: Callable[[str], None]) -> bytes | None:
     value = bytes(params)
     if value[:1] != b"{":
         report("sends log messages whose params are no object, which the proxy drops")
+        return None
+    if _KNOWN_OF_LOG.has_many_others(value):
+        report("sends log messages with too many unknown members, which the proxy drops")
         return None
     value = without_nulls(value, 1)
     right = _LOG.repaired(value, set())

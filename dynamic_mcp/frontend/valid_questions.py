@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal, decode_members
+from dynamic_mcp.protocol.known_members import KnownMembers
 from dynamic_mcp.protocol.shapes import FRACTION, META, WHOLE, AnyObject, Shape
 
 _ELICIT, _SAMPLE, _ROOTS = "elicitation/create", "sampling/createMessage", "roots/list"
@@ -47,6 +48,8 @@ _SAMPLING = Shape(
     },
 )
 _QUESTIONS = {_ELICIT: _FORM, _SAMPLE: _SAMPLING, _ROOTS: Shape({}, META)}
+ELICITATION = KnownMembers("message", *_FORM.names, *(_URL.names - _FORM.names))
+_KNOWN = {_ELICIT: ELICITATION, _SAMPLE: KnownMembers(*_SAMPLING.names), _ROOTS: KnownMembers(*META)}
 #: The bound of a sampling request that has none. The client may sample fewer tokens.
 _MAX_TOKENS = 4096
 _NO_FORM = {"type": Raw(b'"object"'), "properties": Raw(b"{}")}
@@ -65,6 +68,8 @@ def valid_question(method: str, params: bytes, report: Callable[[str], None]) ->
     if shape is None or (method == _ROOTS and not params):
         return params
     params = params or b"{}"
+    if params[:1] == b"{" and _KNOWN[method].has_many_others(params):
+        raise Refusal(INVALID_PARAMS, f"the params of {method} have too many unknown members")
     if method == _ELICIT and params[:1] == b"{":
         members = decode_members(params)
         if bytes(members.get("mode", NULL)) == b'"url"':

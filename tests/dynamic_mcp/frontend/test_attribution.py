@@ -21,7 +21,7 @@ from tests.dynamic_mcp.fakes import Client, FakeGroup, FakeUpstream, named, serv
 
 ELICIT, SAMPLE = "elicitation/create", "sampling/createMessage"
 COMPLETE = "notifications/elicitation/complete"
-UPDATED = "notifications/resources/updated"
+UPDATED, LOG = "notifications/resources/updated", "notifications/message"
 
 
 def shown(method: str, params: str) -> Any:
@@ -248,3 +248,49 @@ async def test_what_the_hooks_see_of_a_call_is_what_the_upstream_gets(arguments:
     assert method == "tools/call"
     assert msgspec.json.decode(params) == {"name": "echo", "arguments": {"x": 2}}
     assert params.count(b'"name"') == params.count(b'"arguments"') == params.count(b'"x"') == 1
+
+
+MANY = ",".join(f'"{number}":1' for number in range(40_000))
+
+
+@pytest.mark.parametrize(
+    ("questions", "reason"),
+    [
+        (
+            ",".join(f'"{number}":{{}}' for number in range(module.MAX_QUESTIONS + 1)),
+            "asks more than 64 questions at once",
+        ),
+        (f'"a":{{"method":"roots/list",{MANY}}}', "cannot be read"),
+        (f'"a":{{"method":"{ELICIT}","params":{{{MANY}}}}}', "cannot be read"),
+        (f'"a":{{"method":"roots/list","params":"{"x" * module.MAX_QUESTIONS_SIZE}"}}', "larger than 8 MiB"),
+    ],
+    ids=["number", "members", "params", "size"],
+)
+def test_questions_in_a_result_have_bounds(questions: str, reason: str) -> None:
+    with pytest.raises(UpstreamFailed, match=reason):
+        attributed_result("evil", f'{{"inputRequests":{{{questions}}}}}'.encode())
+
+
+def test_result_with_questions_has_few_other_members() -> None:
+    with pytest.raises(UpstreamFailed, match="cannot be read"):
+        attributed_result("evil", f'{{"inputRequests":{{}},{MANY}}}'.encode())
+    other = f"{{{MANY}}}".encode()
+    assert attributed_result("evil", other) is other
+
+
+async def test_elicitations_of_an_error_have_a_bound() -> None:
+    many = refusal_with(*[{}] * (module.MAX_QUESTIONS + 1))
+    with pytest.raises(UpstreamFailed, match="asks more than 64 questions at once"):
+        attributed_refusal(FakeGroup(server("evil")), many, Elicitations())
+
+
+async def test_updates_and_log_messages_with_very_many_members_are_dropped() -> None:
+    client = Relayed()
+    client.bank.subscriptions.holders.add("x://1", client.session)
+    client.notify(client.bank, UPDATED, f'{{"uri":"x://1",{MANY}}}')
+    client.notify(client.bank, LOG, f'{{"level":"error","data":"a",{MANY}}}')
+    client.notify(client.bank, LOG, f'{{"level":"error","data":"{"x" * (4 << 20)}"}}')
+    assert client.heard == []
+    client.notify(client.bank, UPDATED, '{"uri":"x://1"}')
+    client.notify(client.bank, LOG, '{"level":"error","data":"a"}')
+    assert len(client.heard) == 2

@@ -138,3 +138,13 @@ def test_a_right_request_keeps_its_bytes(method: str, params: str) -> None:
     value, oddities = params.encode(), list[str]()
     assert valid_question(method, value, oddities.append) is value
     assert oddities == []
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [(SAMPLE, {"messages": MESSAGES, "maxTokens": 9}), (ELICIT, {"message": "m"}), (ROOTS, {})],
+)
+def test_a_request_with_very_many_members_is_refused(method: str, params: dict[str, object]) -> None:
+    many = {**params, **{str(number): 1 for number in range(40_000)}}
+    with pytest.raises(Refusal, match="too many unknown members"):
+        valid_question(method, json.dumps(many).encode(), lambda what: None)
