@@ -32,8 +32,9 @@ _LENGTH = 0.5
 _WHOLE_NAME = 1.5
 #: A tool with less than this part of the best score is left out.
 _MIN_PART = 0.25
-#: Characters of a search, and of one definition.
+#: Characters and words of a search, and characters of one definition.
 _MAX_SEARCH = 1_000
+_MAX_WORDS = 64
 _MAX_TEXT = 20_000
 
 _WORD = re.compile(r"[^\s!-/:-@\[-`{-~\u2000-\u206f\u3000-\u303f]+")
@@ -65,7 +66,7 @@ class _Found(msgspec.Struct):
 
 async def rank(tools: Mapping[str, Raw], search: str) -> list[str]:
     """The names of the tools that match the search, the best first. Every tool matches a search without a word."""
-    wanted = list(dict.fromkeys(_words(search[:_MAX_SEARCH])))
+    wanted = list(dict.fromkeys(_words(search[:_MAX_SEARCH])))[:_MAX_WORDS]
     if not wanted:
         return list(tools)
     found, length, slices = [], 0, Slices()

@@ -32,6 +32,8 @@ MAX_ENTRIES = 100_000
 MAX_TEMPLATES = 2_000
 #: Characters of a name or URI. A definition with a longer one is left out.
 MAX_NAME = 8192
+#: Bytes of a definition. A larger one is left out, because the proxy reads a definition in one go.
+MAX_DEFINITION = 1 << 19
 #: Bytes of a page up to which its entries may be anything. Each one becomes an object, which takes sixty times its bytes.
 MAX_MIXED = 1 << 20
 #: Seconds for the page after an empty cursor. Many servers mean the end of the list by it, and some do not answer.
@@ -219,6 +221,11 @@ async def _add_page(listing: Listing, answer: bytes, kind: Kind, upstream: Upstr
                 raise
         await slices.rest()
         for raw in msgspec.json.decode(page.definitions, type=list[Raw]):
+            # Before each of the ways out of this piece.
+            await slices.rest()
+            if memoryview(raw).nbytes > MAX_DEFINITION:
+                listing.cut = f"a definition is larger than {format_size(MAX_DEFINITION)}"
+                continue
             try:
                 name = key_decoder.decode(raw).key
             except msgspec.DecodeError:
@@ -238,7 +245,6 @@ async def _add_page(listing: Listing, answer: bytes, kind: Kind, upstream: Upstr
                 continue
             # A view would keep the whole line in memory while one definition of it is in the cache.
             listing[name] = valid_entry(kind.member, raw, wrong)
-            await slices.rest()
     except (msgspec.DecodeError, RecursionError):
         raise UpstreamFailed(f"its answer to {kind.method} is not a list of {kind.member}") from None
     if wrong:

@@ -93,3 +93,8 @@ async def test_odd_definitions_are_found_by_name(raw: bytes) -> None:
 async def test_equal_matches_keep_their_order() -> None:
     tools = dict(tool(name, "Handles files") for name in ("c", "a", "b"))
     assert await rank(tools, "files") == ["c", "a", "b"]
+
+
+async def test_a_search_has_a_bound_of_words() -> None:
+    tools = dict([tool("a", "w63"), tool("b", "w64")])
+    assert await rank(tools, " ".join(f"w{number}" for number in range(65))) == ["a"]

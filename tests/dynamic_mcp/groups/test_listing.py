@@ -19,6 +19,7 @@ from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Kin
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.tool_filter import ToolFilter
 from dynamic_mcp.protocol.pending import Options
+from dynamic_mcp.tasks import Slices
 from dynamic_mcp.upstream.base import Handshake
 from tests.dynamic_mcp.fakes import FakeUpstream
 
@@ -430,3 +431,23 @@ async def test_a_cut_listing_is_reported_once(caplog: pytest.LogCaptureFixture) 
     assert [record.getMessage() for record in caplog.records] == [
         "group a: the proxy uses only a part of its tools/list: it is larger than 32 MiB"
     ]
+
+
+async def test_a_large_definition_is_left_out() -> None:
+    listing = await list_all(Pages(page("a", size=bounds.MAX_DEFINITION), page("b")), TOOLS, 1.0)
+    assert list(listing) == ["b"]
+    assert listing.cut == "a definition is larger than 512 KiB"
+
+
+async def test_entries_that_are_left_out_are_read_in_slices_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests = 0
+
+    async def rest(self: Slices) -> None:
+        nonlocal rests
+        rests += 1
+
+    monkeypatch.setattr(Slices, "rest", rest)
+    entries = ['{"name":5}', '{"name":""}', json.dumps({"name": "n" * (bounds.MAX_NAME + 1)})] * 20
+    listing = await list_all(Pages(f'{{"prompts":[{",".join(entries)}]'.encode()), PROMPTS, 1.0)
+    assert not listing
+    assert rests >= len(entries)
