@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from dynamic_mcp.groups import holders as groups_holders
+from dynamic_mcp.groups import uris
 from dynamic_mcp.groups.holders import Holders
-from dynamic_mcp.groups.uris import MAX_NORMAL, normal_uri
+from dynamic_mcp.groups.uris import MAX_NORMAL, normal_text, normal_uri
 from dynamic_mcp.protocol.jsonrpc import Refusal
 from tests.dynamic_mcp.frontend.test_owners import Lister, catalog_of, read
 
@@ -106,3 +108,16 @@ def test_a_long_uri_is_compared_exactly() -> None:
     holders = Holders()
     holders.add("x://a", "client")
     assert holders.of(long) == {"client"}
+
+
+def test_characters_that_need_an_encoding_are_encoded_in_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    spelled, calls = uris._spelled, 0
+
+    def counted(found: re.Match[str]) -> str:
+        nonlocal calls
+        calls += 1
+        return spelled(found)
+
+    monkeypatch.setattr(uris, "_spelled", counted)
+    assert normal_text("x://" + "é " * 1000 + "%c3%41") == "x://" + "%C3%A9%20" * 1000 + "%C3A"
+    assert calls == 3
