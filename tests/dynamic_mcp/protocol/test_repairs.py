@@ -82,6 +82,10 @@ def test_equal_ids_have_equal_keys() -> None:
         ("[NaN,-Infinity, Infinity ]", "[null,null, null ]"),
         (r'{"NaN":"NaN \" NaN","a":NaN}', r'{"NaN":"NaN \" NaN","a":null}'),
         ('"NaN"', '"NaN"'),
+        ("[-NaN,-Infinity,1,NaN]", "[null,null,1,null]"),
+        ('[NaN,"a', '[null,"a'),
+        ('[NaN,"\\', '[NaN,"\\'),
+        ('[NaN,"a",NaN,Nope]', '[NaN,"a",NaN,Nope]'),
     ],
 )
 def test_numbers_that_are_no_json_become_null(text: str, repaired: str) -> None:
