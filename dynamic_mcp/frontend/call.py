@@ -18,6 +18,7 @@ from dynamic_mcp.frontend.storms import CallProgress
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.hooks import RequestSpan
 from dynamic_mcp.protocol import era
+from dynamic_mcp.protocol.ids import whole_number
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Message, Refusal, decode_members
 from dynamic_mcp.protocol.pending import ClientCall, Options
 from dynamic_mcp.upstream.base import MIN_SPENT
@@ -115,9 +116,9 @@ class Call:
         self.inputs = self.members.pop("inputResponses", _ABSENT)
         self.state = self.members.pop("requestState", _ABSENT)
         meta = _object(self.members.pop("_meta", _ABSENT), "_meta")
-        token = meta.pop("progressToken", None)
+        token = meta.pop("progressToken", _ABSENT)
         #: the progress for the client, if it wants any
-        self.progress = None if token is None else CallProgress(incoming.send, token)
+        self.progress = CallProgress(incoming.send, token) if _is_token(bytes(token)) else None
         self._meta = {name: raw for name, raw in meta.items() if name not in era.HOP_KEYS}
         self.clock = CallClock()
 
@@ -182,6 +183,11 @@ def refuse_cursor(params: Raw) -> None:
     cursor = _object(params, "params").get("cursor", NULL)
     if bytes(cursor) != NULL:
         raise Refusal(INVALID_PARAMS, "invalid cursor: every list of this server has one page")
+
+
+def _is_token(raw: bytes) -> bool:
+    """Whether this is a progress token: a text or a whole number. A notification with another token would be invalid."""
+    return raw[:1] == b'"' or whole_number(raw) is not None
 
 
 def _object(raw: Raw, what: str) -> dict[str, Raw]:

@@ -44,6 +44,7 @@ class FakeUpstream:
         self.delivers_notifications = True
         self.agreed = Handshake({"tools": Raw(b"{}")})
         self.requests: list[tuple[str, bytes]] = []
+        self.last_options: Options | None = None
         self.answer: bytes | Exception | None = b'{"content":[]}'
         self.cancelled = 0
 
@@ -56,6 +57,7 @@ class FakeUpstream:
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         self.requests.append((method, params))
+        self.last_options = options
         if options.on_id is not None:
             options.on_id(len(self.requests))
         if isinstance(self.answer, Exception):

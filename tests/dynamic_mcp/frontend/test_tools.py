@@ -159,6 +159,17 @@ async def test_meta_must_be_an_object(meta: object, code: int | None) -> None:
     assert len(client.upstream.requests) == (1 if code is None else 0)
 
 
+@pytest.mark.parametrize("token", ["", "t", 0, -7, 1.0, None, True, 1.5, [], {}], ids=repr)
+async def test_only_a_text_or_a_whole_number_asks_for_progress(token: object) -> None:
+    client = Client()
+    params = {"name": CALL, "arguments": {"group": "files", "name": "echo"}}
+    answer = await client.ask("tools/call", {**params, "_meta": {"progressToken": token}})
+    assert not answer["result"].get("isError")
+    options = client.upstream.last_options
+    assert options is not None
+    assert (options.on_progress is not None) is (token in ("", "t", 0, -7, 1.0) and token is not True)
+
+
 def test_modern_upstream_gets_the_metadata_of_this_hop() -> None:
     for params, kept in ((b"", {}), (b'{"name":"x"}', {}), (b'{"_meta":{"a":1},"name":"x"}', {"a": 1})):
         meta = json.loads(with_request_meta(params))["_meta"]
