@@ -34,6 +34,7 @@ MISTAKES: dict[str, tuple[str, Any, str]] = {
     "a group that is a list": ("call", {"group": ["a"], "name": "add", "args": ADD}, "group"),
     "no name": ("call", {"group": "a", "args": ADD}, "name"),
     "a name that is a list": ("call", {"group": "a", "name": ["add"], "args": ADD}, "name"),
+    "a name in args": ("call", {"group": "a", "args": {"name": "add", **ADD}}, "name"),
     "args that are a list": ("call", {"group": "a", "name": "add", "args": [1, 2]}, "args"),
     "args that are a number": ("call", {"group": "a", "name": "add", "args": 3}, "args"),
     "args that are no JSON": ("call", {"group": "a", "name": "add", "args": "a=1"}, "args"),
@@ -63,15 +64,31 @@ async def wrong_arguments_are_a_tool_result_that_shows_the_right_form(workbench:
                 )
                 workbench.expect(member in answer.text, f"a text that names {member}", answer.raw)
                 if workbench.promises("right-form"):
-                    await _must_show_the_right_form(workbench, proxy, which, answer)
+                    form = _must_have_a_form(workbench, answer)
+                    if which == "call" and "add" not in json.dumps(arguments):
+                        workbench.expect(
+                            form.get("name") not in upstream.tool_names,
+                            "a form without a tool that the model did not name",
+                            answer.raw,
+                        )
+                    else:
+                        await _must_succeed_in_this_form(workbench, proxy, which, form)
         await must_be_echoed(workbench, proxy, "a", GIVEN)
 
 
-async def _must_show_the_right_form(workbench: Workbench, proxy: Proxy, which: str, refused: Answer) -> None:
+def _must_have_a_form(workbench: Workbench, refused: Answer) -> dict[str, Any]:
+    """The first JSON object in the text. Raises Violation without one."""
     forms = list(_objects_in(refused.text))
     workbench.expect(forms, "a text with the right form as JSON", refused.raw)
-    answer = await _ask(workbench, proxy, which, forms[0])
-    workbench.expect(not answer.is_error, f"a call in the form that the text shows, {forms[0]}", answer.raw)
+    form: dict[str, Any] = forms[0]
+    return form
+
+
+async def _must_succeed_in_this_form(
+    workbench: Workbench, proxy: Proxy, which: str, form: dict[str, Any]
+) -> None:
+    answer = await _ask(workbench, proxy, which, form)
+    workbench.expect(not answer.is_error, f"a call in the form that the text shows, {form}", answer.raw)
 
 
 def _objects_in(text: str) -> Iterator[Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.mutants import mutant, wire
 from conformance.mutants.wire import INVALID_PARAMS, params_of, results_of
+from dynamic_mcp.frontend.right_form import UNKNOWN_TOOL
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ def says_only_that_the_arguments_are_invalid() -> None:
 def shows_a_form_without_the_group() -> None:
     """The reference promises a form that works."""
     _change_texts(lambda text: text.replace('"group":"a"', '"group":"GROUP"'))
+
+
+@mutant("FRONT-110")
+def shows_a_form_with_a_tool_of_its_choice() -> None:
+    """A model that copies the form runs a tool that it did not choose. The reference promises a form without one."""
+    _change_texts(lambda text: text.replace(UNKNOWN_TOOL, "add"))
 
 
 @mutant("FRONT-115")

@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.errors import CallRefused
 from dynamic_mcp.frontend.misplaced import is_name_of, may_be_nested, object_text, place, shown
 from dynamic_mcp.frontend.right_form import UNKNOWN_GROUP, UNKNOWN_TOOL, refuse_call, refuse_get
 from dynamic_mcp.frontend.tool_surface import CALL, GET
@@ -114,7 +115,8 @@ def read_call(arguments: Raw, groups: Groups) -> CallArguments:
             return call
     members = _members(CALL, arguments)
     if members is None:
-        raise refuse_call("the arguments must be an object", **_first_call(groups), args={})
+        group = next(iter(groups)) if len(groups) == 1 else UNKNOWN_GROUP
+        raise refuse_call("the arguments must be an object", group=group, name=UNKNOWN_TOOL, args={})
     given = _take(members, "group"), _take(members, "name")
     args = members.pop("args", Raw(b""))
     group, name = map(_text, given)
@@ -126,16 +128,46 @@ def read_call(arguments: Raw, groups: Groups) -> CallArguments:
 
 
 def _incomplete(
-    given: tuple[Raw | None, Raw | None], group: str, name: str, args: object, groups: Groups
-) -> Exception:
-    """The refusal of a call without a group or without a name."""
-    if not group:
-        owners = [other for other, known in groups.items() if name in (known.last_names(TOOLS) or ())]
-        problem = f"{_missing('group', given[0])}. Groups: {name_list(groups)}"
-        group = next(iter(owners or groups), UNKNOWN_GROUP)
-    else:
+    given: tuple[Raw | None, Raw | None], group: str, name: str, args: dict[str, Raw], groups: Groups
+) -> CallRefused:
+    """The refusal of a call without a group or without a name.
+
+    The form has no tool that the model did not name, because the model makes the call of the form.
+    """
+    if group:
         problem = f"{_missing('name', given[1])}. {GET} returns the tools of the group"
-    return refuse_call(problem, group=group, name=name or _first_tool(group, groups), args=args)
+    else:
+        problem = f"{_missing('group', given[0])}. Groups: {name_list(groups)}"
+        possible = [other for other in groups if name in _tools_of(other, groups)] or [*groups]
+        group = _take_elsewhere("group", given[0], args, possible)
+        group = group or (possible[0] if len(possible) == 1 else UNKNOWN_GROUP)
+    name = name or _take_elsewhere("name", given[1], args, _tools_of(group, groups)) or UNKNOWN_TOOL
+    return refuse_call(problem, group=group, name=name, args=args)
+
+
+def _take_elsewhere(member: str, raw: Raw | None, args: dict[str, Raw], known: Collection[str]) -> str:
+    """The name that stands in an object or a list in the place of a member, or else the known one in ``args``. "" without one.
+
+    ``args`` loses it, and gets the rest of what stands in the place.
+    """
+    inside = _content(member, raw)
+    places = [(inside, key) for key in inside if is_name_of(member, key) or _text(inside[key]) in known]
+    places += [(args, key) for key in args if is_name_of(member, key) and _text(args[key]) in known]
+    members, key = next(iter(places), (args, ""))
+    name = _text(members.pop(key, None))
+    args |= shown(b"", inside)
+    return name
+
+
+def _content(member: str, raw: Raw | None) -> dict[str, Raw]:
+    """What stands in the place of a text: the members of an object, or the only element of a list."""
+    if raw is not None and bytes(raw)[:1] == b"[":
+        elements = msgspec.json.decode(raw, type=list[Raw])
+        raw = elements[0] if len(elements) == 1 else None
+        if raw is not None and _text(raw):
+            return {member: raw}
+    text = None if raw is None else object_text(raw)
+    return {} if text is None else decode_members(text)
 
 
 def read_get(arguments: Raw, groups: Groups) -> GetArguments:
@@ -251,11 +283,6 @@ def _missing(member: str, raw: Raw | None) -> str:
     return f"{member!r} is missing" if raw is None else f"{member!r} must be a text"
 
 
-def _first_tool(group: str, groups: Groups) -> str:
-    known = groups[group].last_names(TOOLS) if group in groups else None
-    return next(iter(known or ()), UNKNOWN_TOOL)
-
-
-def _first_call(groups: Groups) -> dict[str, object]:
-    group = next(iter(groups), UNKNOWN_GROUP)
-    return {"group": group, "name": _first_tool(group, groups)}
+def _tools_of(group: str, groups: Groups) -> Collection[str]:
+    """The tools in the last listing of a group; empty for an unknown one."""
+    return (groups[group].last_names(TOOLS) if group in groups else None) or ()

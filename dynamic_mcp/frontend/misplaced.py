@@ -29,7 +29,7 @@ _NAMES: Mapping[str, frozenset[str]] = {
 #: The levels of JSON inside strings.
 _MAX_QUOTED = 3
 _NOTHING = (b"", b"[]", NULL)
-_NESTED = re.compile(rb'\{\s*"(?i:(?:tool_?)?(?:arg|param|input|kwarg))[^"]*"\s*:\s*["{]')
+_NESTED = re.compile(rb'\{\s*"(?i:(?:tool_?)?(?:arg|param|input|kwarg)|group|server)[^"]*"\s*:\s*["{]')
 
 Members = dict[str, Raw]
 
@@ -44,7 +44,7 @@ def _letters(name: str) -> str:
 
 
 def may_be_nested(args: bytes) -> bool:
-    """Whether the arguments begin with another ``args``. Cheap, because every call needs it."""
+    """Whether the arguments begin with another ``args``, or like another call. Cheap, because every call needs it."""
     return _NESTED.match(args) is not None
 
 
@@ -81,7 +81,7 @@ def place(args: bytes, others: Mapping[str, Raw], group: str, tool: str, definit
         # The tool itself has an argument of this name.
         text, beside["args"] = b"{}", Raw(args)
     if not beside:
-        return _lifted(text, schema)
+        return _lifted(text, schema, {"group": group, "name": tool})
     readings = list(_readings(decode_members(text), beside, schema))
     if len(readings) == 1:
         return msgspec.json.encode(readings[0])
@@ -129,14 +129,26 @@ def _args_text(args: bytes, schema: Schema) -> bytes | None:
     return text if text is not None and _fits(decode_members(text), schema) else None
 
 
-def _lifted(text: bytes, schema: Schema) -> bytes:
-    """The content of arguments whose only member is another ``args``, if only the content fits the schema."""
-    outer = decode_members(text)
+def _lifted(text: bytes, schema: Schema, call: Mapping[str, str]) -> bytes:
+    """The content of arguments whose only member is another ``args``, if only the content fits the schema.
+
+    They may also repeat the group and the name of the ``call``.
+    """
+    outer = {name: raw for name, raw in decode_members(text).items() if not _repeats(name, raw, schema, call)}
     (name, raw), *more = outer.items() or [("", Raw(NULL))]
     if more or name in schema.properties or not is_name_of("args", name):
         return text
     inner = _members(raw)
     return msgspec.json.encode(inner) if inner is not None and _fits(inner, schema) else text
+
+
+def _repeats(name: str, raw: Raw, schema: Schema, call: Mapping[str, str]) -> bool:
+    """Whether a member that the schema does not have repeats the group or the name of the call."""
+    if name in schema.properties or bytes(raw)[:1] != b'"':
+        return False
+    return any(
+        is_name_of(member, name) and msgspec.json.decode(raw) == value for member, value in call.items()
+    )
 
 
 def _fits(args: Members, schema: Schema) -> bool:

@@ -1,6 +1,6 @@
 """The refusal of a wrong call, for the model: the problem, and the right form of the call as JSON.
 
-The right form keeps what the model gave, so that the next call can succeed.
+The right form keeps what the model gave, so that the next call can succeed. It names no tool that the model did not name.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from dynamic_mcp.frontend.arguments import read_call
+from dynamic_mcp.frontend.right_form import UNKNOWN_GROUP, UNKNOWN_TOOL
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from tests.dynamic_mcp.fakes import Client, FakeGroup, server
 
@@ -107,6 +108,16 @@ UNDERSTOOD: dict[str, tuple[Any, str, dict[str, object]]] = {
         {"width": 1, "colour": "red"},
     ),
     "one level too low": ({**PAINT, "args": {"arguments": {"width": 1}}}, "paint", {"width": 1}),
+    "the call once more in args": (
+        {**PAINT, "args": {**PAINT, "args": {"width": 1}}},
+        "paint",
+        {"width": 1},
+    ),
+    "another call in args": (
+        {"group": "files", "name": "echo", "args": {**PAINT, "args": {"width": 1}}},
+        "echo",
+        {**PAINT, "args": {"width": 1}},
+    ),
     "nested without a schema": (
         {"group": "files", "name": "echo", "args": {"args": {"x": 1}}},
         "echo",
@@ -214,8 +225,59 @@ async def test_mistake_is_answered_with_a_form_that_works(what: str, snapshot: S
     text = text_of(answer)
     assert text == snapshot
     again = await client.tool(which, right_form(text))
-    if "unknown tool" not in what:
+    if "unknown tool" not in what and UNKNOWN_TOOL not in text:
         assert "isError" not in again["result"], text_of(again)
+
+
+READ = {"group": "staging", "name": "read", "args": {"id": "7"}}
+#: a call in whose place the model wrote something else, and the right form
+MISPLACED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "the name in args": ({"group": "staging", "args": {"name": "read", "id": "7"}}, READ),
+    "the name in args under another name": (
+        {"group": "staging", "args": {"tool_name": "read", "id": "7"}},
+        READ,
+    ),
+    "the name in a list": ({"group": "staging", "id": "7", "tool": ["read"]}, READ),
+    "the name in an object": ({"group": "staging", "tool": {"name": "read", "arguments": {"id": "7"}}}, READ),
+    "the group in args": ({"name": "read", "args": {"group": "staging", "id": "7"}}, READ),
+    "the group in a list": ({"group": ["staging"], "name": "read", "args": {"id": "7"}}, READ),
+    "the group in an object": ({"group": {"name": "staging"}, "name": "read", "args": {"id": "7"}}, READ),
+    "both in objects": ({"group": {"name": "staging"}, "tool": {"name": "read", "id": "7"}}, READ),
+    "an unknown name in args": (
+        {"group": "staging", "args": {"name": "Ann"}},
+        {"group": "staging", "name": UNKNOWN_TOOL, "args": {"name": "Ann"}},
+    ),
+    "an unknown name in an object": (
+        {"group": "staging", "tool": {"name": "reader", "arguments": {"id": "7"}}},
+        {**READ, "name": "reader"},
+    ),
+    "a tool of both groups": (
+        {"name": "read", "args": {"id": "7", "name": "read"}},
+        {"group": UNKNOWN_GROUP, "name": "read", "args": {"id": "7", "name": "read"}},
+    ),
+    "a tool of one group": (
+        {"name": "ask", "args": {"x": 1}},
+        {"group": "prod", "name": "ask", "args": {"x": 1}},
+    ),
+    "a list of calls": (
+        {"calls": [READ]},
+        {"group": UNKNOWN_GROUP, "name": UNKNOWN_TOOL, "args": {"calls": [READ]}},
+    ),
+    "nothing": ({}, {"group": UNKNOWN_GROUP, "name": UNKNOWN_TOOL, "args": {}}),
+}
+
+
+@pytest.mark.parametrize("what", MISPLACED)
+async def test_form_names_only_what_the_model_named(what: str) -> None:
+    written, form = MISPLACED[what]
+    client = Client()
+    tools = {"delete": tool(["id"], id=TEXT), "read": tool(["id"], id=TEXT)}
+    prod = Group(server("prod"), client.upstream, {**tools, "ask": tool()})
+    client.frontend = client.frontend_over(prod, Group(server("staging"), client.upstream, tools))
+    answer = await client.tool(CALL, written)
+    assert answer["result"]["isError"] is True
+    assert client.upstream.requests == []
+    assert right_form(text_of(answer).partition("Right form: ")[2]) == form
 
 
 @pytest.mark.parametrize(
