@@ -114,6 +114,9 @@ class RunningCalls:
         self._relay.add_call(call)
         try:
             line = await self._answer_line(call, handler)
+            if call.progress is not None:
+                call.progress.end()
+                await call.progress.keep_distance()
         except asyncio.CancelledError:
             if call.progress is not None:
                 call.progress.drop()
@@ -125,8 +128,6 @@ class RunningCalls:
             # Before the answer goes out, because then the client may use the id again.
             del self._running[key]
             self._relay.remove_call(call)
-        if call.progress is not None:
-            call.progress.end()
         self._has_answered = True
         call.incoming.answer(line)
 

@@ -8,6 +8,8 @@ ask both for a rate.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -28,6 +30,9 @@ QUESTION_BURST, QUESTION_RATE = 200, 50
 _MESSAGE_BYTES = 4096
 #: Progress notifications of one request that pass at once, and the seconds between two of them after that.
 PROGRESS_BURST, PROGRESS_INTERVAL = 32, 0.05
+#: Seconds between the last progress notification of a request and its answer. The official TypeScript SDK takes up an answer before the
+#: progress that it reads with it. This progress is then an error of the protocol, for which some clients end the connection.
+PROGRESS_LEAD = 0.01
 #: Seconds between two warnings about dropped messages.
 _WARN_EVERY = 10.0
 
@@ -76,6 +81,8 @@ class CallProgress:
         self._token = token
         self._pace: Paced | None = None
         self._latest: bytes | None = None
+        #: monotonic time
+        self._sent_at = 0.0
         self._is_answered = False
 
     def pass_on(self, members: dict[str, Raw]) -> None:
@@ -93,12 +100,19 @@ class CallProgress:
         line, self._latest = self._latest, None
         self.drop()
         if line is not None:
+            self._sent_at = time.monotonic()
             self._send(line)
 
     def end(self) -> None:
         """Send what waits, because the answer comes now, and nothing after it."""
         self.flush()
         self._is_answered = True
+
+    async def keep_distance(self) -> None:
+        """Wait until the answer may follow the last notification."""
+        wait = self._sent_at + PROGRESS_LEAD - time.monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
 
     def go_on(self, other: CallProgress) -> None:
         """Send what comes from now on for another request, which continues this one."""

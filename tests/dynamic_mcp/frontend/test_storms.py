@@ -84,3 +84,13 @@ async def test_progress_of_a_long_storm_keeps_its_rate() -> None:
         await asyncio.sleep(0)
     assert len(lines) <= storms.PROGRESS_BURST + passed / storms.PROGRESS_INTERVAL + 1
     progress.drop()
+
+
+@pytest.mark.parametrize("reports", [0, 1])
+async def test_an_answer_without_a_report_just_before_does_not_wait(reports: int) -> None:
+    progress = CallProgress(lambda line: None, Raw(b'"t"'))
+    for _ in range(reports):
+        progress.pass_on({"progress": Raw(b"1")})
+        await asyncio.sleep(storms.PROGRESS_LEAD)
+    with pytest.raises(StopIteration):
+        progress.keep_distance().send(None)
