@@ -24,7 +24,7 @@ from dynamic_mcp.config.model import Config, Server, StdioTransport
 from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
-from dynamic_mcp.frontend.session import ClientSession
+from dynamic_mcp.frontend.session import MAX_LINE, ClientSession
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.groups.reload import Reload
@@ -156,7 +156,7 @@ async def serve(
     process = _Process(path, config, OwnFolder(path))
     groups: dict[str, Group] = {}
     link = ClientLink(source, sink, lambda paused: supervisor.set_paused(paused), early)
-    session = ClientSession(link.send)
+    session = ClientSession(link.send, max_message=MAX_LINE)
     relay = Relay(session, groups)
     frontend = Frontend(groups, session, relay, link.send, process.hooks)
     supervisor = Supervisor(

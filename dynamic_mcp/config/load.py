@@ -52,6 +52,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     servers: dict[str, msgspec.Raw] = msgspec.field(name="mcpServers")
     schema: str | None = msgspec.field(name="$schema", default=None)
     max_listing_size: str | int | None = None
+    max_answer_size: str | int | None = None
     security: SecurityForAll = msgspec.field(default_factory=SecurityForAll)
 
 
@@ -136,7 +137,8 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str], also: str | 
     # The section for all servers has to be valid even without a server.
     security(file.security, SecurityEntry(), Expander({}), mistakes, ())
     log = audit(file.security.audit, expand, mistakes)
-    max_listing_size = _max_listing_size(file, mistakes)
+    max_listing_size = size.read("max_listing_size", file.max_listing_size, mistakes) or MAX_LISTING_SIZE
+    max_answer_size = size.read("max_answer_size", file.max_answer_size, mistakes)
     servers: list[Server] = []
     switched_off: list[str] = []
     for name, raw in file.servers.items():
@@ -155,7 +157,11 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str], also: str | 
         if not is_enabled:
             switched_off.append(name)
         elif server is not None:
-            servers.append(msgspec.structs.replace(server, tools=tools, max_listing_size=max_listing_size))
+            servers.append(
+                msgspec.structs.replace(
+                    server, tools=tools, max_listing_size=max_listing_size, max_answer_size=max_answer_size
+                )
+            )
     mistakes.check()
     return Config(
         tuple(servers),
@@ -169,16 +175,6 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str], also: str | 
         audit=log,
         token_store=file.security.token_store,
     )
-
-
-def _max_listing_size(file: _File, mistakes: Mistakes) -> int:
-    if file.max_listing_size is None:
-        return MAX_LISTING_SIZE
-    try:
-        return size.size(file.max_listing_size)
-    except ValueError as error:
-        mistakes(("max_listing_size",), f"{error}; write {size.SIZE_SYNTAX}")
-        return MAX_LISTING_SIZE
 
 
 def _as_json(data: bytes, origin: str) -> str:

@@ -191,6 +191,8 @@ class Server(msgspec.Struct, frozen=True):
     policy: CallRules = CallRules()
     #: bytes; a larger group is listed with names and short descriptions
     max_listing_size: int = MAX_LISTING_SIZE
+    #: bytes of one message to a client; None for the default of its transport (``frontend.session``)
+    max_answer_size: int | None = None
     tools: ToolRules = ToolRules()
     #: whether several clients use one process, or one session, of the server (``frontend.clients``)
     shared: bool = True

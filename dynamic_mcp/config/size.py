@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from dynamic_mcp.config.mistakes import Mistakes
+
 _UNITS = {
     "B": 1,
     "KB": 10**3,
@@ -30,6 +32,15 @@ def size(value: str | int) -> int:
     if not 0 < result <= _MAX_SIZE:
         raise ValueError("must be more than zero and at most a pebibyte")
     return result
+
+
+def read(name: str, value: str | int | None, mistakes: Mistakes) -> int | None:
+    """The size of a member at the top of the file, in bytes; None if it is absent or wrong."""
+    try:
+        return None if value is None else size(value)
+    except ValueError as error:
+        mistakes((name,), f"{error}; write {SIZE_SYNTAX}")
+        return None
 
 
 def text(size: int) -> str:

@@ -178,11 +178,15 @@ def decode(method: str, raw: Raw, kind: type[_T], name: str) -> _T:
         raise Refusal(INVALID_PARAMS, f"{method}: {explain(error, name)}") from None
 
 
-def refuse_cursor(params: Raw) -> None:
-    """Raises Refusal for any cursor, because every list of the proxy is one page."""
-    cursor = _object(params, "params").get("cursor", NULL)
-    if bytes(cursor) != NULL:
-        raise Refusal(INVALID_PARAMS, "invalid cursor: every list of this server has one page")
+def cursor_of(params: Raw) -> Raw | None:
+    """The cursor of a list request. Raises Refusal if the params are not an object."""
+    cursor = _object(params, "params").get("cursor")
+    return None if cursor is None or bytes(cursor) == NULL else cursor
+
+
+def invalid_cursor() -> Refusal:
+    """The refusal of a cursor that the proxy did not give."""
+    return Refusal(INVALID_PARAMS, "invalid cursor: this server did not give it for this list")
 
 
 def _is_token(raw: bytes) -> bool:

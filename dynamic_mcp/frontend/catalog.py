@@ -9,16 +9,17 @@ is an error. ``owners`` decides which group a name leads to.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.frontend.bridge import meta_of_list, not_found_code
-from dynamic_mcp.frontend.call import Call, refuse_cursor
+from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.changes import ListChanges, View
 from dynamic_mcp.frontend.finder import Finder
+from dynamic_mcp.frontend.list_pages import page, start_of
 from dynamic_mcp.frontend.owners import NameOwners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.frontend.patience import Patience
 from dynamic_mcp.frontend.result_uris import ResultUris
@@ -55,15 +56,23 @@ class _Reference(msgspec.Struct):
 class Catalog:
     """The union over the current groups, in their order."""
 
-    def __init__(self, groups: Mapping[str, Group], hooks: Hooks, changes: ListChanges) -> None:
+    def __init__(
+        self,
+        groups: Mapping[str, Group],
+        hooks: Hooks,
+        changes: ListChanges,
+        max_message: Callable[[Group], int | None] = lambda group: None,
+    ) -> None:
+        """``max_message`` gives the largest message to the client, in bytes; None for any size."""
         self._groups = groups
+        self._max_message = max_message
         #: the URIs in the results of the groups
         self.result_uris = ResultUris(groups)
         self._hooks = hooks
         self._changes = changes
         self._patience = Patience(lambda kind: changes.suspect(kind.list_changed))
         self._owners = NameOwners()
-        #: the groups that were reported as left out of a union
+        #: the groups that were reported as left out of a union, and the methods whose lists lack definitions
         self._reported: set[str] = set()
 
     def has(self, kind: Kind) -> bool:
@@ -75,14 +84,22 @@ class Catalog:
         self._patience.close()
 
     async def list_all(self, kind: Kind, call: Call) -> bytes:
-        """The result of a list request, in one page. Raises Refusal."""
-        refuse_cursor(call.incoming.params)
+        """The result of a list request: one page. Raises Refusal."""
+        limit = next(map(self._max_message, self._groups.values()), None)
+        start = start_of(call.incoming.params, limit)
         name = call.group_name()
         began = self._changes.events(kind.list_changed)
         view, found = await self._view(kind, name, await self._listings(kind, name))
-        self._changes.answered(kind.list_changed, (kind, name), view, partial(self._now, kind, name), began)
+        if not start or view.missing:
+            # A change after the first page is a change for the client, even if a later page shows it. So is the return of a missing part.
+            now = partial(self._now, kind, name)
+            self._changes.answered(kind.list_changed, (kind, name), view, now, began)
+        shown, cursor, left_out = page(found, start, limit)
+        if left_out and kind.method not in self._reported:
+            self._reported.add(kind.method)
+            log.warning("%s lacks %d definitions that are too large for one message", kind.method, left_out)
         meta = meta_of_list(view.missing, modern=call.incoming.modern)
-        return b'{%b"%b":[%b]}' % (meta, kind.member.encode(), b",".join(found))
+        return b'{%b"%b":[%b]%b}' % (meta, kind.member.encode(), b",".join(shown), cursor)
 
     async def _now(self, kind: Kind, name: str | None) -> View:
         """The list as the connected groups show it. Raises Refusal for an unknown group."""

@@ -70,6 +70,7 @@ class Client:
         outlet: Outlet | None,
         folder: Path | None,
         exchanges: Exchanges | None,
+        max_message: int | None,
     ) -> None:
         self.number = next(clients.numbers)
         self.folder = folder
@@ -83,7 +84,7 @@ class Client:
         #: the shared pool and the own one, as far as there are any
         self.shared: Pool | None = None
         self.own: Pool | None = None
-        self.session = ClientSession(send, is_one_of_many=True)
+        self.session = ClientSession(send, is_one_of_many=True, max_message=max_message)
         self.session.on_ready = self._place
         self.relay: Relay = _PooledRelay(self, exchanges)
         self.frontend = Frontend(self.groups, self.session, self.relay, send, clients.hooks)
@@ -186,15 +187,18 @@ class Clients:
         outlet: Outlet | None = None,
         folder: Path | None = None,
         has_session: bool = True,
+        max_message: int | None = None,
     ) -> Client:
         """Add a client. Raises TooManyClients. Only valid while ``run`` runs.
 
         ``send`` writes one line to it, and ``outlet`` tells what waits for it. ``folder`` is its working directory. A client
-        without a session can continue the call of another one by its unguessable state.
+        without a session can continue the call of another one by its unguessable state. ``max_message`` is the size of a message to it,
+        unless the configuration has another one.
         """
         if len(self.open_clients) >= MAX_CLIENTS:
             raise TooManyClients(f"the proxy serves {MAX_CLIENTS} clients already")
-        client = Client(self, send, outlet, folder, None if has_session else self.exchanges)
+        exchanges = None if has_session else self.exchanges
+        client = Client(self, send, outlet, folder, exchanges, max_message)
         self.open_clients[client.number] = client
         self.idle.clear()
         return client

@@ -165,6 +165,8 @@ class Relay:
             raise Refusal(
                 INTERNAL_ERROR, f"too many requests: at most {QUESTION_RATE} of a server in a second"
             )
+        if not self._session.takes(group, message.params):
+            raise Refusal(INTERNAL_ERROR, "the request is larger than a message to this client may be")
         find = partial(self.exchanges.find_for, group, method, callers, self)
         if find() is None:
             self._check_can_ask(method)
@@ -272,7 +274,10 @@ class Relay:
 
     def _allows(self, group: Group, message: Message) -> bool:
         """Whether the group may send the client a message of this kind now."""
-        return self._rates.allows(group.name, message.method or "", len(bytes(message.params)))
+        method = message.method or ""
+        if not self._session.takes(group, message.params):
+            return self._rates.refuse(group.name, method)
+        return self._rates.allows(group.name, method, len(bytes(message.params)))
 
     def _send_level(self, group: Group) -> None:
         if self._session.level is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,10 @@ from dynamic_mcp.frontend import bridge
 from dynamic_mcp.frontend.call import Call, Incoming
 from dynamic_mcp.frontend.exchange import Handler
 from dynamic_mcp.frontend.relay import Relay
-from dynamic_mcp.frontend.tools import explain_failure
+from dynamic_mcp.frontend.tools import explain_failure, failure
+from dynamic_mcp.groups.group import Group
 from dynamic_mcp.hooks import Hooks
-from dynamic_mcp.log import report_bug
+from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.ids import id_key
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Refusal
@@ -38,9 +39,16 @@ NO_TIME = "no answer came before the proxy had to end"
 class RunningCalls:
     """Starts, answers and cancels calls by their ids."""
 
-    def __init__(self, relay: Relay, hooks: Hooks) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        hooks: Hooks,
+        max_message: Callable[[Group], int | None] = lambda group: None,
+    ) -> None:
+        """``max_message`` gives the largest message about a group to the client, in bytes; None for any size."""
         self._relay = relay
         self._hooks = hooks
+        self._max_message = max_message
         # To ask for the loop takes a system call each time.
         self._loop = asyncio.get_running_loop()
         self._running: dict[object, tuple[asyncio.Task[None], Call]] = {}
@@ -113,7 +121,7 @@ class RunningCalls:
         call.has_begun = True
         self._relay.add_call(call)
         try:
-            line = await self._answer_line(call, handler)
+            line = self._fitting(call, await self._answer_line(call, handler))
             if call.progress is not None:
                 call.progress.end()
                 await call.progress.keep_distance()
@@ -130,6 +138,14 @@ class RunningCalls:
             self._relay.remove_call(call)
         self._has_answered = True
         call.incoming.answer(line)
+
+    def _fitting(self, call: Call, line: bytes) -> bytes:
+        """The line, or an error in its place if the client does not take a message of this size."""
+        group = call.group or call.awaited
+        limit = None if group is None else self._max_message(group)
+        if group is None or limit is None or len(line) <= limit:
+            return line
+        return _too_large_line(call, group, len(line), limit)
 
     async def _answer_line(self, call: Call, handler: Handler) -> bytes:
         incoming = call.incoming
@@ -172,6 +188,19 @@ def result_line(incoming: Incoming, result: bytes) -> bytes:
 def error_line(incoming: Incoming, error: bytes) -> bytes:
     """The line of an error object, in the form of the client's era."""
     return jsonrpc.error(incoming.id, bridge.modern_error(error) if incoming.modern else error)
+
+
+def _too_large_line(call: Call, group: Group, size: int, limit: int) -> bytes:
+    """The error in place of an answer of ``size`` bytes about a group."""
+    reason = (
+        f"the answer has {size:,} bytes, and a message to this client at most {limit:,} (max_answer_size)"
+    )
+    log.warning("group %s, %s: %s", group.name, call.incoming.method, reason)
+    text = f"Group {group.name!r}: {reason}. Ask for less, for example for a part."
+    if call.incoming.method != "tools/call":
+        return error_line(call.incoming, jsonrpc.error_object(INTERNAL_ERROR, text))
+    ran = " The tool has run." if call.group else ""
+    return result_line(call.incoming, failure(f"{text}{ran}"))
 
 
 def _failure_line(incoming: Incoming, error: UpstreamError) -> bytes:

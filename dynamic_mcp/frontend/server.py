@@ -39,10 +39,10 @@ class Frontend:
         hooks: Hooks,
     ) -> None:
         self._toolbox = Toolbox(groups, hooks)
-        self._catalog = Catalog(groups, hooks, relay.changes)
+        self._catalog = Catalog(groups, hooks, relay.changes, session.max_message)
         self._session = session
         self._relay = relay
-        self._calls = RunningCalls(relay, hooks)
+        self._calls = RunningCalls(relay, hooks, session.max_message)
         legacy, modern = self._handlers(Subscriptions(session, self._catalog, relay.listen_requests))
         #: takes the lines of the client
         self.router = Router(

@@ -36,6 +36,11 @@ REQUIRED_CAPABILITIES = {
 _URL_MODE = "2025-11-25"
 #: Seconds that the user may take to answer a question.
 USER_TIMEOUT = 600.0
+#: Bytes of one message to a client on stdio. A longer line ends the connection, with all groups, in clients with the official TypeScript
+#: SDK since 1.30.0 (10 MiB), and in Codex with a remote executor (8 MiB).
+MAX_LINE = 8_000_000
+#: What surrounds the params of a message, in bytes.
+_AROUND = 4096
 #: Seconds that the client itself may take, such as for its roots.
 CLIENT_TIMEOUT = 5.0
 
@@ -65,8 +70,18 @@ def shows_pages(capabilities: bytes) -> bool:
 class ClientSession:
     """The state of one client."""
 
-    def __init__(self, send: Callable[[bytes], None], *, is_one_of_many: bool = False) -> None:
-        """``send`` writes one line to the client. With ``is_one_of_many``, the servers have other clients too."""
+    def __init__(
+        self,
+        send: Callable[[bytes], None],
+        *,
+        is_one_of_many: bool = False,
+        max_message: int | None = None,
+    ) -> None:
+        """``send`` writes one line to the client. With ``is_one_of_many``, the servers have other clients too.
+
+        ``max_message`` is the size of a message, in bytes, unless the configuration has another one; None for any size.
+        """
+        self._max_message = max_message
         #: the negotiated legacy revision; None without a handshake
         self.version: str | None = None
         #: set with the first request of the client other than a legacy ``ping``, because it shows the capabilities of the client
@@ -153,6 +168,15 @@ class ClientSession:
         """Notify a legacy client; do nothing before it is initialized."""
         if self._initialized:
             self.client_peer.notify(method, params)
+
+    def max_message(self, group: Group) -> int | None:
+        """The largest message about a group that the client gets, in bytes; None for any size."""
+        return group.server.max_answer_size or self._max_message
+
+    def takes(self, group: Group, params: bytes | Raw) -> bool:
+        """Whether a request or notification with these params of a group is small enough for the client."""
+        limit = self.max_message(group)
+        return limit is None or memoryview(params).nbytes + _AROUND <= limit
 
     def wants_log(self, severity: int) -> bool:
         """Whether a legacy client gets log messages of this severity."""

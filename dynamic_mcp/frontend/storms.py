@@ -53,6 +53,13 @@ class Rates:
         """Whether a request to the client may pass."""
         return self._takes((group, "questions"), QUESTION_BURST, QUESTION_RATE, 1.0)
 
+    def refuse(self, group: str, kind: str) -> bool:
+        """Count a message that does not pass; False."""
+        key = group, kind
+        self._refused[key] = self._refused.get(key, 0) + 1
+        self._warnings.put(key, partial(self._warn, key))
+        return False
+
     def close(self) -> None:
         """Print no more warnings."""
         self._warnings.close()
@@ -61,11 +68,7 @@ class Rates:
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = Bucket(burst, rate)
-        if bucket.take(cost):
-            return True
-        self._refused[key] = self._refused.get(key, 0) + 1
-        self._warnings.put(key, partial(self._warn, key))
-        return False
+        return bucket.take(cost) or self.refuse(*key)
 
     def _warn(self, key: tuple[str, str]) -> None:
         """Warn about the messages since the last warning."""

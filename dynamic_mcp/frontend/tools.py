@@ -28,7 +28,7 @@ from dynamic_mcp.errors import (
 )
 from dynamic_mcp.frontend import definitions, tool_surface
 from dynamic_mcp.frontend.arguments import CallArguments, find_tool, find_tools, read_call, read_get, readings
-from dynamic_mcp.frontend.call import Call, refuse_cursor
+from dynamic_mcp.frontend.call import Call, cursor_of, invalid_cursor
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import TOOLS, Freshness, Listing, usable
@@ -61,7 +61,8 @@ class Toolbox:
 
     def list_tools(self, params: Raw) -> bytes:
         """The result of ``tools/list``. Raises Refusal for a cursor."""
-        refuse_cursor(params)
+        if cursor_of(params) is not None:
+            raise invalid_cursor()
         return tool_surface.tool_list(self.definitions)
 
     def run(self, call: Call) -> Coroutine[Any, Any, bytes]:

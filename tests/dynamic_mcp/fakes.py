@@ -200,7 +200,8 @@ class Client:
         """A frontend that answers this client."""
         self.session = session = ClientSession(self.lines.append)
         live = named(*groups)
-        return Frontend(live, session, Relay(session, live), self.lines.append, self.hooks)
+        self.relay = Relay(session, live)
+        return Frontend(live, session, self.relay, self.lines.append, self.hooks)
 
     def send(self, message: dict[str, Any] | bytes) -> None:
         line = message if isinstance(message, bytes) else json.dumps({"jsonrpc": "2.0", **message}).encode()

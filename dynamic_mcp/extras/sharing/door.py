@@ -27,6 +27,7 @@ from dynamic_mcp.extras.sharing.report import report
 from dynamic_mcp.frontend import backlog
 from dynamic_mcp.frontend.client import FLUSH_GRACE, ClientLink
 from dynamic_mcp.frontend.clients import Client, Clients, TooManyClients
+from dynamic_mcp.frontend.session import MAX_LINE
 from dynamic_mcp.log import log
 from dynamic_mcp.process.pipes import LineWriter
 from dynamic_mcp.tasks import TaskSet
@@ -130,7 +131,9 @@ class SocketDoor:
                 return {"moved": self._move(name)}
             case {"want": "serve", "folder": str(folder), "pid": int(pid)}:
                 try:
-                    client = self._clients.open(connection.send, outlet=connection, folder=Path(folder))
+                    client = self._clients.open(
+                        connection.send, outlet=connection, folder=Path(folder), max_message=MAX_LINE
+                    )
                 except TooManyClients as error:
                     return {"refused": str(error)}
                 self._has_client.set()

@@ -49,6 +49,7 @@ BROKEN: dict[str, str | bytes] = {
     "misspelt mcpServers": '{"mcpservers": {}}',
     "unknown field at the top": '{"mcpServers": {}, "version": 1}',
     "a listing of no size": '{"mcpServers": {}, "max_listing_size": 0}',
+    "answers of no size": '{"mcpServers": {}, "max_answer_size": "big"}',
     "servers as an array": '{"mcpServers": []}',
     "a server that is a string": configuration_with("x"),
     "trailing comma": '{\n  "mcpServers": {},\n}',
@@ -114,6 +115,12 @@ def test_message_for_every_mistake(
 def test_size_of_a_listing(entry: dict[str, object], size: int) -> None:
     config = parse(json.dumps({"mcpServers": {"a": STDIO}, **entry}).encode(), "f", {})
     assert [server.max_listing_size for server in config.servers] == [size]
+
+
+@pytest.mark.parametrize(("entry", "size"), [({}, None), ({"max_answer_size": "1MiB"}, 1 << 20)])
+def test_size_of_an_answer(entry: dict[str, object], size: int | None) -> None:
+    config = parse(json.dumps({"mcpServers": {"a": STDIO}, **entry}).encode(), "f", {})
+    assert [server.max_answer_size for server in config.servers] == [size]
 
 
 def test_all_mistakes_are_reported_at_once() -> None:

@@ -236,9 +236,10 @@ def test_schema_and_parser_accept_the_same_values(field: str) -> None:
             assert VALIDATOR.is_valid(config) == is_accepted(config), (field, value)
 
 
+@pytest.mark.parametrize("member", ["max_listing_size", "max_answer_size"])
 @pytest.mark.parametrize("value", ["6KB", 1, None, 0, "x", 1.5, [], True])
-def test_schema_and_parser_accept_the_same_sizes_of_a_listing(value: object) -> None:
-    config = {"mcpServers": {}, "max_listing_size": value}
+def test_schema_and_parser_accept_the_same_sizes(member: str, value: object) -> None:
+    config = {"mcpServers": {}, member: value}
     assert VALIDATOR.is_valid(config) == is_accepted(config)
 
 

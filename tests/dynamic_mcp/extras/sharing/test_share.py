@@ -250,7 +250,7 @@ async def test_large_messages_pass_in_both_directions() -> None:
     async with sharing() as shared:
         config = shared.bench.config(shared.bench.stdio("a"))
         session = await (await shared.session(config)).handshake()
-        text = "x" * (5 << 20)
+        text = "x" * (3 << 20)
         assert (await session.call(1, "a", text=text))["result"]["structuredContent"]["arguments"] == {
             "text": text
         }
