@@ -49,6 +49,7 @@ PROMISES: Mapping[str, str] = {
     "right-form": "shows a model the right form of a wrong call as JSON, and makes a call with one possible meaning",
     "unknown-members": "passes on members of results that no revision defines",
     "client-info": "tells servers the description of the client (`clientInfo`) in place of its own",
+    "bounded-lines": "sends a client on stdio no message above 8 MiB",
     "names-missing-groups": "names in `_meta` of a list the groups whose part is missing",
 }
 
