@@ -24,6 +24,7 @@ from dynamic_mcp.frontend.owners import NameOwners, own_name, owner_by_prefix, q
 from dynamic_mcp.frontend.patience import Patience
 from dynamic_mcp.frontend.result_uris import ResultUris
 from dynamic_mcp.frontend.searches import equivalent, linked, listed, matched
+from dynamic_mcp.frontend.valid_answers import given
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.holders import Holder
 from dynamic_mcp.groups.listing import (
@@ -191,7 +192,8 @@ class Catalog:
         if group.upstream is None:
             group, _ = await group.live()
             call.group = group
-        params = call.params({name: raw for name, raw in members.items() if name != "group"})
+        kept = given(members, "arguments", "context")
+        params = call.params({name: raw for name, raw in kept.items() if name != "group"})
         timeout = group.timeout(kind)
         # Another group may have taken the time, because the search for the owner waited for its listing.
         options = call.options(timeout, at_least=timeout / 2)

@@ -33,6 +33,7 @@ from dynamic_mcp.frontend.session import (
     refusal_of,
     shows_pages,
 )
+from dynamic_mcp.frontend.valid_answers import valid_answer
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, Refusal, decode_members
 from dynamic_mcp.protocol.pending import ASKS_THE_USER, MAX_ASKING, ClientCall
@@ -145,7 +146,7 @@ class Exchange:
             if future.done():
                 continue
             if key in answers:
-                future.set_result(bytes(answers[key]))
+                future.set_result(valid_answer(question.method, bytes(answers[key])))
             else:
                 future.set_exception(refusal_of(question.method))
 

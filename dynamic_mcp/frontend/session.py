@@ -14,6 +14,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend.attribution import Elicitations
 from dynamic_mcp.frontend.client_info import client_info
+from dynamic_mcp.frontend.valid_answers import valid_answer
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc, versions
 from dynamic_mcp.protocol.ids import ids_of_this_process
@@ -158,7 +159,8 @@ class ClientSession:
             self.elicitations.add(group, params)
         timeout = USER_TIMEOUT if method in ASKS_THE_USER else CLIENT_TIMEOUT
         send = None if reply is None else lambda message: reply(message.line)
-        return await self.client_peer.request(method, params, Options(timeout), send=send)
+        result = await self.client_peer.request(method, params, Options(timeout), send=send)
+        return valid_answer(method, result)
 
     def input_closed(self) -> None:
         """Fail every question, because the client cannot answer any more."""

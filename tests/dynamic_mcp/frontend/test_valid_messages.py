@@ -7,9 +7,11 @@ import json
 import pytest
 from msgspec import Raw
 
+from dynamic_mcp.frontend.valid_answers import valid_answer
 from dynamic_mcp.frontend.valid_notifications import valid_params
 from dynamic_mcp.frontend.valid_questions import valid_question
 from dynamic_mcp.protocol.jsonrpc import Refusal
+from tests.dynamic_mcp.fakes import Client
 
 UPDATED, COMPLETE = "notifications/resources/updated", "notifications/elicitation/complete"
 ELICIT, SAMPLE, ROOTS = "elicitation/create", "sampling/createMessage", "roots/list"
@@ -148,3 +150,38 @@ def test_a_request_with_very_many_members_is_refused(method: str, params: dict[s
     many = {**params, **{str(number): 1 for number in range(40_000)}}
     with pytest.raises(Refusal, match="too many unknown members"):
         valid_question(method, json.dumps(many).encode(), lambda what: None)
+
+
+@pytest.mark.parametrize(
+    ("method", "result", "expected"),
+    [
+        (ELICIT, {"action": "decline", "content": None}, {"action": "decline"}),
+        (
+            ELICIT,
+            {"action": "accept", "_meta": None, "content": {"x": None}},
+            {"action": "accept", "content": {"x": None}},
+        ),
+        (SAMPLE, {"role": "assistant", "stopReason": None}, {"role": "assistant"}),
+        (ROOTS, {"roots": [{"uri": "file:///x", "name": None}]}, {"roots": [{"uri": "file:///x"}]}),
+        (ROOTS, {"roots": None}, {"roots": None}),
+        (ROOTS, {"roots": ["x", None]}, {"roots": ["x", None]}),
+        (ELICIT, None, None),
+        (ELICIT, [None], [None]),
+        ("other", {"content": None}, {"content": None}),
+    ],
+)
+def test_an_answer_of_the_client_has_no_optional_member_that_is_null(
+    method: str, result: object, expected: object
+) -> None:
+    assert json.loads(valid_answer(method, json.dumps(result).encode())) == expected
+
+
+def test_an_answer_without_null_keeps_its_bytes() -> None:
+    result = b'{ "action": "accept" }'
+    assert valid_answer(ELICIT, result) is result
+
+
+async def test_null_for_the_arguments_of_a_prompt_counts_as_absent() -> None:
+    client = Client()
+    await client.ask("prompts/get", {"name": "echo", "arguments": None, "x": None})
+    assert client.upstream.last_params == {"name": "echo", "x": None}
