@@ -33,7 +33,7 @@ from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import TOOLS, Freshness, Listing, usable
 from dynamic_mcp.hooks import Hooks, Subject
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, decode_members
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, Refusal, decode_members
 from dynamic_mcp.wording import MAX_TEXT, cut, name_list
 
 _CALL = "tools/call"
@@ -150,6 +150,10 @@ class Toolbox:
         except CallRefused as refusal:
             raise CallRefused(f"The call was not made: {refusal}") from None
         except UpstreamRefused as refusal:
+            if refusal.code == METHOD_NOT_FOUND and _needs_a_task(definition):
+                raise CallRefused(
+                    f"Tool {cut(name)!r} of group {group.name!r} runs only as a task (taskSupport), and the proxy has no tasks."
+                ) from None
             # In a later round the upstream refuses the answers or the state, which the model cannot correct.
             if refusal.code != INVALID_PARAMS or call.inputs or call.state:
                 raise
@@ -168,6 +172,14 @@ class Toolbox:
             )
         group.try_again()
         return group
+
+
+class _Execution(msgspec.Struct):
+    task_support: str = msgspec.field(name="taskSupport", default="")
+
+
+class _Definition(msgspec.Struct):
+    execution: _Execution = msgspec.field(default_factory=_Execution)
 
 
 class _RejectedArguments(UpstreamRefused):
@@ -198,6 +210,14 @@ def failure(text: str) -> bytes:
 def explain_failure(error: UpstreamError) -> bytes:
     """The result for a call that the upstream did not answer."""
     return failure(f"The call failed: {error}.")
+
+
+def _needs_a_task(definition: Raw) -> bool:
+    """Whether the server calls this tool only as a task (MCP 2025-11-25, basic/utilities/tasks, "Tool-Level Negotiation")."""
+    try:
+        return msgspec.json.decode(definition, type=_Definition).execution.task_support == "required"
+    except msgspec.DecodeError:
+        return False
 
 
 async def _refuse(refusal: CallRefused) -> bytes:

@@ -138,6 +138,21 @@ async def test_bad_answer_of_a_connected_server_concerns_the_call(failure: Excep
     assert text_of(answer).startswith(says)
 
 
+@pytest.mark.parametrize("support", ["required", "optional", None])
+async def test_a_tool_that_needs_a_task_explains_its_refusal(support: str | None) -> None:
+    client = Client()
+    tool = {"name": "echo", "execution": {"taskSupport": support}}
+    client.frontend = client.frontend_over(
+        FakeGroup(server("files"), client.upstream, {"echo": json.dumps(tool).encode()})
+    )
+    client.upstream.answer = UpstreamRefused(b'{"code":-32601,"message":"needs a task"}')
+    answer = await client.echo()
+    if support == "required":
+        assert "runs only as a task" in text_of(answer)
+    else:
+        assert answer["error"]["message"] == "needs a task"
+
+
 async def test_meta_of_the_client_is_passed_on_without_hop_keys() -> None:
     client = Client()
     meta = {**REQUEST_META, era.CLIENT_INFO: {}, "progressToken": 7, "com.example/trace": "t"}
