@@ -29,7 +29,7 @@ async def start_with(
 async def var_expands_in_every_documented_place(workbench: Workbench) -> None:
     mixed, expanded = "pre-${FIRST}-mid-${SECOND}", "pre-VAL-mid-VAL2"
     upstream = workbench.stdio("a", args=[mixed, "${FIRST}", "${FIRST}${FIRST}/x"], env={"MIXED": mixed})
-    remote = await workbench.http("b", headers={"X-Mixed": mixed})
+    remote = await workbench.remote("b", headers={"X-Mixed": mixed})
     entry = remote.variant(url=f"{remote.url}?k=${{FIRST}}-${{FIRST}}")
     # A proxy without sign-ins has no client id to expand.
     protected = (
@@ -54,8 +54,12 @@ async def var_expands_in_every_documented_place(workbench: Workbench) -> None:
     )
     value = start.env.get("MIXED")
     workbench.expect(value == expanded, "every reference in a value of env is expanded", value)
+    messages = "/messages?"  # where the mock of HTTP+SSE takes them
     for request in workbench.some(remote.http, "a request to the url with references"):
-        workbench.expect(request.target == "/mcp?k=VAL-VAL", "every reference in url is expanded", request)
+        is_message = remote.kind == "sse" and request.target.startswith(messages)
+        workbench.expect(
+            is_message or request.target == "/mcp?k=VAL-VAL", "every reference in url is expanded", request
+        )
         header = request.header("X-Mixed")
         workbench.expect(header == expanded, "every reference in a header is expanded", request)
 
@@ -79,7 +83,7 @@ async def an_undefined_variable_stays_literal_and_is_warned_about(workbench: Wor
     """The values around the references are recognizable, so a warning that shows them is a violation."""
     upstream = workbench.stdio("a", args=["canary-${NOPE_X}"], env={"MIXED": "canary-${NOPE_X}"})
     note = {"X-Note": "canary-${NOPE_X}"}
-    remotes = [await workbench.http("b", headers=note)] if workbench.has("HTTP") else []
+    remotes = [await workbench.remote("b", headers=note)] if workbench.has_remotes else []
     async with workbench.proxy(upstream, *remotes) as proxy:
         with workbench.must("the start continues"):
             await proxy.handshake()

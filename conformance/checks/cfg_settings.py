@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @check("CFG-014", slow=True, timeout=60)
 async def a_disabled_server_is_left_alone(workbench: Workbench) -> None:
     disabled, enabled = workbench.stdio("sleeper"), workbench.stdio("worker")
-    remotes = [await workbench.http("sleeper-too")] if workbench.has("HTTP") else []
+    remotes = [await workbench.remote("sleeper-too")] if workbench.has_remotes else []
 
     def must_be_left_alone() -> None:
         disabled.must_not_have_started()
@@ -52,7 +52,7 @@ EVERYTHING = Script(
 @check("CFG-015", timeout=40)
 async def a_feature_flag_switches_a_feature_off_on_both_sides(workbench: Workbench) -> None:
     no_tools = workbench.stdio("notools", features={"tools": False})
-    remotes = [await workbench.http("remote", features={"tools": False})] if workbench.has("HTTP") else []
+    remotes = [await workbench.remote("remote", features={"tools": False})] if workbench.has_remotes else []
     no_resources = workbench.stdio("noresources", EVERYTHING, features={"resources": False})
     no_prompts = workbench.stdio(
         "noprompts", Script(prompts=[{"name": "hidden"}]), features={"prompts": False}

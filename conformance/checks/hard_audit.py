@@ -57,7 +57,7 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
     header, _, child = CONFIGURED.values()
     oauth, revokes = OAuth(lifetimes=[3600]), Script(on=[on_call("add", revoke_tokens(), nth=1)])
     signed = [await workbench.oauth("signed", oauth, revokes)] if workbench.has("OAUTH") else []
-    remotes = [await workbench.http("remote", headers={"X-Key": header})] if workbench.has("HTTP") else []
+    remotes = [await workbench.remote("remote", headers={"X-Key": header})] if workbench.has_remotes else []
     stdio, later = workbench.stdio("stdio", env={"SECRET": child}), workbench.stdio("later")
     workbench.browser()
     settings = workbench.sut.profile.configured(audit={"file": str(file)})

@@ -38,8 +38,8 @@ async def output_of_a_reload(workbench: Workbench, env: Mapping[str, str]) -> st
         return [
             *([workbench.stdio("child", script, env={"SECRET": variable})] if workbench.has("STD") else []),
             *(
-                [await workbench.http("remote", script, headers={"X-Key": header})]
-                if workbench.has("HTTP")
+                [await workbench.remote("remote", script, headers={"X-Key": header})]
+                if workbench.has_remotes
                 else []
             ),
         ]

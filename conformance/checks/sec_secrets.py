@@ -71,11 +71,10 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
     headers = {"X-Key": header, **({"X-Variable": "${CANARY}"} if refers else {})}
     env = {**workbench.sut.profile.log_switch, **TALKATIVE, "CANARY": variable}
     signed = [await _with_a_refused_refresh(workbench, headers)] if workbench.has("OAUTH") else []
-    failing = (
-        [await workbench.http("failing", Script(on=ECHOES), headers=headers)] if workbench.has("HTTP") else []
-    )
+    has_remotes = workbench.has_remotes
+    failing = [await workbench.remote("failing", Script(on=ECHOES), headers=headers)] if has_remotes else []
     stdio = [workbench.stdio("stdio", env={"SECRET": child})] if workbench.has("STD") else []
-    gone = [_unreachable(workbench, headers)] if workbench.has("HTTP") else []
+    gone = [_unreachable(workbench, headers)] if has_remotes else []
     if not (failing or stdio):
         raise NotApplicable("the check needs a stdio server, or one behind a URL")
     workbench.browser()
@@ -136,7 +135,9 @@ async def _with_a_refused_refresh(workbench: Workbench, headers: dict[str, str])
 
 
 def _unreachable(workbench: Workbench, headers: dict[str, str]) -> StdioMockUpstream:
-    entry: dict[str, Any] = {**workbench.required_fields("http"), **NOWHERE, "headers": headers}
+    kind = workbench.remote_kind
+    transport = {"type": "sse"} if kind == "sse" else {}
+    entry: dict[str, Any] = {**transport, **workbench.required_fields(kind), **NOWHERE, "headers": headers}
     return workbench.stdio("gone").with_entry(entry)
 
 
@@ -194,7 +195,7 @@ async def configured_secrets_do_not_reach_the_client(workbench: Workbench) -> No
     header = CONFIGURED["a header"]
     headers = {"X-Key": header, "Authorization": f"Bearer {header}"}
     signed = [await workbench.oauth("signed", script=Script(on=ECHOES))] if workbench.has("OAUTH") else []
-    failing = await workbench.http("failing", Script(on=ECHOES), headers=headers)
+    failing = await workbench.remote("failing", Script(on=ECHOES), headers=headers)
     gone = _unreachable(workbench, {**headers, "X-Query": QUERY})
     workbench.browser()
     async with workbench.proxy(*signed, failing, gone) as proxy:
@@ -240,7 +241,7 @@ def _environments_of_children(proxy: Proxy) -> str:
 @check("SEC-026", timeout=30)
 async def configured_secrets_reach_no_other_child_and_no_open_file(workbench: Workbench) -> None:
     header, _, variable = CONFIGURED.values()
-    remotes = [await workbench.http("remote", headers={"X-Key": header})] if workbench.has("HTTP") else []
+    remotes = [await workbench.remote("remote", headers={"X-Key": header})] if workbench.has_remotes else []
     own = workbench.stdio("own", env={"SECRET": variable})
     other = workbench.stdio("other")
     upstreams = (*remotes, own, other)

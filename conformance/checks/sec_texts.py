@@ -116,8 +116,8 @@ async def what_a_dying_server_says_shows_no_value_of_the_configuration(workbench
     parts = workbench.stdio("parts", Script(startup=words), args=args, env=env)
     refusal = f"no access: {secrets['url']} {secrets['key']}"
     remotes, failing = [], ["parts"]
-    if workbench.has("HTTP"):
-        refuses = await workbench.http("refuses", Script(on=[Rule("initialize", [error(-32000, refusal)])]))
+    if workbench.has_remotes:
+        refuses = await workbench.remote("refuses", Script(on=[Rule("initialize", [error(-32000, refusal)])]))
         place = f"{refuses.url}?key={secrets['url']}"
         remotes, failing = (
             [refuses.variant(url=place, headers={"X-Key": secrets["key"]})],

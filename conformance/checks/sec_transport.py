@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 #: environment variables that switch validation off in other programs
 SWITCHES = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0", "GIT_SSL_NO_VERIFY": "1"}
 INJECTED = "a\r\nX-Evil: 1"
+#: the targets of the mocks
+_TARGETS = ("/mcp", "/messages?")
 _NAMED: dict[str, Era] = {"legacy": "legacy", "modern": "both"}
 
 
 @check("SEC-004", timeout=80, slow=True)
 async def certificates_are_validated(workbench: Workbench) -> None:
     authority = Authority(workbench.sandbox.root / "tls")
-    good = await workbench.http("good", tls=authority.good())
+    good = await workbench.remote("good", tls=authority.good())
     must_sign_in = workbench.has("OAUTH")
     signed = (
         [await workbench.oauth("signed", OAuth(own_origin=True), tls=authority.good())]
@@ -45,7 +47,7 @@ async def certificates_are_validated(workbench: Workbench) -> None:
     cases: list[tuple[RemoteMockUpstream, RemoteMockUpstream]] = []
 
     async def make(name: str, tls: Files) -> None:
-        server = await workbench.http(name, tls=tls)
+        server = await workbench.remote(name, tls=tls)
         cases.append((server, server))
         if not must_sign_in:
             return
@@ -65,7 +67,7 @@ async def certificates_are_validated(workbench: Workbench) -> None:
             await proxy.ready(good, *signed)
             await must_be_callable(workbench, proxy, good)
         await workbench.run_cases(*(partial(_must_distrust, workbench, proxy, *case) for case in cases))
-    switched = [await workbench.http(name, tls=tls) for name, tls in authority.bad().items()]
+    switched = [await workbench.remote(name, tls=tls) for name, tls in authority.bad().items()]
     async with workbench.proxy(good, *switched, env={**env, **SWITCHES}) as proxy:
         await proxy.handshake()
         await proxy.ready(good)
@@ -73,7 +75,7 @@ async def certificates_are_validated(workbench: Workbench) -> None:
             await workbench.run_cases(
                 *(partial(_must_be_refused_or_warned_about, workbench, proxy, one) for one in switched)
             )
-    if workbench.has("SSE"):
+    if workbench.has("HTTP") and workbench.has("SSE"):
         await _must_validate_those_of_streams(workbench, authority)
 
 
@@ -123,7 +125,7 @@ async def _must_be_refused_or_warned_about(
 @check("SEC-005", timeout=40)
 async def trusted_certificates_work(workbench: Workbench) -> None:
     authority = Authority(workbench.sandbox.root / "tls")
-    upstream = await workbench.http("a", tls=authority.good())
+    upstream = await workbench.remote("a", tls=authority.good())
     async with workbench.proxy(upstream, env=authority.environment) as proxy:
         await proxy.handshake()
         await must_be_usable(workbench, proxy, upstream, what="the proxy accepts the trusted certificate")
@@ -178,17 +180,18 @@ async def redirects_take_no_header_and_no_body_away(workbench: Workbench) -> Non
     other = await workbench.collector()
     away = other.at("/elsewhere")
     headers = {"Authorization": "Bearer canary-header", "X-Key": "canary-key"}
+    stream, handshake = Rule("GET", [redirect(away)]), Rule("initialize", [redirect(away)])
+    # Over HTTP+SSE no call works without the stream, so the first server alone redirects it.
+    beside, begin = ([], stream) if workbench.remote_kind == "sse" else ([stream], handshake)
     upstreams = [
-        await workbench.http(
+        await workbench.remote(
             f"call{status}",
-            Script(
-                http=SESSIONS, on=[on_call("echo", redirect(away, status)), Rule("GET", [redirect(away)])]
-            ),
+            Script(http=SESSIONS, on=[on_call("echo", redirect(away, status)), *beside]),
             headers=headers,
         )
         for status in (302, 307, 308)
     ]
-    first = await workbench.http("first", Script(on=[Rule("initialize", [redirect(away)])]), headers=headers)
+    first = await workbench.remote("first", Script(on=[begin]), headers=headers)
     async with workbench.proxy(*upstreams, first) as proxy:
         await proxy.handshake()
         await proxy.wake(first.name)
@@ -236,18 +239,19 @@ def _has_redirected(upstream: RemoteMockUpstream) -> bool:
 @check("SEC-009", timeout=60, slow=True)
 async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
     refers = workbench.sut.profile.config.variables
-    plain = await workbench.http("plain", headers={"X-Value": "as it is"})
-    header = await workbench.http("header", headers={"X-Value": "${EVIL}" if refers else INJECTED})
-    literal = await workbench.http("literal", headers={"X-Value": INJECTED})
-    url = await workbench.http("url")
+    plain = await workbench.remote("plain", headers={"X-Value": "as it is"})
+    header = await workbench.remote("header", headers={"X-Value": "${EVIL}" if refers else INJECTED})
+    literal = await workbench.remote("literal", headers={"X-Value": INJECTED})
+    url = await workbench.remote("url")
     names = [f"echo{INJECTED}", "echo\0"]
     tools = [*default_tools(), *map(tool, names)]
     named = [
-        await workbench.http(
+        await workbench.remote(
             name,
             Script(era=era, tools=tools, templates=[{"uriTemplate": f"{name}://{{+id}}", "name": "any"}]),
         )
         for name, era in _NAMED.items()
+        if workbench.has("HTTP") or era == "legacy"
     ]
     bad = [header, literal, url.variant(url=f"{url.url}?k={'${EVIL}' if refers else INJECTED}")]
     env = {"EVIL": INJECTED}
@@ -282,7 +286,7 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
         for request in upstream.http:
             evil = [pair for pair in request.headers if "evil" in pair[0].lower()]
             workbench.expect(not evil, f"no injected header at {upstream.name}", request)
-            usual = request.method in ("GET", "POST", "DELETE") and request.target.startswith("/mcp")
+            usual = request.method in ("GET", "POST", "DELETE") and request.target.startswith(_TARGETS)
             usual = usual or request.is_discovery  # some programs look for documents of a sign-in first
             workbench.expect(usual, f"no injected request at {upstream.name}", request)
 
@@ -325,8 +329,8 @@ async def _must_fetch_nothing(
     The proxy may refuse each tool whose schema refers to the collector. The results of the other tool contain the text `shown`.
     """
     upstreams: list[MockUpstream] = [workbench.stdio("stdio", script)]
-    if workbench.has("HTTP"):
-        upstreams.append(await workbench.http("http", script))
+    if workbench.has_remotes:
+        upstreams.append(await workbench.remote("remote", script))
     async with workbench.serving(*upstreams) as proxy:
         for upstream in upstreams:
             with workbench.precondition("a call succeeds"):

@@ -11,6 +11,7 @@ from conformance.mutants import mutant, wire
 from conformance.mutants.design_configurations import (
     gets_its_one_server_on_the_command_line,
     has_a_configuration_of_its_own,
+    reaches_servers_by_the_older_transport_alone,
     starts_stdio_servers_only,
 )
 from conformance.mutants.design_relays import passes_the_messages_of_one_server_on
@@ -38,6 +39,11 @@ def logs_headers_and_signs_in_nowhere() -> None:
 
 @mutant("SEC-004", design=signs_in_nowhere)
 def trusts_every_certificate_and_signs_in_nowhere() -> None:
+    trusts_every_certificate()
+
+
+@mutant("SEC-004", design=reaches_servers_by_the_older_transport_alone)
+def trusts_every_certificate_of_a_stream() -> None:
     trusts_every_certificate()
 
 

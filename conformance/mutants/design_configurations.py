@@ -15,6 +15,7 @@ from conformance.mutants.design_faces import show_flat
 from dynamic_mcp.config import load
 from dynamic_mcp.errors import ConfigError, UpstreamFailed
 from dynamic_mcp.upstream.http.connector import HttpConnector
+from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
 
 _RENAMED = """
 [config]
@@ -44,6 +45,12 @@ HTTP = "it starts stdio servers only"
 SSE = "it starts stdio servers only"
 OAUTH = "it starts stdio servers only"
 TOK = "it starts stdio servers only"
+"""
+_OLDER = """
+[absent]
+HTTP = "it has the HTTP+SSE of MCP 2024-11-05 alone"
+OAUTH = "it signs in nowhere"
+TOK = "it keeps no tokens"
 """
 _TRANSPORTS = ("STD-001", "STD-010", "STD-021", "HTTP-001", "HTTP-007", "SSE-001", "OAUTH-001", "OAUTH-017")
 
@@ -160,3 +167,17 @@ def starts_stdio_servers_only() -> None:
         raise UpstreamFailed("it has no place for a server behind a URL")
 
     replace(HttpConnector.connect, refuse)
+
+
+@legitimate(*("SEC-004", "SEC-005", "SEC-009", "SEC-020", "SEC-023"), profile=_OLDER)
+def reaches_servers_by_the_older_transport_alone() -> None:
+    """HTTP+SSE of MCP 2024-11-05."""
+    connect = HttpConnector.connect
+
+    def refuse(self: HttpConnector, events: Any) -> Any:
+        upstream = connect(self, events)
+        if not isinstance(upstream, SseUpstream):
+            raise UpstreamFailed("it has no Streamable HTTP")
+        return upstream
+
+    replace(connect, refuse)

@@ -69,7 +69,7 @@ class UpstreamFactory:
         A program without stdio servers gets the same script over HTTP. Raises `NotApplicable` if that means something else.
         """
         script = script or Script()
-        if "STD" in self._profile.absent and not {"HTTP", "SSE"} <= self._profile.absent.keys():
+        if "STD" in self._profile.absent and self.has_remotes:
             if description is not None:
                 fields["description"] = description
             return self._served(name, script, {"args": args} if args else {}, fields)
@@ -87,7 +87,7 @@ class UpstreamFactory:
     ) -> StdioMockUpstream:
         must_be_no_process({**process, **fields})
         must_mean_the_same(script)
-        kind: RemoteKind = "sse" if "HTTP" in self._profile.absent else "http"
+        kind = self.remote_kind
         folder = self._mock_folder(script)
         port = free_port()
         url = f"http://{LOOPBACK}:{port}{script.http.path}"
@@ -135,13 +135,34 @@ class UpstreamFactory:
         self._upstreams[folder] = upstream
         return upstream
 
+    @property
+    def has_remotes(self) -> bool:
+        """Whether the implementation has servers behind a URL, as far as its profile says."""
+        return not {"HTTP", "SSE"} <= self._profile.absent.keys()
+
+    @property
+    def remote_kind(self) -> Literal["http", "sse"]:
+        """The transport of a server behind a URL, where the check leaves it open: HTTP+SSE only if Streamable HTTP is absent."""
+        return "sse" if "HTTP" in self._profile.absent and "SSE" not in self._profile.absent else "http"
+
+    async def remote(
+        self,
+        name: str,
+        script: Script | None = None,
+        *,
+        tls: tuple[Path, Path] | None = None,
+        **fields: Any,
+    ) -> RemoteMockUpstream:
+        """A scripted upstream behind a URL, with a transport that the implementation has. Otherwise like `http`."""
+        return await self.http(name, script, kind=self.remote_kind, tls=tls, **fields)
+
     async def oauth(
         self,
         name: str,
         oauth: OAuth | None = None,
         script: Script | None = None,
         *,
-        kind: Literal["oauth", "sse"] = "oauth",
+        kind: Literal["oauth", "sse"] | None = None,
         port: int = 0,
         host: str = LOOPBACK,
         tls: tuple[Path, Path] | None = None,
@@ -151,11 +172,14 @@ class UpstreamFactory:
 
         Without `oauth`, the script says how they behave.
 
+        Without `kind`, its transport is one that the implementation has.
+
         Its entry names a client id that the server knows; `oauth_client_id=None` leaves the id out. For an implementation that
         can only register itself, the entry has no client id and the server offers registration. Raises `NotApplicable` if the
         profile declares sign-ins or the transport absent.
         """
         self._must_have("OAUTH")
+        kind = kind or ("sse" if self.remote_kind == "sse" else "oauth")
         self._must_have(kind.upper())
         oauth = oauth or (script.oauth if script is not None else None) or OAuth()
         if self._profile.registers and "oauth_client_id" not in fields:

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from conformance.errors import HarnessError, Violation
+from conformance.errors import HarnessError, NotApplicable, Violation
 from conformance.model.profile import Profile
 from conformance.model.sut import Sut
 from conformance.workbench.remotes import RemoteMockUpstream, SingleHeaders
@@ -153,6 +153,32 @@ def test_reading_a_repeated_header_is_a_violation() -> None:
     assert SingleHeaders(*seen).header("y") == "3"
     with pytest.raises(Violation, match="2 of them"):
         SingleHeaders(*seen).header("X")
+
+
+@pytest.mark.parametrize(
+    ("absent", "kinds"),
+    [
+        ({}, ("http", "oauth")),
+        ({"HTTP": "no"}, ("sse", "sse")),
+        ({"SSE": "no"}, ("http", "oauth")),
+    ],
+)
+async def test_a_remote_upstream_has_a_transport_of_the_implementation(
+    absent: dict[str, str], kinds: tuple[str, str]
+) -> None:
+    sut = Sut("not-started", NOT_STARTED.command, Profile("not-started", absent=absent))
+    async with open_workbench(sut, "TEST", keep=False) as made:
+        plain, protected = await made.remote("a"), await made.oauth("b")
+    assert made.has_remotes
+    assert (plain.kind, protected.kind) == kinds
+
+
+async def test_a_program_without_remote_servers_gets_none() -> None:
+    sut = Sut("not-started", NOT_STARTED.command, Profile("not-started", absent={"HTTP": "no", "SSE": "no"}))
+    async with open_workbench(sut, "TEST", keep=False) as made:
+        assert not made.has_remotes
+        with pytest.raises(NotApplicable):
+            await made.remote("a")
 
 
 async def test_an_entry_has_the_members_that_the_profile_requires() -> None:
