@@ -102,7 +102,7 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
         before = len(proxy.received)
         await _must_announce_changes(workbench, proxy, before)
         if declares(proxy, "tools", "listChanged") and _shows_changes_of_tools(workbench):
-            if workbench.sut.profile.config.reload:
+            if workbench.reloads:
                 os.replace(workbench.config(able, newcomer), config)
             await _must_hear(workbench, proxy, "notifications/tools/list_changed", before)
     if workbench.sut.profile.relay:
@@ -128,7 +128,7 @@ async def _must_add_no_capability(workbench: Workbench) -> None:
 
 def _shows_changes_of_tools(workbench: Workbench) -> bool:
     """Whether the tools of the program change: with those of the upstream on a flat face, or with the configuration."""
-    return workbench.sut.profile.face == "flat" or workbench.sut.profile.config.reload
+    return workbench.sut.profile.face == "flat" or workbench.reloads
 
 
 def _must_be_introduced(workbench: Workbench, proxy: Proxy) -> None:

@@ -105,7 +105,6 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
     to start.
     """
     trace = {**workbench.sut.profile.log_switch, "RUST_LOG": "trace"}
-    reloads = workbench.has("RLD") and workbench.sut.profile.config.reload
     workbench.browser()
 
     async def busy_life(how_it_ends: str, protected: Sequence[ProtectedMockUpstream]) -> None:
@@ -116,7 +115,7 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
         async with workbench.proxy(config=config, env=trace) as proxy:
             await proxy.handshake()
             await proxy.ready(good, *protected)
-            if reloads:
+            if workbench.reloads:
                 added = workbench.stdio("added")
                 workbench.save(config, good, broken, *protected, added)
                 with (

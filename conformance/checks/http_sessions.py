@@ -12,7 +12,6 @@ import anyio
 from conformance.checks import check
 from conformance.checks.common import SESSION, SESSIONS, must_be_callable, must_be_usable
 from conformance.checks.reloaded_remotes import must_end_sessions_at_a_reload
-from conformance.checks.sec_reload import reloads
 from conformance.errors import NotApplicable, Violation
 from conformance.workbench.listing_forms import listing_text
 from mock_servers.actions import list_changed, reply, set_tools, sleep
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 @check("HTTP-010", timeout=60, slow=True)
 async def a_session_is_ended_with_delete(workbench: Workbench) -> None:
-    at_a_reload = [partial(must_end_sessions_at_a_reload, workbench)] if reloads(workbench) else []
+    at_a_reload = [partial(must_end_sessions_at_a_reload, workbench)] if workbench.reloads else []
     await workbench.run_cases(partial(_must_end_sessions_at_its_end, workbench), *at_a_reload)
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from conformance.checks.sec_reload import reloads
 from conformance.errors import NotApplicable, Untestable, Violation
 from conformance.workbench.waking import woken
 from mock_servers.script import Grandchild, Rule, Script, crash, error, on_call, silence
@@ -49,7 +48,7 @@ def endings(
     states = {"a proxy whose servers have failed to start": _after_failed_starts}
     if not workbench.sut.profile.relay:
         states["a proxy whose server has started again"] = _after_a_crash_and_a_reload
-    if reloads(workbench):
+    if workbench.reloads:
         states["a proxy that is ending servers"] = _while_old_processes_end
     return [partial(must_end, what, run(workbench)) for what, run in states.items()]
 
@@ -84,11 +83,11 @@ async def _after_a_crash_and_a_reload(workbench: Workbench) -> AsyncIterator[Run
     script = replace(STUBBORN, on=[on_call("add", crash())], grandchildren=[Grandchild()])
     crashed = workbench.stdio("crashed", script)
     changed, added = workbench.stdio("changed", STUBBORN), workbench.stdio("added", STUBBORN)
-    first = [crashed, changed] if reloads(workbench) else [crashed]
+    first = [crashed, changed] if workbench.reloads else [crashed]
     config = workbench.config(*first)
     async with workbench.serving(*first, config=config) as proxy:
         await crash_and_use(proxy, crashed)
-        if reloads(workbench):
+        if workbench.reloads:
             workbench.save(config, crashed, changed.variant(args=[*changed.entry["args"], "again"]), added)
             with suppress(Untestable, Violation):
                 await proxy.ready(added, within=SOON)

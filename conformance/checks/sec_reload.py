@@ -25,11 +25,6 @@ VARIABLES = {
 }
 
 
-def reloads(workbench: Workbench) -> bool:
-    """Whether the implementation reads a changed configuration while it runs, as far as its profile says."""
-    return workbench.has("RLD") and workbench.sut.profile.config.reload
-
-
 async def output_of_a_reload(workbench: Workbench, env: Mapping[str, str]) -> str:
     """What a proxy writes while a reload replaces servers, with their headers and variables: `HEADERS`, `VARIABLES`."""
 

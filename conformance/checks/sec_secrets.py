@@ -16,7 +16,7 @@ from conformance.checks import check
 from conformance.checks.common import SESSIONS, must_answer_a_call, must_be_callable, sign_in, until
 from conformance.checks.front_session import APPLIES_A_CHANGED_FILE
 from conformance.checks.reads import try_to_read
-from conformance.checks.sec_reload import HEADERS, VARIABLES, output_of_a_reload, reloads
+from conformance.checks.sec_reload import HEADERS, VARIABLES, output_of_a_reload
 from conformance.errors import NotApplicable, Untestable
 from conformance.workbench.leak_scan import leaked, leaked_into_files
 from mock_servers.oauth_script import Fault, OAuth
@@ -117,7 +117,7 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
         outcome = await workbench.run_to_exit(config=workbench.config_text(broken), env=env, within=2.0)
         written = outcome.stderr + outcome.stdout.decode(errors="replace")
         texts["the output for a broken configuration"] = written
-    if reloads(workbench):
+    if workbench.reloads:
         texts["the output of a reload"] = await output_of_a_reload(workbench, env)
     configured = {**CONFIGURED, **HEADERS, **VARIABLES}
     secrets = {**configured, **{name: text for one in signed for name, text in issued_by(one).items()}}
@@ -169,7 +169,7 @@ async def tokens_reach_neither_the_client_nor_other_processes(workbench: Workben
             # A proxy that refreshes tokens, or signs in again, shows the upstream a second one.
             await proxy.call("signed", "revoke")
             await _must_be_refused_both_ways(workbench, proxy, signed)
-        if workbench.sut.profile.config.reload:
+        if workbench.reloads:
             # This child starts after the proxy has a token, so the proxy's environment may hold the token by
             # then.
             workbench.save(config, signed, stdio)

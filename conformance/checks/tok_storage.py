@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from conformance.checks import check
 from conformance.checks.common import must_sign_in, sign_in
-from conformance.checks.sec_reload import reloads, tokens_must_stay_at_their_url
+from conformance.checks.sec_reload import tokens_must_stay_at_their_url
 from conformance.checks.sec_secrets import tokens_of
 from conformance.checks.token_files import (
     needs_the_documented_place,
@@ -293,7 +293,7 @@ async def tokens_are_bound_to_server_and_issuer(workbench: Workbench) -> None:
     # by itself, or report that the old one is gone.
     async with workbench.proxy(new) as proxy:
         await _must_get_none(workbench, proxy, new, old.refresh_tokens)
-    if reloads(workbench):
+    if workbench.reloads:
         await tokens_must_stay_at_their_url(workbench)
 
 

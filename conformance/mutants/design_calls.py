@@ -61,7 +61,7 @@ _CONNECTIONS = (
 _PROCESSES = ("STD-004", "STD-006", "STD-009", "STD-015")
 
 
-@legitimate(*_CONNECTIONS, *_PROCESSES, "SSE-007")
+@legitimate(*_CONNECTIONS, *_PROCESSES, "SSE-006", "SSE-007")
 def connects_anew_for_each_call() -> None:
     """One child, session or stream for each call, and one for the lists. STD-060, HTTP-070 and SSE-014 are no MUST."""
     connect_anew(StdioConnector, lambda group: True)

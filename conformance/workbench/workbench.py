@@ -101,6 +101,11 @@ class Workbench(Judgement, UpstreamFactory):
         """Whether the implementation has the features of a family of requirements, as far as its profile says."""
         return family not in self.sut.profile.absent
 
+    @property
+    def reloads(self) -> bool:
+        """Whether the implementation reads a changed configuration while it runs, as far as its profile says."""
+        return self.has("RLD") and self.sut.profile.config.reload
+
     def can_set(self, member: str) -> bool:
         """Whether a server entry of the implementation has a place for a member, such as `timeout`."""
         profile = self.sut.profile
