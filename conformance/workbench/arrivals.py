@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.errors import HarnessError, Violation
 from conformance.workbench.listing_forms import LISTS
-from conformance.workbench.polling import show
+from conformance.workbench.shown import show
 from mock_servers.answers import VERSION_KEY, meta_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Arrival:
     t: float
     pid: int
     message: dict[str, Any]
+    #: as it arrived
+    text: str
 
     def is_call(self, tool: str, args: Any) -> bool:
         params = self.message.get("params")
@@ -132,11 +134,12 @@ class Arrivals:
                 owner = (one for one in calls if (one.pid, one.message.get("id")) == (pid, request))
                 given += [receipt for one in owner if one.t <= t]
         if not made:
-            arrived = [one.message for one in self._after(upstreams, since)]
-            calls_seen = [message for message in arrived if message.get("method") == "tools/call"]
+            arrived = self._after(upstreams, since)
+            calls_seen = [one.text for one in arrived if one.message.get("method") == "tools/call"]
             what = f"the call of {tool} with {show(args)} reaches upstream {group} before its answer"
             raise Violation(
-                what, f"the upstream read the calls {show(calls_seen)}; the answer: {show(answer.raw)}"
+                what,
+                f"the upstream read the calls {show(' '.join(calls_seen) or 'none')}; the answer: {show(answer.raw)}",
             )
         asks = isinstance(answer.result, dict) and answer.result.get("resultType") == "input_required"
         if given and not asks and not any(receipt in answer.raw for receipt in given):
@@ -198,7 +201,9 @@ def _requests(entry: dict[str, Any]) -> list[Arrival]:
     except (ValueError, RecursionError):
         return []
     messages = value if isinstance(value, list) else [value]
-    return [Arrival(entry["t"], entry["pid"], one) for one in messages if isinstance(one, dict)]
+    return [
+        Arrival(entry["t"], entry["pid"], one, entry["text"]) for one in messages if isinstance(one, dict)
+    ]
 
 
 def _loads(text: str) -> Any:

@@ -19,8 +19,9 @@ from urllib.parse import parse_qsl, urlsplit
 import anyio
 
 from conformance.errors import Violation
-from conformance.workbench.polling import eventually, show
+from conformance.workbench.polling import eventually
 from conformance.workbench.sandbox import TOKEN_VARIABLE
+from conformance.workbench.shown import show
 from mock_servers.browser import User
 from mock_servers.commands import browser
 from mock_servers.journal import Entry, read_journal

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from conformance.errors import NotApplicable, Violation
 from conformance.workbench.listed_tools import has_token
 from conformance.workbench.listing_forms import LISTS
-from conformance.workbench.polling import show
+from conformance.workbench.shown import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

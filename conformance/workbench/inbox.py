@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -34,9 +34,9 @@ _RECEIPT = re.compile(rf"\n?{receipts.PATTERN}")
 class Answer:
     """The answer to one request; `t` is its arrival in monotonic seconds, `raw` its line."""
 
-    message: Json
+    message: Json = field(repr=False)
     raw: str
-    t: float
+    t: float = field(repr=False)
 
     @property
     def result(self) -> Any:

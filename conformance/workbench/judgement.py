@@ -11,6 +11,7 @@ import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.workbench import polling
+from conformance.workbench.shown import show
 from conformance.workbench.timeline import shorten
 from conformance.workbench.waits import waiting_for
 
@@ -56,7 +57,7 @@ class Judgement:
     def expect(self, condition: object, expected: str, seen: object, *, timed: bool | None = None) -> None:
         """Raise `Violation` unless the condition is true; `timed` as for a `Violation`."""
         if not condition:
-            raise Violation(expected, polling.show(seen), timed=timed)
+            raise Violation(expected, show(seen), timed=timed)
 
     def one(self, those: Sequence[T], expected: str) -> T:
         """The only element of `those`. Raises `Violation` unless there is exactly one."""

@@ -17,7 +17,8 @@ from conformance.errors import HarnessError, Violation
 from conformance.workbench import launcher
 from conformance.workbench.deadlines import extended
 from conformance.workbench.listing_forms import description_of
-from conformance.workbench.polling import INTERVAL, eventually, show
+from conformance.workbench.polling import INTERVAL, eventually
+from conformance.workbench.shown import show
 from conformance.workbench.timeline import shorten
 from mock_servers.journal import Entry
 from mock_servers.journal_views import JournalView, Request, Start, StdioJournalView

@@ -9,7 +9,7 @@ import anyio
 
 from conformance.errors import Violation
 from conformance.workbench.deadlines import extended
-from conformance.workbench.timeline import shorten
+from conformance.workbench.shown import show
 from conformance.workbench.waits import waiting_for
 
 if TYPE_CHECKING:
@@ -37,8 +37,3 @@ async def eventually(
         with waiting_for(what):
             await anyio.sleep(INTERVAL)
     return value
-
-
-def show(seen: Any) -> str:
-    """A value as text of bounded length."""
-    return shorten(seen if isinstance(seen, str) else repr(seen))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conformance.errors import Violation
-from conformance.workbench.polling import show
 from conformance.workbench.remotes import RemoteMockUpstream
+from conformance.workbench.shown import show
 from mock_servers.journal_views import ProtectedJournalView
 
 

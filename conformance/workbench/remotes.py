@@ -19,7 +19,7 @@ from conformance.workbench.deadlines import extended
 from conformance.workbench.forkserver import fork_server
 from conformance.workbench.launched import Launched, StdoutListener, launch
 from conformance.workbench.mocks import MockUpstream
-from conformance.workbench.polling import show
+from conformance.workbench.shown import show
 from mock_servers.commands import RemoteKind, remote
 from mock_servers.journal_views import HttpRequest, RemoteJournalView
 from mock_servers.lifecycle import MAX_LIFE

@@ -9,7 +9,8 @@ import anyio
 
 from conformance.errors import Violation
 from conformance.workbench.deadlines import extended
-from conformance.workbench.polling import INTERVAL, show
+from conformance.workbench.polling import INTERVAL
+from conformance.workbench.shown import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
