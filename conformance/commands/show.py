@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from conformance.checks import Check
-    from conformance.model.registry import Registry, Requirement, Source
+    from conformance.model.registry import Registry, Requirement
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _sections(requirement: Requirement, check: Check | None, profiles: Sequence[
     if requirement.retired is not None:
         yield _section("retired", requirement.retired)
     yield _section("statement", requirement.statement)
-    yield Section("sources", [_source(source) for source in requirement.sources])
+    yield Section("sources", [source.whole for source in requirement.sources])
     for heading, text in requirement.details.items():
         yield Section(heading, [text])
     yield Section("check", list(_check(check)))
@@ -83,10 +83,6 @@ def _sections(requirement: Requirement, check: Check | None, profiles: Sequence[
 
 def _section(heading: str, text: str) -> Section:
     return Section(heading, [" ".join(text.split())])
-
-
-def _source(source: Source) -> str:
-    return f'{source}: "{source.quote}"' if source.quote else str(source)
 
 
 def _check(check: Check | None) -> Iterator[str]:

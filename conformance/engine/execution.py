@@ -233,6 +233,7 @@ class Execution:
             seen=encodable(violation.seen) if violation else None,
             source=str(source),
             quote=source.quote,
+            further_sources=tuple(encodable(other.whole) for other in requirement.sources[1:]),
             duration_s=ended.duration,
             evidence=ended.evidence,
             rerun=rerun_line(self.sut, check.id, self.options.rerun_options),

@@ -78,6 +78,11 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __str__(self) -> str:
         return f"{self.document}, {self.place}"
 
+    @property
+    def whole(self) -> str:
+        """The place with the quote."""
+        return f'{self}: "{self.quote}"' if self.quote else str(self)
+
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a version of the requirements changed in an entry, and the reason in its sources."""

@@ -48,6 +48,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     #: the first source as text
     source: str
     quote: str | None
+    #: the other sources, each with its quote
+    further_sources: tuple[str, ...] = ()
     duration_s: float
     evidence: Evidence
     #: one shell line that runs only this check again
@@ -61,6 +63,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     depends_on_time: bool = False
     #: the verdict is not final: the run was interrupted before the second attempt that it was due
     unrepeated: bool = False
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All sources, each with its quote."""
+        return (self.source + (f': "{self.quote}"' if self.quote else ""), *self.further_sources)
 
     @property
     def level_text(self) -> str:

@@ -77,7 +77,11 @@ def _case(suite: ET.Element, family: str, result: Result, *, strict: bool) -> No
         if value is not None:
             ET.SubElement(properties, "property", name=name, value=str(value))
     first_line = _clean(result.message.partition("\n")[0])
-    facts = [*result.circumstances, ("source", result.source), ("rerun", result.rerun)]
+    facts = [
+        *result.circumstances,
+        *(("source", source) for source in result.sources),
+        ("rerun", result.rerun),
+    ]
     text = _clean("\n".join([result.message, "", *(f"{label}: {said}" for label, said in facts)]))
     if result.known is not None:
         message = _clean(f"known {result.verdict}: {result.known}")

@@ -113,7 +113,7 @@ def _details(result: Result) -> str:
         parts.append(f"Known: {inline(result.known, None)}\n\n")
     for label, text in [*result.explanation, *result.circumstances]:
         parts.append(f"{label.capitalize()}:\n\n{block(text)}\n")
-    quote = f': "{result.quote}"' if result.quote else ""
-    parts.append(f"Source: {inline(result.source + quote, None)}\n\nRun it again:\n\n")
+    parts += [f"Source: {inline(source, None)}\n\n" for source in result.sources]
+    parts.append("Run it again:\n\n")
     parts += [block(result.rerun), "\n</details>\n\n"]
     return "".join(parts)

@@ -72,7 +72,7 @@ def _diagnostics(result: Result) -> Iterator[tuple[str, str]]:
     yield "statement", result.statement
     yield from result.explanation
     yield from result.circumstances
-    yield "source", result.source
+    yield "source", "; ".join(result.sources)
     yield "rerun", result.rerun
 
 

@@ -231,7 +231,7 @@ def _print_block(console: Console, results: Sequence[Result]) -> None:
     if len(results) == 1:
         head, title = result.id, result.title
         rows = [("statement", result.statement), *result.explanation]
-        rows.append(("source", result.source + (f': "{result.quote}"' if result.quote else "")))
+        rows += [("source", source) for source in result.sources]
     else:
         head, title = f"{len(results)} checks", "for the same cause"
         rows = [("checks", " ".join(other.id for other in results)), *result.explanation]

@@ -51,6 +51,7 @@ def result(id_: str, error: Exception | None = None, **changes: Any) -> Result:
         seen=violation.seen if violation else None,
         source=str(source),
         quote=source.quote,
+        further_sources=tuple(other.whole for other in requirement.sources[1:]),
         duration_s=1.25,
         evidence=EVIDENCE if error else Evidence(),
         rerun=f"python -m conformance run --only {id_} -- /bin/fake {{config}}",
