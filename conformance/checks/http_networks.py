@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from conformance.checks import check
 from conformance.checks.common import SESSION, SESSIONS, must_be_callable, must_be_echoed, must_be_usable
 from conformance.checks.sec_signin import an_address
+from conformance.errors import NotApplicable, Violation
 from mock_servers.remote_actions import answer_as, expire_session, redirect, respond
 from mock_servers.script import Http, Rule, Script, any_arguments, echo_tool, on_call, tool
 
@@ -164,7 +166,7 @@ def _is_for_this_machine(target: str) -> bool:
     return any(host in target for host in ("127.0.0.1", "localhost"))
 
 
-@check("HTTP-055", timeout=40)
+@check("HTTP-055", timeout=60)
 async def proxies_and_exceptions_have_the_forms_of_curl(workbench: Workbench) -> None:
     company = await workbench.collector()
     host = an_address()
@@ -173,14 +175,27 @@ async def proxies_and_exceptions_have_the_forms_of_curl(workbench: Workbench) ->
     port = urlsplit(company.url).port
     network = f"{host}/24" if "." in host else f"{host}/64"
     exceptions = f"10.255.255.1/32, .example  {network}"
-    environment = {"http_proxy": f"127.0.0.1:{port}", "NO_PROXY": exceptions, "no_proxy": exceptions}
-    async with workbench.proxy(near, far, env=environment) as proxy:
+    exempt = {"NO_PROXY": exceptions, "no_proxy": exceptions}
+    async with workbench.proxy(near, far, env={"http_proxy": f"127.0.0.1:{port}", **exempt}) as proxy:
         await proxy.handshake()
         await must_be_usable(workbench, proxy, near, what="a server in a network of NO_PROXY becomes usable")
-        # It answers nothing that helps: only the connection counts.
-        await proxy.wake("far")
-        what = "a proxy without a scheme gets a connection for another server"
+        if await _goes_through(workbench, proxy, company, far.name):
+            return
+    async with workbench.proxy(near, far, env={"http_proxy": company.at(""), **exempt}) as proxy:
+        await proxy.handshake()
+        if not await _goes_through(workbench, proxy, company, far.name):
+            raise NotApplicable("it uses no proxy of the environment: that in `http_proxy` got no connection")
+    what = "a proxy without a scheme gets a connection for another server"
+    workbench.expect(False, what, "a connection only with the scheme `http://`", timed=True)
+
+
+async def _goes_through(workbench: Workbench, proxy: Proxy, company: RemoteMockUpstream, group: str) -> bool:
+    """Whether the company's proxy gets a connection for the server of a group. It answers nothing that helps."""
+    await proxy.wake(group)
+    with suppress(Violation):
+        what = "a connection at the company's proxy"
         await workbench.eventually(lambda: company.events("connection"), within=10.0, what=what)
+    return bool(company.events("connection"))
 
 
 _ODD = {
