@@ -87,7 +87,7 @@ async def _walk(
 ) -> SmokeResult | None:
     """The result of the steps; None if the program turns out to be flat."""
     step = START
-    workbench = None
+    workbench = proxy = None
     try:
         with anyio.fail_after(SECONDS):
             async with open_workbench(sut, "SMOKE", keep=False) as workbench:
@@ -103,7 +103,8 @@ async def _walk(
                     step = CALL
                     answer = await proxy.call("a", "echo", {"x": 1})
                     if answer.is_error:
-                        return SmokeResult(step, f"the answer to the call is an error: {answer.text}")
+                        reason = f"the answer to the call is an error: {answer.text or answer.raw}"
+                        return SmokeResult(step, reason + _last_message(proxy))
                     on_step(step)
     except Exception as error:
         first = leaves(error)[0]
@@ -112,8 +113,15 @@ async def _walk(
         )
         stderr = workbench.evidence.stderr_tail if workbench is not None else ""
         reason = f"no end within {SECONDS:g} s" if type(first) is TimeoutError else str(first) or repr(first)
+        if proxy is not None and step != START:
+            reason += _last_message(proxy)
         return SmokeResult(step, reason, stderr, harness_broke=not expected)
     return SmokeResult(None)
+
+
+def _last_message(proxy: Proxy) -> str:
+    sent = [line.text for line in proxy.transcript.lines if line.sent]
+    return f"\nthe last message to your program: {sent[-1]}" if sent else ""
 
 
 async def _is_flat(proxy: Proxy, sut: Sut) -> bool:

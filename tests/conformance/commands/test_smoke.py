@@ -33,6 +33,14 @@ def test_smoke_says_nothing_of_a_profile_for_the_two_tools(capsys: pytest.Captur
     assert "The command works; run the conformance checks." in capsys.readouterr().out
 
 
+def test_smoke_shows_the_request_that_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    program = ["-m", "conformance.mutation.null_programs", "fails-every-call"]
+    assert main(["smoke", "--", sys.executable, *program, "{config}"]) == 1
+    output = capsys.readouterr().out
+    assert "wrong call one tool of that upstream" in output
+    assert '"arguments": {"group": "a", "name": "echo", "args": {"x": 1}}' in output
+
+
 def test_a_first_profile_of_such_a_program_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", *RELAY]) == 0
     shown = capsys.readouterr().out
