@@ -28,7 +28,9 @@ TOK = "it keeps no tokens"
 def signs_in_nowhere() -> None:
     """A server that requires a token has failed."""
 
-    async def refused(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:
+    async def refused(
+        self: Authorization, status: int, bearer: str | None, challenge: str, kind: str
+    ) -> bool:
         return False
 
     replace(Authorization.handle_refusal, refused)

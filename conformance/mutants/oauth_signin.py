@@ -286,10 +286,10 @@ def a_refused_token_is_refused_for_good() -> None:
     """Every call fails until the proxy is restarted."""
     right = Authorization.handle_refusal
 
-    async def wrong(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:
+    async def wrong(self: Authorization, status: int, bearer: str | None, challenge: str, kind: str) -> bool:
         if status == 401 and bearer is not None:
             raise UpstreamFailed("it refused the token")
-        return await right(self, status, bearer, challenge)
+        return await right(self, status, bearer, challenge, kind)
 
     replace(right, wrong)
 
@@ -331,11 +331,11 @@ def asks_for_the_same_scopes_again() -> None:
     """dmcp 1.5.0 has no step-up; a step-up without memory behaves like this."""
     right = Authorization.handle_refusal
 
-    async def wrong(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:
+    async def wrong(self: Authorization, status: int, bearer: str | None, challenge: str, kind: str) -> bool:
         parsed = challenge_of(challenge)
         if status == 403 and parsed.error == "insufficient_scope":
             raise SignInNeeded("it needs you to allow more", challenge=parsed)
-        return await right(self, status, bearer, challenge)
+        return await right(self, status, bearer, challenge, kind)
 
     replace(right, wrong)
 

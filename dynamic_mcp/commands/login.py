@@ -180,19 +180,13 @@ async def _login(server: Server, config: Path, hooks: Hooks, *, browser: bool) -
 
 async def _refused(server: Server, hooks: Hooks) -> SignInNeeded | None:
     """Connect once, and list the tools; the sign-in that can help if this fails. Raises another UpstreamError."""
-    from dynamic_mcp.errors import HttpStatus, SignInMayHelp, SignInNeeded
+    from dynamic_mcp.errors import SignInMayHelp, SignInNeeded
     from dynamic_mcp.process.guard import Guard
     from dynamic_mcp.server import connector
 
     connections = connector(server, Guard(), hooks)
     try:
-        try:
-            await _connect(server, connections)
-        except HttpStatus as refusal:
-            if refusal.status != 401:
-                raise
-            # The server refuses a renewed token. The next refusal leads to a sign-in.
-            await _connect(server, connections)
+        await _connect(server, connections)
     except SignInNeeded as need:
         return need
     except SignInMayHelp as failure:

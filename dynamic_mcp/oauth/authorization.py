@@ -91,14 +91,14 @@ class Authorization:
     async def bearer(self) -> str | None:
         return await self.tokens.bearer()
 
-    async def handle_refusal(self, status: int, bearer: str | None, challenge: str) -> bool:
+    async def handle_refusal(self, status: int, bearer: str | None, challenge: str, kind: str) -> bool:
         if not self._applies:
             return False
         parsed = msgspec.structs.replace(challenge_of(challenge), level=self.reach.own)
         if parsed.error != "insufficient_scope" or bearer is None:
             if status != 401 and (parsed.error != "invalid_token" or bearer is None):
                 return False
-            await self._replace_token(bearer, parsed)
+            await self._replace_token(bearer, parsed, kind)
             return True
         current = self.tokens.current
         if current is not None and current.access_token != bearer:
@@ -123,17 +123,10 @@ class Authorization:
         except TooInward as refusal:
             raise UpstreamFailed(f"its name {refusal}") from None
 
-    def may_renew_again(self, bearer: str | None) -> bool:
+    def accepted(self, bearer: str | None, kind: Callable[[], str]) -> None:
         now = self.tokens.current
-        return now is not None and now.access_token == bearer and self.tokens.are_adopted
-
-    def accepted(self, bearer: str | None) -> None:
-        if (
-            bearer is not None
-            and self.tokens.current is not None
-            and bearer == self.tokens.current.access_token
-        ):
-            self._new.taken()
+        if bearer is not None and now is not None and bearer == now.access_token:
+            self._new.accepted(kind)
 
     async def sign_in(self, need: SignInNeeded) -> None:
         """Join the sign-in in progress, or start one. Raises UpstreamFailed if it does not succeed."""
@@ -201,8 +194,9 @@ class Authorization:
                 await asyncio.wait({self._signing_in})
             await self.tokens.close()
 
-    async def _replace_token(self, used: str | None, challenge: Challenge) -> None:
+    async def _replace_token(self, used: str | None, challenge: Challenge, kind: str) -> None:
         """Get another token than the refused one. Raises UpstreamFailed, and that is SignInNeeded if only the user can give one."""
+        self._new.refused(kind)
         tokens = await self.tokens.load()
         if self._has_other_than(used):
             return
@@ -216,7 +210,7 @@ class Authorization:
             tokens is not None
             and tokens.refresh_token is not None
             and used is not None
-            and self._new.may_renew(used)
+            and self._new.may_renew(used, kind)
         ):
             changed = tokens.issuer is not None and await self._names_other(tokens.issuer, challenge)
             if self._has_other_than(used):
@@ -227,14 +221,14 @@ class Authorization:
                 raise SignInNeeded("it has another authorization server now", challenge=challenge)
             await self._renew_refused()
             now = self.tokens.current
-            if now is not None and now.access_token != used:
+            if now is tokens:
+                # The renewal failed for now; a sign-in would not help.
+                raise SignInMayHelp(_NOT_YET).with_remedy(self.tokens.way_out)
+            if now is not None:
                 # The server may refuse the token of another process too, and a renewal of that token can still help.
                 if not self.tokens.are_adopted:
                     self._new.issued(now.access_token)
                 return
-            if now is tokens:
-                # The renewal failed for now; a sign-in would not help.
-                raise SignInMayHelp(_NOT_YET).with_remedy(self.tokens.way_out)
         if await self._adopt_newer() or self._has_other_than(used):
             return
         if used is not None and self.tokens.current is not None and not self._new.may_ask_the_user:

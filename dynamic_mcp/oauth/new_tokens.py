@@ -7,15 +7,19 @@ A server can refuse good tokens: its own check of tokens may be down, or a new t
   without a restart as soon as the server takes them.
 - The proxy renews a refused token at once. If the server refuses the new token too, the proxy keeps it, and calls fail with what the
   user can do. For ``PATIENCE`` seconds no further renewal follows, and no browser opens.
-- A browser opens if there are no tokens, or if the refused ones cannot be renewed. It also opens if the server still refuses a renewed
-  token after ``PATIENCE``. After a sign-in, no other page opens until the server has taken a token. Meanwhile the proxy renews its
-  tokens once in ``PATIENCE``.
+- A browser opens if there are no tokens, or if the refused ones cannot be renewed. It also opens if, after ``PATIENCE``, the server
+  still refuses a request that it refused before the renewal. After a sign-in, no other page opens until the server has taken a token.
+  Meanwhile the proxy renews its tokens once in ``PATIENCE``.
+- The server has taken a token if it accepts a request like one that it had refused: the same method, of the same tool. Some servers check
+  tokens only for some tools, so other requests show nothing.
 - A renewal that fails for now opens no browser and costs no tokens.
 - ``dynamic-mcp login`` signs in if the server refuses the tokens, or if their renewal fails. If the server takes the stored ones, running
   proxies that wait for a sign-in use them again.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from dynamic_mcp.clock import Clock
 
@@ -30,25 +34,36 @@ class NewTokens:
         self._clock = clock
         self._token: str | None = None
         self._issued_at = 0.0
+        #: the number of tokens that were issued
+        self._issued = 0
+        #: the kinds of requests that the server has refused since it took a token, each with the number of tokens at that time
+        self._refused: dict[str, int] = {}
         #: whether the server has taken no token since the last sign-in
         self._is_after_sign_in = False
 
     def issued(self, token: str, *, by_user: bool = False) -> None:
-        """Note a token of a renewal, or of a sign-in with ``by_user``."""
+        """Note a token of a renewal, or of a sign-in with ``by_user``. It may be the old one."""
         self._token, self._issued_at = token, self._clock()
+        self._issued += 1
         self._is_after_sign_in = self._is_after_sign_in or by_user
 
-    def taken(self) -> None:
-        """Note that the server has taken the current token."""
-        self._token, self._is_after_sign_in = None, False
+    def refused(self, kind: str) -> None:
+        """Note that the server has refused a request of this kind."""
+        self._refused.setdefault(kind, self._issued)
+
+    def accepted(self, kind: Callable[[], str]) -> None:
+        """Note that the server has accepted a request of this kind, with the current token."""
+        if not self._refused or kind() in self._refused:
+            self._token, self._is_after_sign_in = None, False
+            self._refused.clear()
 
     def is_young(self, token: str | None) -> bool:
         """Whether the refusal of this token may pass by itself."""
         return token is not None and token == self._token and self._clock() < self._issued_at + PATIENCE
 
-    def may_renew(self, token: str) -> bool:
-        """Whether a renewal of this refused token may help."""
-        return token != self._token or self._is_after_sign_in
+    def may_renew(self, token: str, kind: str) -> bool:
+        """Whether a renewal of this token may help, which the server has refused for a request of this kind."""
+        return token != self._token or self._is_after_sign_in or self._refused.get(kind) == self._issued
 
     @property
     def may_ask_the_user(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Raw
@@ -57,13 +58,10 @@ class StaticToken:
     async def bearer(self) -> str | None:
         return self._token
 
-    async def handle_refusal(self, status: int, bearer: str | None, challenge: str) -> bool:
+    async def handle_refusal(self, status: int, bearer: str | None, challenge: str, kind: str) -> bool:
         return False
 
-    def may_renew_again(self, bearer: str | None) -> bool:
-        return False
-
-    def accepted(self, bearer: str | None) -> None:
+    def accepted(self, bearer: str | None, kind: Callable[[], str]) -> None:
         return None
 
     async def sign_in(self, need: SignInNeeded) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from anyio import to_thread
 
 from dynamic_mcp import __version__
 from dynamic_mcp.config import defects
-from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import HttpStatus, SignInMayHelp, SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.hiding import HiddenValues, hide_in_json
 from dynamic_mcp.http_proxy import OTHER_PROXY, is_http, proxy_for
 from dynamic_mcp.origin import NO_WEB_ADDRESS, has_credentials_twice, is_plain, is_web_address, without_user
@@ -30,6 +31,7 @@ from dynamic_mcp.protocol import era
 from dynamic_mcp.tls import trust_store
 from dynamic_mcp.upstream.http import redirects, refusals
 from dynamic_mcp.upstream.http.cookies import Cookies
+from dynamic_mcp.upstream.http.kinds import kind_of
 from dynamic_mcp.upstream.http.library import (
     CONNECT_TIMEOUT,
     KEEP_ALIVE,
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 #: Seconds in which the server has to accept a message that has no answer in the reply.
 ACCEPT_TIMEOUT = 30.0
 _READ_BUFFER = 1 << 18
+#: The most tokens that a request tries after the first one: that of another process, a renewed one, and one more.
+MAX_TOKENS = 3
 
 _T = TypeVar("_T")
 
@@ -58,19 +62,15 @@ class Credentials(Protocol):
         """The access token for the next request, or None. Raises UpstreamFailed."""
         ...
 
-    async def handle_refusal(self, status: int, bearer: str | None, challenge: str) -> bool:
-        """Handle a reply 401 or 403 with this ``WWW-Authenticate`` header.
+    async def handle_refusal(self, status: int, bearer: str | None, challenge: str, kind: str) -> bool:
+        """Handle a reply 401 or 403 with this ``WWW-Authenticate`` header to a request of this kind (``kinds``).
 
-        Returns whether to try again with another token. Raises SignInNeeded, UpstreamFailed.
+        Returns whether to try again with the token as it is now. Raises SignInNeeded, UpstreamFailed.
         """
         ...
 
-    def may_renew_again(self, bearer: str | None) -> bool:
-        """Whether another token is possible if the server refuses this one too, because another process got it."""
-        ...
-
-    def accepted(self, bearer: str | None) -> None:
-        """Note that the server took a request with this token."""
+    def accepted(self, bearer: str | None, kind: Callable[[], str]) -> None:
+        """Note that the server took a request of this kind with this token."""
         ...
 
     async def sign_in(self, need: SignInNeeded) -> None:
@@ -159,17 +159,19 @@ class HttpClient:
         url: str | None = None,
         may_renew: bool = True,
         may_sign_in: bool = False,
+        may_miss_session: bool = True,
     ) -> AsyncIterator[HttpReply]:
         """Send a request to the server's address, or to ``url``; the reply, once its headers are here.
 
-        If the server refuses the token, the client sends the request once more with a renewed one. If the server refuses a token of
-        another process too, the client renews it and sends the request a last time. If only the user can help, it sends the request
-        again after a sign-in; without ``may_sign_in`` it raises SignInNeeded. Without ``may_renew``, a refusal is a reply like others.
-        Raises UpstreamGone without a reply.
+        If the server refuses the token, the client sends the request again with a renewed one. If the server refuses the new token too,
+        the client raises what the credentials say. If only the user can help, it sends the request again after a sign-in; without
+        ``may_sign_in`` it raises SignInNeeded. Without ``may_renew``, a refusal is a reply like others. Without
+        ``may_miss_session``, the refusal of a token that is new in its session is about the token too. Raises UpstreamGone without a reply.
         """
         address = url or self.url
         reply = await self._with_sign_in(
-            lambda: self._send_authorized(method, headers, body, address, may_renew), may_sign_in
+            lambda: self._send_authorized(method, headers, body, address, may_renew, may_miss_session),
+            may_sign_in,
         )
         try:
             yield reply
@@ -247,19 +249,27 @@ class HttpClient:
             return await attempt()
 
     async def _send_authorized(
-        self, method: str, headers: Mapping[str, str], body: bytes | None, url: str, may_renew: bool
+        self,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        url: str,
+        may_renew: bool,
+        may_miss_session: bool,
     ) -> HttpReply:
         """Send a request with the current token, and again if the server refuses it and another one exists."""
         # Only HTTP+SSE has another address for the messages of a session.
-        in_session = era.SESSION_HEADER in headers or url != self.url
+        in_session = may_miss_session and (era.SESSION_HEADER in headers or url != self.url)
+        kind = partial(kind_of, method, body)
         reply = await self._send_in_session(method, headers, body, url, in_session=in_session)
-        while may_renew and reply.status in (401, 403) and await self._has_other_token(headers, reply):
+        for _ in range(MAX_TOKENS if may_renew else 0):
+            if reply.status not in (401, 403) or not await self._has_other_token(headers, reply, kind()):
+                break
             reply.close()
             reply = await self._send_in_session(method, headers, body, url, in_session=in_session)
-            may_renew = self._credentials.may_renew_again(reply.bearer)
         if reply.status < 400:
             self._taken = reply.bearer
-            self._credentials.accepted(reply.bearer)
+            self._credentials.accepted(reply.bearer, kind)
         return reply
 
     async def _send_in_session(
@@ -272,16 +282,17 @@ class HttpClient:
             reply.may_miss_session_of_token = refusals.refuses_token(reply.status, reply.challenge)
         return reply
 
-    async def _has_other_token(self, headers: Mapping[str, str], reply: HttpReply) -> bool:
+    async def _has_other_token(self, headers: Mapping[str, str], reply: HttpReply, kind: str) -> bool:
         """Whether there is another token after this refusal. Raises SignInNeeded, UpstreamFailed; then the reply is closed."""
         try:
             if reply.may_miss_session_of_token:
                 return False
             if era.SESSION_HEADER in headers and reply.status == 401 and await reply.is_session_lost():
                 return False
-            return await self._credentials.handle_refusal(reply.status, reply.bearer, reply.challenge)
+            return await self._credentials.handle_refusal(reply.status, reply.bearer, reply.challenge, kind)
         except BaseException as error:
-            if isinstance(error, SignInNeeded):  # if no sign-in is possible, the words say what is missing
+            if isinstance(error, SignInNeeded | SignInMayHelp):
+                # If no sign-in helps, the words say what is missing.
                 error.last_output = await self._shown(reply)
             reply.close()
             raise

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import anyio
 
-from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.errors import SignInMayHelp, SignInNeeded, UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.reply_stream import BUSY, MIN_RETRY_DELAY, NO_FAILURE_AFTER, ReplyStream
@@ -211,9 +211,9 @@ async def listen(
                     may_renew = False
                 else:
                     knows_event = not _may_concern_event(reply.status)
-        except SignInNeeded as error:
+        except (SignInNeeded, SignInMayHelp) as error:
             may_renew = False
-            log.debug("the server's own stream waits for a sign-in: %s", error)
+            log.debug("the server's own stream waits for another token: %s", error)
         except UpstreamFailed as error:
             log.debug("the server's own stream broke: %s", error)
         # What the server sent meanwhile is lost if it does not know the last event any more.

@@ -26,7 +26,7 @@ from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.json_body import json_body, messages_in, no_answer
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.reply_stream import ReplyStream
-from dynamic_mcp.upstream.http.tries import SessionGone, Tries
+from dynamic_mcp.upstream.http.tries import SessionGone, TokenRefused, Tries
 
 #: Bytes of the largest JSON-RPC error in a reply with an error status that reaches the client, because all of it is searched for secrets.
 _MAX_ERROR = 1 << 16
@@ -72,6 +72,9 @@ class Replies:
         if reply.status >= 400 and await self._tries.refusal_says_lost(id, reply):
             problem = await self._client.refusal(reply, f"it does not know the session (HTTP {reply.status})")
             raise SessionGone(str(problem), problem.last_output, status=reply.status)
+        if reply.may_miss_session_of_token:
+            problem = await self._client.refusal(reply)
+            raise TokenRefused(str(problem), problem.last_output, status=reply.status)
         body = await json_body(reply, self._max_size)
         problems: list[str] = []
 

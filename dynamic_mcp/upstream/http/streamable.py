@@ -40,7 +40,7 @@ from dynamic_mcp.upstream.http.json_body import NoAnswer
 from dynamic_mcp.upstream.http.own_stream import OwnStream
 from dynamic_mcp.upstream.http.replies import Replies
 from dynamic_mcp.upstream.http.session import ANSWER_FORGOTTEN, HttpSession
-from dynamic_mcp.upstream.http.tries import SessionGone, Tries
+from dynamic_mcp.upstream.http.tries import SessionGone, TokenRefused, Tries
 
 #: Seconds in which the server has to answer the DELETE of the session.
 END_SESSION_TIMEOUT = 2.0
@@ -168,6 +168,8 @@ class StreamableHttpUpstream(HttpUpstream):
                     raise
                 self._tries.repeat(id)
                 await self._exchange_or_wait(id, message)
+            except TokenRefused:
+                await self._exchange_or_wait(id, message, may_miss_session=False)
         except EraChanged as change:
             # The other requests may have run.
             self._lose(UpstreamGone(str(change)))
@@ -177,7 +179,7 @@ class StreamableHttpUpstream(HttpUpstream):
             self._tries.end(id)
             self._elsewhere.forget(id)
 
-    async def _exchange(self, id: int, message: Outgoing) -> None:
+    async def _exchange(self, id: int, message: Outgoing, *, may_miss_session: bool = True) -> None:
         """Send one POST and deliver its answer. Raises UpstreamFailed."""
         headers = self._session.message_headers(message)
         async with self._client.request(
@@ -187,6 +189,7 @@ class StreamableHttpUpstream(HttpUpstream):
             # It is repeated for ever, and a renewal for each attempt would use up tokens that work for calls.
             may_renew=message.method != "subscriptions/listen",
             may_sign_in=self._may_sign_in(message.method),
+            may_miss_session=may_miss_session,
         ) as reply:
             if message.method == "initialize" and reply.status < 400:
                 # Some servers without sessions send an empty header.
@@ -205,10 +208,10 @@ class StreamableHttpUpstream(HttpUpstream):
         self._tries.note_run(id)
         await stream.resume(self._client, self._session, partial(self._has_lost_session_of, id))
 
-    async def _exchange_or_wait(self, id: int, message: Outgoing) -> None:
+    async def _exchange_or_wait(self, id: int, message: Outgoing, *, may_miss_session: bool = True) -> None:
         """Send one POST and deliver its answer, also if the server sends it on its own stream. Raises UpstreamFailed."""
         try:
-            await self._exchange(id, message)
+            await self._exchange(id, message, may_miss_session=may_miss_session)
         except NoAnswer as failure:
             if not self._elsewhere.has_come(id):
                 await self._must_expect_answer(id, message, failure)

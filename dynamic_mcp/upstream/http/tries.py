@@ -30,6 +30,10 @@ class SessionGone(HttpStatus):
         return self.status < 500
 
 
+class TokenRefused(HttpStatus):
+    """The server refuses a token that is new in the session, although the session goes on: so the refusal is about the token."""
+
+
 class _Try(msgspec.Struct):
     session: int
     #: whether its answer may say that the session is lost

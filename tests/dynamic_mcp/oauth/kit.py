@@ -184,11 +184,25 @@ def grant(number: int = 1, **changes: Any) -> httpx.Response:
     return httpx.Response(200, json=granted(number, **changes))
 
 
-async def refuse(authorization: Authorization, used: str | None, challenge: Challenge) -> None:
-    """Let the server answer 401 to a request with this token, with this challenge."""
+async def handle(
+    authorization: Authorization, status: int, used: str | None, challenge: str, kind: str = "tools/call a"
+) -> bool:
+    """Let the server answer a request of this kind and with this token with this status and challenge."""
+    return await authorization.handle_refusal(status, used, challenge, kind)
+
+
+def accept(authorization: Authorization, used: str, kind: str = "tools/call a") -> None:
+    """Let the server accept a request of this kind and with this token."""
+    authorization.accepted(used, lambda: kind)
+
+
+async def refuse(
+    authorization: Authorization, used: str | None, challenge: Challenge, kind: str = "tools/call a"
+) -> None:
+    """Let the server answer 401 to a request of this kind and with this token, with this challenge."""
     parts = [
         f'{name}="{value}"'
         for name in ("resource_metadata", "scope", "error")
         if (value := getattr(challenge, name)) is not None
     ]
-    assert await authorization.handle_refusal(401, used, f"Bearer {', '.join(parts)}")
+    assert await handle(authorization, 401, used, f"Bearer {', '.join(parts)}", kind)

@@ -36,8 +36,10 @@ from tests.dynamic_mcp.oauth.kit import (
     Make,
     SlowAnswer,
     User,
+    accept,
     form_of,
     grant,
+    handle,
     publish,
     query_of,
     refuse,
@@ -157,9 +159,9 @@ async def test_token_that_the_server_took_once_is_renewed_at_once(make: Make, st
     renewals(grant(1), grant(2))
     authorization = make()
     await refuse(authorization, await authorization.bearer(), Challenge())
-    authorization.accepted(f"{ACCESS}-0")
+    accept(authorization, f"{ACCESS}-0")
     await refused_new(authorization, f"{ACCESS}-1")
-    authorization.accepted(f"{ACCESS}-1")
+    accept(authorization, f"{ACCESS}-1")
 
     await refuse(authorization, f"{ACCESS}-1", Challenge())
     assert await authorization.bearer() == f"{ACCESS}-2"
@@ -195,7 +197,7 @@ async def test_sign_in_without_a_refresh_token_opens_no_other_page(make: Make) -
     await refused_new(authorization, f"{ACCESS}-1")
     clock.advance(PATIENCE)
     await refused_new(authorization, f"{ACCESS}-1")
-    authorization.accepted(f"{ACCESS}-1")
+    accept(authorization, f"{ACCESS}-1")
     with pytest.raises(SignInNeeded):
         await refuse(authorization, f"{ACCESS}-1", Challenge())
     assert await authorization.bearer() == f"{ACCESS}-1"
@@ -242,18 +244,9 @@ async def test_refusal_of_the_token_itself_may_have_the_status_403(make: Make, s
     renewals(grant(1))
     authorization = make()
 
-    assert not await authorization.handle_refusal(403, None, 'Bearer error="invalid_token"')
-    assert await authorization.handle_refusal(403, f"{ACCESS}-0", 'Bearer error="invalid_token"')
+    assert not await handle(authorization, 403, None, 'Bearer error="invalid_token"')
+    assert await handle(authorization, 403, f"{ACCESS}-0", 'Bearer error="invalid_token"')
     assert await authorization.bearer() == f"{ACCESS}-1"
-
-
-async def test_same_token_after_a_renewal_needs_the_user(make: Make, store: FileStore) -> None:
-    store.save(stored(DAY))
-    renewals(grant(0))
-    authorization = make()
-
-    with pytest.raises(SignInNeeded):
-        await refuse(authorization, await authorization.bearer(), Challenge())
 
 
 @pytest.mark.parametrize(
@@ -272,9 +265,9 @@ async def test_configured_header_without_a_client_id_replaces_oauth(
     authorization = make(None, settings)
     if applies:
         with pytest.raises(SignInNeeded):
-            await authorization.handle_refusal(401, None, "")
+            await handle(authorization, 401, None, "")
     else:
-        assert not await authorization.handle_refusal(401, None, "")
+        assert not await handle(authorization, 401, None, "")
 
 
 # The user
@@ -340,7 +333,7 @@ MORE = 'Bearer error="insufficient_scope", scope="b c"'
 async def stepped_up(authorization: Authorization) -> None:
     """Sign in again, because the server asks for the scopes of ``MORE``."""
     with pytest.raises(SignInNeeded) as raised:
-        await authorization.handle_refusal(403, await authorization.bearer(), MORE)
+        await handle(authorization, 403, await authorization.bearer(), MORE)
     await authorization.sign_in(raised.value)
 
 
@@ -357,8 +350,11 @@ async def test_refusal_without_a_scope_opens_one_page(
     for authorization in (make(user), make(user)):
         for _ in range(MAX_SIGN_INS + 1):
             with pytest.raises(SignInNeeded) as raised:
-                await authorization.handle_refusal(
-                    403, await authorization.bearer(), f'Bearer error="insufficient_scope"{named}'
+                await handle(
+                    authorization,
+                    403,
+                    await authorization.bearer(),
+                    f'Bearer error="insufficient_scope"{named}',
                 )
             if user.addresses:
                 with pytest.raises(UpstreamFailed, match="does not say which scope is missing"):
@@ -384,11 +380,11 @@ async def test_machine_gets_tokens_by_itself(make: Make, store: FileStore) -> No
     assert await authorization.bearer() == f"{ACCESS}-1"
     with pytest.raises(UpstreamFailed, match="has just issued"):
         await refuse(authorization, f"{ACCESS}-1", Challenge())
-    authorization.accepted(f"{ACCESS}-1")
+    accept(authorization, f"{ACCESS}-1")
     await refuse(authorization, f"{ACCESS}-1", Challenge())
     assert await authorization.bearer() == f"{ACCESS}-2"
-    authorization.accepted(f"{ACCESS}-2")
-    assert await authorization.handle_refusal(403, f"{ACCESS}-2", str(MORE))
+    accept(authorization, f"{ACCESS}-2")
+    assert await handle(authorization, 403, f"{ACCESS}-2", str(MORE))
     assert await authorization.bearer() == f"{ACCESS}-3"
 
     assert user.addresses == []
@@ -439,7 +435,7 @@ async def test_step_up_that_did_not_help_does_not_begin_again(
     refusal = f'Bearer error="insufficient_scope", scope="{scope}"'
     for _ in range(3):
         with pytest.raises(UpstreamFailed, match="still refuses the call") as raised:
-            await authorization.handle_refusal(403, await authorization.bearer(), refusal)
+            await handle(authorization, 403, await authorization.bearer(), refusal)
         assert raised.value.remedy.splitlines() == [
             "To be asked again, run: dynamic-mcp logout docs",
             "and then: dynamic-mcp login docs",
@@ -448,13 +444,13 @@ async def test_step_up_that_did_not_help_does_not_begin_again(
     assert len(user.addresses) == 1
     # Other scopes are another question, and so are tokens that the user got elsewhere.
     with pytest.raises(SignInNeeded):
-        await authorization.handle_refusal(
-            403, await authorization.bearer(), 'Bearer error="insufficient_scope", scope="d"'
+        await handle(
+            authorization, 403, await authorization.bearer(), 'Bearer error="insufficient_scope", scope="d"'
         )
     store.save(stored(DAY, 7))
-    assert await authorization.handle_refusal(403, await authorization.bearer(), MORE)
+    assert await handle(authorization, 403, await authorization.bearer(), MORE)
     with pytest.raises(SignInNeeded):
-        await authorization.handle_refusal(403, await authorization.bearer(), MORE)
+        await handle(authorization, 403, await authorization.bearer(), MORE)
 
 
 async def test_missing_scope_leads_to_a_step_up_with_the_status_401_too(make: Make, store: FileStore) -> None:
@@ -466,10 +462,10 @@ async def test_missing_scope_leads_to_a_step_up_with_the_status_401_too(make: Ma
     authorization = make(user)
 
     with pytest.raises(SignInNeeded) as raised:
-        await authorization.handle_refusal(401, await authorization.bearer(), MORE)
+        await handle(authorization, 401, await authorization.bearer(), MORE)
     await authorization.sign_in(raised.value)
     with pytest.raises(UpstreamFailed, match="still refuses the call"):
-        await authorization.handle_refusal(401, await authorization.bearer(), MORE)
+        await handle(authorization, 401, await authorization.bearer(), MORE)
     assert [query_of(address)["scope"] for address in user.addresses] == ["a b c"]
     assert [form_of(call.request)["grant_type"] for call in route.calls] == ["authorization_code"]
 
@@ -482,7 +478,7 @@ async def test_late_refusal_of_scopes_does_not_step_up_again(make: Make, store: 
     before = await authorization.bearer()
     await stepped_up(authorization)
 
-    assert await authorization.handle_refusal(403, before, MORE)
+    assert await handle(authorization, 403, before, MORE)
 
 
 async def test_server_gets_few_sign_ins(make: Make, store: FileStore) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.errors import HttpStatus, SignInMayHelp, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import SignInMayHelp, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from tests.dynamic_mcp.helpers import eventually
 from tests.dynamic_mcp.upstream.http import test_legacy_sse as sse
@@ -30,7 +30,7 @@ class Renewed:
             return credentials.token
 
         async def handle_refusal(
-            self: Authorization, status: int, bearer: str | None, challenge: str
+            self: Authorization, status: int, bearer: str | None, challenge: str, kind: str
         ) -> bool:
             credentials.refused.append(bearer)
             if bearer != "t0":
@@ -107,15 +107,17 @@ async def test_token_that_works_in_the_session_of_another_leaves_it(
 
     async def refuse_new(request: Request) -> None:
         if _token(request) == "t1" and request.message["params"]["name"] == "odd":
-            request.answer(401)
+            request.answer(401, b"for administrators")
         else:
             server.by_default(request)
 
     server.on[CALL] = refuse_new
     async with connected(tmp_path, server) as upstream:
         credentials.token = "t1"
-        with pytest.raises(HttpStatus):
-            await upstream.call("odd")
+        for _ in range(2):
+            with pytest.raises(SignInMayHelp) as raised:
+                await upstream.call("odd")
+            assert (raised.value.last_output, raised.value.remedy) == ("for administrators", "Run: login")
         assert await upstream.call() == "a"
         assert (upstream.events.new_sessions, len(server.sessions)) == (0, 1)
 

@@ -863,7 +863,9 @@ async def test_refusal_that_may_pass_does_not_end_the_server_s_own_stream(
     asked: list[int] = []
     streams: list[Request] = []
 
-    async def handle_refusal(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:
+    async def handle_refusal(
+        self: Authorization, status: int, bearer: str | None, challenge: str, kind: str
+    ) -> bool:
         asked.append(status)
         raise SignInNeeded("it needs you to sign in")
 
@@ -891,7 +893,9 @@ async def test_refused_listen_request_uses_up_no_token(
     server = Server(modern=True)
     asked: list[int] = []
 
-    async def handle_refusal(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:
+    async def handle_refusal(
+        self: Authorization, status: int, bearer: str | None, challenge: str, kind: str
+    ) -> bool:
         asked.append(status)
         return False
 

@@ -1,0 +1,118 @@
+"""The rule for new tokens: which requests show that the server has taken one, and when a page opens."""
+
+from __future__ import annotations
+
+import pytest
+
+from dynamic_mcp.errors import SignInMayHelp, SignInNeeded
+from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.new_tokens import PATIENCE
+from dynamic_mcp.oauth.store import FileStore
+from tests.dynamic_mcp.clocks import ManualClock
+from tests.dynamic_mcp.oauth.kit import (
+    ACCESS,
+    DAY,
+    Make,
+    User,
+    accept,
+    grant,
+    publish,
+    refuse,
+    renewals,
+    stored,
+)
+
+pytestmark = pytest.mark.usefixtures("routes")
+
+LIST, CALL = "tools/list", "tools/call a"
+NEED = SignInNeeded("it needs you to sign in", challenge=Challenge())
+
+
+async def must_fail(authorization: Authorization, number: int, kind: str = CALL) -> None:
+    """Expect that the refusal of this token leads to the failure of the call alone."""
+    with pytest.raises(SignInMayHelp):
+        await refuse(authorization, f"{ACCESS}-{number}", Challenge(), kind)
+
+
+async def must_need_the_user(authorization: Authorization, number: int, kind: str = CALL) -> None:
+    with pytest.raises(SignInNeeded):
+        await refuse(authorization, f"{ACCESS}-{number}", Challenge(), kind)
+
+
+async def test_server_that_checks_tokens_only_for_calls_has_not_taken_one(
+    make: Make, store: FileStore
+) -> None:
+    store.save(stored(DAY))
+    route = renewals(grant(1))
+    clock = ManualClock()
+    authorization = make(clock=clock)
+    await refuse(authorization, await authorization.bearer(), Challenge(), CALL)
+    for _ in range(3):
+        await must_fail(authorization, 1)
+        accept(authorization, f"{ACCESS}-1", LIST)
+        accept(authorization, f"{ACCESS}-1", "tools/call public")
+    clock.advance(PATIENCE)
+
+    await must_need_the_user(authorization, 1)
+    assert len(route.calls) == 1
+
+
+async def test_first_refusal_of_another_request_after_a_while_renews(make: Make, store: FileStore) -> None:
+    """One tool refuses all tokens. The others took this one, until the server forgot it."""
+    store.save(stored(DAY))
+    renewals(grant(1), grant(2))
+    clock = ManualClock()
+    authorization = make(clock=clock)
+    await refuse(authorization, await authorization.bearer(), Challenge(), "tools/call odd")
+    await must_fail(authorization, 1, "tools/call odd")
+    accept(authorization, f"{ACCESS}-1", CALL)
+    clock.advance(PATIENCE)
+
+    await refuse(authorization, f"{ACCESS}-1", Challenge(), CALL)
+    assert await authorization.bearer() == f"{ACCESS}-2"
+    await must_fail(authorization, 2, CALL)
+    clock.advance(PATIENCE)
+    await must_need_the_user(authorization, 2, CALL)
+
+
+async def test_sign_in_opens_no_other_page_while_calls_alone_are_refused(make: Make) -> None:
+    publish()
+    renewals(grant(1, refresh_token=None))
+    user, clock = User(), ManualClock()
+    authorization = make(user, clock=clock)
+    with pytest.raises(SignInNeeded) as raised:
+        await refuse(authorization, None, Challenge(), CALL)
+    await authorization.sign_in(raised.value)
+    for _ in range(3):
+        accept(authorization, f"{ACCESS}-1", LIST)
+        await must_fail(authorization, 1)
+        clock.advance(PATIENCE)
+    # The server takes it after all, and forgets it.
+    accept(authorization, f"{ACCESS}-1", CALL)
+    await must_need_the_user(authorization, 1)
+
+
+async def test_any_request_shows_that_the_server_takes_a_token_that_it_has_not_refused(make: Make) -> None:
+    publish()
+    renewals(grant(1, refresh_token=None))
+    authorization = make(User())
+    await authorization.sign_in(NEED)
+    accept(authorization, f"{ACCESS}-1", LIST)
+
+    await must_need_the_user(authorization, 1)
+
+
+async def test_same_token_after_a_renewal_is_a_new_one(make: Make, store: FileStore) -> None:
+    """Some authorization servers give one token until its end."""
+    store.save(stored(DAY))
+    route = renewals(grant(0))
+    clock = ManualClock()
+    authorization = make(clock=clock)
+
+    await refuse(authorization, await authorization.bearer(), Challenge())
+    for _ in range(2):
+        await must_fail(authorization, 0)
+    clock.advance(PATIENCE)
+    await must_need_the_user(authorization, 0)
+    assert len(route.calls) == 1
