@@ -211,6 +211,7 @@ class HttpClient:
         url: str | None = None,
         may_sign_in: bool = False,
         may_last: bool = False,
+        may_miss_session: bool = True,
     ) -> None:
         """POST a message that has no answer in the reply.
 
@@ -221,7 +222,9 @@ class HttpClient:
         async def accepted() -> None:
             # A sign-in is outside of this time limit.
             with anyio.move_on_after(None if may_last else ACCEPT_TIMEOUT):
-                async with self.request("POST", headers, body, url=url) as reply:
+                async with self.request(
+                    "POST", headers, body, url=url, may_miss_session=may_miss_session
+                ) as reply:
                     if reply.status >= 300:
                         raise await self.refusal(reply)
                     return

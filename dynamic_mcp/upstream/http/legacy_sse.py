@@ -14,6 +14,7 @@ import asyncio
 
 from dynamic_mcp.errors import (
     HttpStatus,
+    SignInMayHelp,
     StreamEnded,
     UpstreamError,
     UpstreamFailed,
@@ -41,9 +42,6 @@ ENDPOINT_TIMEOUT = 10.0
 #: Seconds that the server has to answer the ping which shows whether it has forgotten the stream.
 PING_TIMEOUT = 5.0
 
-#: the requests that show whether a new stream is needed, and begin it
-_OF_RENEWALS = frozenset({"initialize", "ping"})
-
 
 class _Stream:
     """One event stream, which is a session of the server."""
@@ -54,6 +52,11 @@ class _Stream:
         #: the task that reads it; None before it opens
         self.reader: asyncio.Task[None] | None = None
 
+    def end(self) -> None:
+        """Read it no longer."""
+        if self.reader is not None:
+            self.reader.cancel()
+
 
 class SseUpstream(HttpUpstream):
     """A server of the HTTP+SSE transport, which exists only in the legacy era."""
@@ -61,20 +64,24 @@ class SseUpstream(HttpUpstream):
     def __init__(self, client: HttpClient, events: Events, *, max_size: int = MAX_MESSAGE) -> None:
         super().__init__(client, events, max_size=max_size)
         self._stream = _Stream()
+        #: the stream of a handshake that goes on
+        self._beginning = self._stream
         self._timeout = 10.0
         self._renewal: asyncio.Task[None] | None = None
+        #: why the last renewal left the old stream
+        self._refused: SignInMayHelp | None = None
         #: for each request in flight the stream on which its answer comes; None while its POST has no reply
         self._taken: dict[int, _Stream | None] = {}
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         self._timeout = timeout
         await self._client.start()
-        await self._begin_session()
+        await self._begin_session(self._stream)
         self._is_open = True
 
-    async def _begin_session(self) -> None:
+    async def _begin_session(self, stream: _Stream) -> None:
         """Open the stream and do the handshake. Raises UpstreamError."""
-        stream = self._stream
+        self._beginning = stream
         stream.reader = self._in_background(lambda: self._read_stream(stream))
         await stream.endpoint
         self.agreed = await handshake.initialize(
@@ -104,7 +111,10 @@ class SseUpstream(HttpUpstream):
                     timer.cancel()
             raise StreamEnded("the server ended its event stream")
         except UpstreamFailed as error:
-            self._lose(error)
+            if stream is self._stream:
+                self._lose(error)
+            else:
+                self._fail_on(stream, error)
             if not stream.endpoint.done():
                 stream.endpoint.set_exception(error)
 
@@ -143,32 +153,41 @@ class SseUpstream(HttpUpstream):
     # A new stream in place of one that the server has forgotten
 
     async def _renew(self, old: _Stream) -> None:
-        """Replace a stream if the server has forgotten it, once for all requests. Raises UpstreamGone."""
+        """Replace a stream if the server has forgotten it, once for all requests. Raises UpstreamFailed."""
         if self._renewal is None and self._stream is old:
             # A separate task, because the cancellation of one request must not end it for the others.
             self._renewal = self._in_background(self._replace_if_forgotten)
         await self._renewed()
         if self._end.done():
             raise self._end.result().copy()
+        if self._stream is old and self._refused is not None:
+            raise self._refused.copy()
 
     async def _replace_if_forgotten(self) -> None:
+        new, self._refused = _Stream(), None
         try:
             if not await self._is_forgotten():
                 return
             log.info("the server has forgotten the session; beginning a new one")
-            self._leave_stream()
-            await self._begin_session_in_time()
+            await self._begin_session_in_time(new)
+        except SignInMayHelp as error:
+            # A server that refuses a new token everywhere may still have the session.
+            log.info("no new session began yet: %s", error)
+            self._refused = error
+            new.end()
+            return
         except UpstreamError as error:
             self._lose(no_new_session(error))
             return
         finally:
             self._renewal = None
+        self._replace_stream(new)
         self._events.on_new_session()
 
-    async def _begin_session_in_time(self) -> None:
+    async def _begin_session_in_time(self, stream: _Stream) -> None:
         try:
             async with asyncio.timeout(self._timeout):
-                await self._begin_session()
+                await self._begin_session(stream)
         except TimeoutError:
             raise UpstreamTimeout(not_started_within(self._timeout)) from None
 
@@ -182,15 +201,17 @@ class SseUpstream(HttpUpstream):
             pass
         return False
 
-    def _leave_stream(self) -> None:
-        """Stop reading the stream, and fail the requests whose answers would come on it."""
+    def _replace_stream(self, new: _Stream) -> None:
+        """Stop reading the old stream, and fail the requests whose answers would come on it."""
         self._leave_session()
-        old, self._stream = self._stream, _Stream()
-        if old.reader is not None:
-            old.reader.cancel()
+        old, self._stream = self._stream, new
+        old.end()
+        self._fail_on(old, UpstreamGone(ANSWER_FORGOTTEN))
+
+    def _fail_on(self, ended: _Stream, reason: UpstreamFailed) -> None:
         for id, stream in list(self._taken.items()):
-            if stream is old:
-                self._peer.fail(id, UpstreamGone(ANSWER_FORGOTTEN))
+            if stream is ended:
+                self._peer.fail(id, reason)
 
     # Messages to the server
 
@@ -211,7 +232,9 @@ class SseUpstream(HttpUpstream):
 
     async def _post_request(self, id: int, message: Outgoing) -> None:
         try:
-            if message.method in _OF_RENEWALS:
+            if message.method == "initialize":
+                await self._post_on(self._beginning, id, message)
+            elif message.method == "ping":
                 await self._post_on(self._stream, id, message)
             else:
                 await self._post_or_renew(id, message)
@@ -228,20 +251,29 @@ class SseUpstream(HttpUpstream):
             if not refusal.is_session_lost:
                 raise
             await self._renew(stream)
-            # With a status from 500 on, the request may have run.
-            if self._stream is stream or refusal.status >= 500:
+            is_new = self._stream is not stream
+            # With a status from 500 on, the request may have run. In a session that goes on, only the token can be the reason.
+            if refusal.status >= 500 or not (is_new or refusal.status in (401, 403)):
                 raise
-            await self._post_on(self._stream, id, message)
+            await self._post_on(self._stream, id, message, may_miss_session=is_new)
 
-    async def _post_on(self, stream: _Stream, id: int, message: Outgoing) -> None:
+    async def _post_on(
+        self, stream: _Stream, id: int, message: Outgoing, *, may_miss_session: bool = True
+    ) -> None:
         """POST a request whose answer comes on this stream, unless it is over. Raises UpstreamFailed.
 
         Some servers answer the POST only when the call is done, so it may take as long as the call.
         """
         if id not in self._taken:
             return
-        await self._post(stream, message.line, may_sign_in=self._may_sign_in(message.method), may_last=True)
-        if stream is not self._stream:
+        await self._post(
+            stream,
+            message.line,
+            may_sign_in=self._may_sign_in(message.method),
+            may_last=True,
+            may_miss_session=may_miss_session,
+        )
+        if stream not in (self._stream, self._beginning):
             raise UpstreamGone(ANSWER_FORGOTTEN)
         if id in self._taken:
             self._taken[id] = stream
@@ -259,13 +291,24 @@ class SseUpstream(HttpUpstream):
             await asyncio.shield(self._renewal)
 
     async def _post(
-        self, stream: _Stream, line: bytes, *, may_sign_in: bool = False, may_last: bool = False
+        self,
+        stream: _Stream,
+        line: bytes,
+        *,
+        may_sign_in: bool = False,
+        may_last: bool = False,
+        may_miss_session: bool = True,
     ) -> None:
         """POST one line. Raises UpstreamFailed if the server does not accept it."""
-        if not stream.endpoint.done():
-            raise UpstreamGone("its new event stream has announced no address for messages yet")
         headers, url = {"Content-Type": "application/json"}, stream.endpoint.result()
-        await self._client.post(headers, line.rstrip(), url=url, may_sign_in=may_sign_in, may_last=may_last)
+        await self._client.post(
+            headers,
+            line.rstrip(),
+            url=url,
+            may_sign_in=may_sign_in,
+            may_last=may_last,
+            may_miss_session=may_miss_session,
+        )
 
 
 def _give_up_endpoint(stream: _Stream) -> None:

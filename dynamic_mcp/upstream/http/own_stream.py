@@ -164,7 +164,12 @@ class OwnStream:
             if self._session.number != old:
                 return
             await asyncio.sleep(pause)
-        await self._renew(old)
+        try:
+            await self._renew(old)
+        except SignInMayHelp:
+            # The session may go on, once the server takes the token.
+            self.restart()
+            raise
 
 
 async def _pause(seconds: float) -> bool:

@@ -20,6 +20,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import (
     EraChanged,
     HttpStatus,
+    SignInMayHelp,
     UpstreamError,
     UpstreamFailed,
     UpstreamGone,
@@ -49,6 +50,7 @@ CONFIRMATION_TIMEOUT = 5.0
 #: Seconds that a start waits for the server's own stream, so that the first list is certain. Some servers open it with their first event.
 OWN_STREAM_WAIT = 0.5
 
+_OF_BEGINNINGS = frozenset({"initialize", handshake.INITIALIZED})
 _INITIALIZED = Outgoing(jsonrpc.notification(handshake.INITIALIZED), handshake.INITIALIZED)
 
 
@@ -61,6 +63,8 @@ class StreamableHttpUpstream(HttpUpstream):
     def __init__(self, client: HttpClient, events: Events, *, max_size: int = MAX_MESSAGE) -> None:
         super().__init__(client, events, self._on_cancelled, max_size=max_size)
         self._session = HttpSession()
+        #: the session of a handshake that goes on
+        self._beginning = self._session
         self._posts: dict[int, asyncio.Task[None]] = {}
         self._tries = Tries(self._session, self._confirm_loss)
         self._era_changes = EraChanges(self._peer, events.client_info)
@@ -68,6 +72,8 @@ class StreamableHttpUpstream(HttpUpstream):
         self._replies = Replies(client, self._peer, self._tries, self._elsewhere, self._flow, max_size)
         self._timeout = 10.0
         self._renewal: asyncio.Task[None] | None = None
+        #: why the last renewal left the old session
+        self._refused: SignInMayHelp | None = None
         #: whether the session is lost, once the request that shows it is over
         self._confirmation: asyncio.Future[bool] | None = None
         self._own_stream = OwnStream(
@@ -90,7 +96,8 @@ class StreamableHttpUpstream(HttpUpstream):
         await self._client.start()
         if skip_probe or not await self._is_modern():
             try:
-                await self._begin_session()
+                self._session.version = None
+                await self._begin_session(self._session)
                 self._own_stream.restart()
                 await self._own_stream.replied(OWN_STREAM_WAIT)
             except handshake.SpeaksModern:
@@ -116,13 +123,13 @@ class StreamableHttpUpstream(HttpUpstream):
             log.debug("no answer to server/discover, so initialize follows: %s", problem)
             return None
 
-    async def _begin_session(self) -> None:
+    async def _begin_session(self, session: HttpSession) -> None:
         """Do the handshake. Raises UpstreamError."""
-        self._session.id = self._session.version = None
-        self.agreed = await handshake.initialize(
+        self._beginning = session
+        agreed = await handshake.initialize(
             self._peer, self._timeout, self._events.capabilities(), self._events.client_info()
         )
-        self._session.version = self.agreed.version
+        session.version = agreed.version
         # Other requests have to wait for its acceptance (MCP 2025-11-25, basic/lifecycle, "Initialization").
         try:
             async with asyncio.timeout(self._timeout):
@@ -131,6 +138,8 @@ class StreamableHttpUpstream(HttpUpstream):
             raise UpstreamTimeout(
                 f"it did not confirm {handshake.INITIALIZED} within {self._timeout:g} s"
             ) from None
+        self.agreed = agreed
+        self._session.id, self._session.version = session.id, session.version
 
     def learn_tool(self, name: str, definition: Raw) -> str:
         return self._session.mirrored.learn(name, definition) if self.modern else ""
@@ -181,7 +190,7 @@ class StreamableHttpUpstream(HttpUpstream):
 
     async def _exchange(self, id: int, message: Outgoing, *, may_miss_session: bool = True) -> None:
         """Send one POST and deliver its answer. Raises UpstreamFailed."""
-        headers = self._session.message_headers(message)
+        headers = self._headers(message)
         async with self._client.request(
             "POST",
             headers,
@@ -193,7 +202,7 @@ class StreamableHttpUpstream(HttpUpstream):
         ) as reply:
             if message.method == "initialize" and reply.status < 400:
                 # Some servers without sessions send an empty header.
-                self._session.id = reply.header(era.SESSION_HEADER) or None
+                self._beginning.id = reply.header(era.SESSION_HEADER) or None
             if reply.status >= 400:
                 await self._era_changes.check(id, message, reply, self._timeout, modern=self.modern)
             if reply.content_type != "text/event-stream" or reply.status >= 300:
@@ -226,7 +235,11 @@ class StreamableHttpUpstream(HttpUpstream):
             raise failure
 
     async def _post_unanswered(self, message: Outgoing) -> None:
-        await self._client.post(self._session.message_headers(message), message.line.rstrip())
+        await self._client.post(self._headers(message), message.line.rstrip())
+
+    def _headers(self, message: Outgoing) -> dict[str, str]:
+        session = self._beginning if message.method in _OF_BEGINNINGS else self._session
+        return session.message_headers(message)
 
     # Sessions of the legacy revisions
 
@@ -275,9 +288,9 @@ class StreamableHttpUpstream(HttpUpstream):
             self._tries.end(id)
 
     async def _renew(self, old: int, *, may_fail: bool = False) -> None:
-        """Begin a new session, once for all requests of the old one, which has this number. Raises UpstreamGone.
+        """Begin a new session, once for all requests of the old one, which has this number. Raises UpstreamFailed.
 
-        With ``may_fail``, a failure that may pass leaves the old session.
+        With ``may_fail``, a failure that may pass leaves the old session, and this method returns.
         """
         if self._renewal is not None:
             await asyncio.shield(self._renewal)
@@ -288,25 +301,27 @@ class StreamableHttpUpstream(HttpUpstream):
             await asyncio.shield(self._renewal)
         if self._end.done():
             raise self._end.result().copy()
+        if self._session.number == old and not may_fail and self._refused is not None:
+            raise self._refused.copy()
 
     async def _replace_session(self, *, may_fail: bool) -> None:
         log.info("the server has forgotten the session; beginning a new one")
-        before = self._session.id, self._session.version, self._session.number
-        self._session.number += 1
-        self._leave_session()
-        self._own_stream.stop()
+        self._refused = None
         try:
-            await self._begin_session()
+            await self._begin_session(HttpSession())
         except UpstreamError as error:
-            if may_fail and _may_pass(error):
+            # A server that refuses a new token everywhere may still have the session.
+            self._refused = error if isinstance(error, SignInMayHelp) else None
+            if self._refused is not None or (may_fail and _may_pass(error)):
                 log.info("no new session began yet: %s", error)
-                self._session.id, self._session.version, self._session.number = before
                 return
             setting = " (timeout.start)" if isinstance(error, UpstreamTimeout) else ""
             self._lose(no_new_session(error, setting))
             return
         finally:
             self._renewal = None
+        self._session.number += 1
+        self._leave_session()
         self._elsewhere.end(ANSWER_FORGOTTEN)
         self._own_stream.restart()
         self._events.on_new_session()

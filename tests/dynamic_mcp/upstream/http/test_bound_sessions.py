@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.errors import SignInMayHelp, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import SignInMayHelp, UpstreamFailed
 from dynamic_mcp.oauth.authorization import Authorization
 from tests.dynamic_mcp.helpers import eventually
 from tests.dynamic_mcp.upstream.http import test_legacy_sse as sse
@@ -122,15 +122,46 @@ async def test_token_that_works_in_the_session_of_another_leaves_it(
         assert (upstream.events.new_sessions, len(server.sessions)) == (0, 1)
 
 
-async def test_token_that_no_session_takes_ends_the_connection_with_the_remedy(
-    tmp_path: Path, credentials: Renewed
-) -> None:
-    server = Bound()
+class Outage(Bound):
+    """The call "long" gets its answer after the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+        self.on[CALL] = self.call
+
+    async def call(self, request: Request) -> None:
+        if request.message["params"]["name"] == "long":
+            await self.go_on.wait()
+            request.result({"name": "long"})
+        else:
+            self.by_default(request)
+
+
+async def test_token_that_no_session_takes_ends_only_its_call(tmp_path: Path, credentials: Renewed) -> None:
+    """The server's check of tokens may be down, and the session goes on."""
+    server = Outage()
     async with connected(tmp_path, server) as upstream:
+        long = upstream.begin("long")
+        await upstream.site.arrived(CALL)
         server.refused = {"t0", "t1"}
-        with pytest.raises(UpstreamGone, match="no new session could be begun: it refuses the new token"):
+        for names in (["a"], ["b", "c", "d"]):
+            for error in await asyncio.gather(*map(upstream.call, names), return_exceptions=True):
+                assert isinstance(error, SignInMayHelp)
+                assert error.remedy == "Run: login"
+        server.go_on.set()
+        assert await long == "long"
+        server.refused, server.owners = set(), {"s0": "t1"}
+        assert await upstream.call() == "a"
+        assert (upstream.events.new_sessions, server.sessions) == (0, ["s0"])
+
+        # A server that has forgotten the session, too, gets a new one once it takes the token.
+        server.refused, server.sessions = {"t1"}, ["forgotten"]
+        with pytest.raises(SignInMayHelp):
             await upstream.call()
-        assert (await upstream.upstream.wait_lost()).remedy == "Run: login"
+        server.refused = set()
+        assert await upstream.call() == "a"
+        assert upstream.events.new_sessions == 1
 
 
 class BoundStreams(sse.ForgetfulServer):
@@ -154,3 +185,50 @@ async def test_renewed_token_begins_a_new_stream(tmp_path: Path, credentials: Re
     await eventually(lambda: len(server.ran) == 4, "each call ran once")
     assert server.ran == [("echo", 1), *[("echo", 2)] * 3]
     assert credentials.refused == []
+
+
+class OutageOfStreams(sse.ForgetfulServer):
+    """A server with HTTP+SSE that refuses these tokens. The call "silent" gets its answer from the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: set[str] = set()
+        self.silent: list[Request] = []
+
+    async def __call__(self, request: Request) -> None:
+        if _token(request) in self.refused:
+            request.answer(401, WWW_Authenticate='Bearer error="invalid_token"')
+            return
+        if request.rpc == CALL and request.message["params"]["name"] == "silent":
+            self.silent.append(request)
+        await super().__call__(request)
+
+
+async def test_token_that_no_stream_takes_ends_only_its_call(tmp_path: Path, credentials: Renewed) -> None:
+    server = OutageOfStreams()
+    async with sse.connected(tmp_path, server) as upstream:
+        long = asyncio.create_task(sse.call(upstream, "silent"))
+        await eventually(lambda: server.silent, "the long call")
+        server.refused = {"t0", "t1"}
+        for count in (1, 3):
+            calls = [sse.call(upstream, "echo") for _ in range(count)]
+            for error in await asyncio.gather(*calls, return_exceptions=True):
+                assert isinstance(error, SignInMayHelp)
+                assert error.remedy == "Run: login"
+        server.streams[0].event({"id": server.silent[0].id, "result": {"content": []}})
+        assert await long == b'{"content": []}'
+        server.refused = set()
+        await sse.call(upstream, "echo")
+    assert server.ran == [("silent", 1), ("echo", 1)]
+
+
+async def test_one_tool_that_refuses_the_new_token_keeps_its_stream(
+    tmp_path: Path, credentials: Renewed
+) -> None:
+    server = sse.ForgetfulServer(401, "")
+    async with sse.connected(tmp_path, server) as upstream:
+        credentials.token = "t1"
+        with pytest.raises(SignInMayHelp):
+            await sse.call(upstream, "odd")
+        await sse.call(upstream, "echo")
+    assert server.ran == [("echo", 1)]
