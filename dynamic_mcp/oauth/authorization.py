@@ -76,6 +76,7 @@ class Authorization:
             self.tokens.way_out = f"If this does not pass, sign in again. Run: {self._wait.anew}"
         self._signing_in: asyncio.Task[None] | None = None
         self._new = NewTokens(clock)
+        self.tokens.on_sign_in = self._new.signed_in
         #: the time of the clock until which a machine does not ask again, and why
         self._refused: tuple[float, str] | None = None
         #: why the last sign-in failed, or None
@@ -360,10 +361,11 @@ class Authorization:
             await self.tokens.forget_registration(error, before)
             raise Declined(str(error)) from None
         configured = " ".join(self._scopes) or None
-        await self.tokens.keep_locked(msgspec.structs.replace(tokens, configured_scope=configured))
+        signed_in_at = None if request.oauth.is_machine else time.time()
+        await self.tokens.keep_locked(
+            msgspec.structs.replace(tokens, configured_scope=configured, signed_in_at=signed_in_at)
+        )
         self._declined = None
-        if not request.oauth.is_machine:
-            self._new.issued(tokens.access_token, by_user=True)
         if challenge.error == "insufficient_scope":
             self._stepped_up = _scopes(challenge) | (self._stepped_up or frozenset())
 

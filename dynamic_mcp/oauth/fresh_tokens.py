@@ -71,6 +71,10 @@ class FreshTokens:
         self.are_adopted = False
         #: when a user last confirmed the stored tokens (``Tokens.confirmed_at``), as far as this process knows
         self._confirmed_at: float | None = None
+        #: when the user last signed in (``Tokens.signed_in_at``), as far as this process knows
+        self._signed_in_at: float | None = None
+        #: takes the access token of a later sign-in, in this process or in another one
+        self.on_sign_in: Callable[[str], None] = lambda token: None
         #: whether the store was read, and the task that reads it
         self._loaded = False
         self._loading: asyncio.Task[None] | None = None
@@ -217,6 +221,9 @@ class FreshTokens:
         if old is not None and (tokens is None or tokens.access_token != old.access_token):
             self._remember(old.access_token)
         self._tokens, self._fresh, self._failures, self.are_adopted = tokens, fresh, 0, False
+        if tokens is not None and tokens.signed_in_at not in (None, self._signed_in_at):
+            self._signed_in_at = tokens.signed_in_at
+            self.on_sign_in(tokens.access_token)
 
     def _adopt(self, stored: Tokens) -> None:
         """Use tokens that another process stored."""
@@ -254,7 +261,8 @@ class FreshTokens:
         try:
             self._tokens = await self.stored()
             self._is_stored = self._tokens is not None
-            self._confirmed_at = None if self._tokens is None else self._tokens.confirmed_at
+            if self._tokens is not None:
+                self._confirmed_at, self._signed_in_at = self._tokens.confirmed_at, self._tokens.signed_in_at
         except StoreFailed as failure:
             # A server that needs no token does not need the store.
             log.warning("group %s: %s", self._server, failure)

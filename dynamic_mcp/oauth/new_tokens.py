@@ -8,8 +8,8 @@ A server can refuse good tokens: its own check of tokens may be down, or a new t
 - The proxy renews a refused token at once. If the server refuses the new token too, the proxy keeps it, and calls fail with what the
   user can do. For ``PATIENCE`` seconds no further renewal follows, and no browser opens.
 - A browser opens if there are no tokens, or if the refused ones cannot be renewed. It also opens if, after ``PATIENCE``, the server
-  still refuses a request that it refused before the renewal. After a sign-in, no other page opens until the server has taken a token.
-  Meanwhile the proxy renews its tokens once in ``PATIENCE``.
+  still refuses a request that it refused before the renewal. After a sign-in, no proxy opens another page until the server has taken a
+  token. Meanwhile it renews its tokens once in ``PATIENCE``.
 - The server has taken a token if it accepts a request like one that it had refused: the same method, of the same tool. Some servers check
   tokens only for some tools, so other requests show nothing.
 - A renewal that fails for now opens no browser and costs no tokens.
@@ -41,11 +41,15 @@ class NewTokens:
         #: whether the server has taken no token since the last sign-in
         self._is_after_sign_in = False
 
-    def issued(self, token: str, *, by_user: bool = False) -> None:
-        """Note a token of a renewal, or of a sign-in with ``by_user``. It may be the old one."""
+    def issued(self, token: str) -> None:
+        """Note a token of a renewal. It may be the old one."""
         self._token, self._issued_at = token, self._clock()
         self._issued += 1
-        self._is_after_sign_in = self._is_after_sign_in or by_user
+
+    def signed_in(self, token: str) -> None:
+        """Note a token of a sign-in, in this process or in another one."""
+        self.issued(token)
+        self._is_after_sign_in = True
 
     def refused(self, kind: str) -> None:
         """Note that the server has refused a request of this kind."""

@@ -78,6 +78,8 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     #: lifetime of the token in seconds, when it was issued
     lifetime: float | None = None
     client: ClientRegistration | None = None
+    #: POSIX time of the sign-in that they come from, also after renewals
+    signed_in_at: float | None = None
     #: POSIX time at which ``dynamic-mcp login`` last found that the server takes them
     confirmed_at: float | None = None
     #: whether they are those of a machine, which no person has allowed anything

@@ -93,6 +93,37 @@ async def test_sign_in_opens_no_other_page_while_calls_alone_are_refused(make: M
     await must_need_the_user(authorization, 1)
 
 
+async def test_sign_in_of_another_process_opens_no_page_here(make: Make, store: FileStore) -> None:
+    store.save(stored(DAY))
+    publish()
+    renewals(grant(1), grant(2), grant(3), grant(4))
+    clock = ManualClock()
+    one, other = make(clock=clock), make(User(), clock=clock)
+    used = [await each.bearer() for each in (one, other)]
+    await refuse(one, used[0], Challenge())
+    await refuse(other, used[1], Challenge())
+    await other.sign_in(NEED)
+    await refuse(one, f"{ACCESS}-1", Challenge())
+    assert await one.bearer() == f"{ACCESS}-2"
+
+    await must_fail(one, 2)
+    clock.advance(PATIENCE)
+    for number in (3, 4):
+        await refuse(one, f"{ACCESS}-{number - 1}", Challenge())
+        await must_fail(one, number)
+        clock.advance(PATIENCE)
+    # A renewal of the other process is no sign-in.
+    accept(one, f"{ACCESS}-4")
+    assert await other.tokens.adopt_newer()
+    accept(other, f"{ACCESS}-4")
+    renewals(grant(5), grant(6))
+    await refuse(other, f"{ACCESS}-4", Challenge())
+    await refuse(one, f"{ACCESS}-4", Challenge())
+    await refuse(one, f"{ACCESS}-5", Challenge())
+    clock.advance(PATIENCE)
+    await must_need_the_user(one, 6)
+
+
 async def test_any_request_shows_that_the_server_takes_a_token_that_it_has_not_refused(make: Make) -> None:
     publish()
     renewals(grant(1, refresh_token=None))
