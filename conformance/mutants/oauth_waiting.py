@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.frontend.pages import Pages
-from dynamic_mcp.groups.signing_in import SigningIn
+from dynamic_mcp.groups.signing_in import SigningIn, WaitEnd
 from dynamic_mcp.oauth import sign_in_lock, waiting
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.waiting import SignInWait
@@ -44,8 +44,8 @@ def a_dead_process_keeps_its_turn() -> None:
 def signs_in_at_the_start() -> None:
     """It did so up to version 1.1."""
 
-    async def wrong(self: SigningIn, need: SignInNeeded) -> bool:
-        return True
+    async def wrong(self: SigningIn, need: SignInNeeded) -> WaitEnd:
+        return WaitEnd.NAMED
 
     replace(SigningIn.wait_until_named, wrong)
 

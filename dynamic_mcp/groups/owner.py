@@ -15,7 +15,7 @@ from dynamic_mcp.errors import SignInNeeded, StreamEnded, UpstreamError, Upstrea
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.connection_record import ConnectionRecord
 from dynamic_mcp.groups.listing_cache import ListingCache
-from dynamic_mcp.groups.signing_in import SigningIn
+from dynamic_mcp.groups.signing_in import SigningIn, WaitEnd
 from dynamic_mcp.groups.start import Starter
 from dynamic_mcp.groups.state import GroupState
 from dynamic_mcp.groups.subscriptions import UpstreamSubscriptions
@@ -152,14 +152,18 @@ class UpstreamOwner:
         return upstream
 
     async def sign_in(self, need: SignInNeeded, backoff: Backoff) -> bool:
-        """Let the user sign in, once a client names the group; ``oauth.signin`` limits the time. False after a failure."""
+        """Let the user sign in, once a client names the group; ``oauth.signin`` limits the time. False after a failure.
+
+        If the server may take the tokens again, there is no sign-in before the next connection.
+        """
         need.last_output = self.shown(need.last_output)
         may_have_passed = need.may_pass and self._signing_in.waits_for_clients
         try:
-            if await self._signing_in.wait_until_named(need):
-                if may_have_passed:
-                    # The server may take the tokens now, so the next connection comes before a browser.
-                    return True
+            end = await self._signing_in.wait_until_named(need)
+            if end is WaitEnd.TIME or (end is WaitEnd.NAMED and may_have_passed):
+                # The server may take the tokens now, so the next connection comes before a browser.
+                return True
+            if end is WaitEnd.NAMED:
                 await self._signing_in.run(need)
         except UpstreamError as error:
             backoff.after_failure()

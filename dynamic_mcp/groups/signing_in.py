@@ -1,6 +1,7 @@
 """What the callers of a group learn while it needs a sign-in.
 
-Before a client names the group, a call would fail with what to do. After that, the sign-in begins, and calls wait for it for a moment:
+Before a client names the group, a call would fail with what to do. If there are tokens, the group tries them once in
+``TRY_AGAIN`` meanwhile, because the server may take them again. After that, the sign-in begins, and calls wait for it for a moment:
 some authorization servers know the user already. If the client can show a page to its user, calls wait for the answer too. Then they fail
 with the address of the page and the command for a terminal, and the sign-in goes on.
 """
@@ -8,6 +9,7 @@ with the address of the page and the command for a terminal, and the sign-in goe
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -25,11 +27,22 @@ from dynamic_mcp.upstream.base import Connector
 SIGN_IN_BEGIN = 2.0
 #: Seconds that calls wait for the user who agreed to sign in. Many clients give up a call after 60 s.
 SIGN_IN_PATIENCE = 40.0
+#: Seconds until a group that no client names tries its tokens again.
+TRY_AGAIN = 60.0
 #: Seconds after which the address in the failure of calls is brought up to date.
 LOOK_AGAIN = 1.0
 
 WAITS = "it waits for you to sign in, in the browser"
 NEEDED = "it needs you to sign in"
+
+
+class WaitEnd(enum.Enum):
+    """Why the wait before a sign-in has ended."""
+
+    NAMED = enum.auto()
+    SIGNED_IN_ELSEWHERE = enum.auto()
+    #: the server may take the tokens now
+    TIME = enum.auto()
 
 
 class SigningIn:
@@ -52,25 +65,30 @@ class SigningIn:
         """Whether a sign-in begins only once a client names the group."""
         return not self.is_named and not self._connector.signs_in_at_start
 
-    async def wait_until_named(self, need: SignInNeeded) -> bool:
-        """Wait until a client names the group; false if the user has signed in elsewhere meanwhile."""
+    async def wait_until_named(self, need: SignInNeeded) -> WaitEnd:
+        """Wait until a client names the group, the user has signed in elsewhere, or tokens are to be tried again."""
         if not self.waits_for_clients:
-            return True
-        named = anyio.Event()
+            return WaitEnd.NAMED
+        named, end = anyio.Event(), WaitEnd.TIME
         self._fail(NEEDED, need)
         async with anyio.create_task_group() as tasks:
 
             async def watch() -> None:
+                nonlocal end
                 # If the store fails, the sign-in that follows reports it.
                 with suppress(UpstreamError):
                     await self._connector.signed_in_elsewhere()
+                    end = WaitEnd.SIGNED_IN_ELSEWHERE
                     tasks.cancel_scope.cancel()
 
             tasks.start_soon(watch)
-            with self._state.backoff(named.set, at_once=True):
+            with (
+                self._state.backoff(named.set, at_once=True),
+                anyio.move_on_after(TRY_AGAIN if need.may_pass else None),
+            ):
                 await named.wait()
             tasks.cancel_scope.cancel()
-        return named.is_set()
+        return WaitEnd.NAMED if named.is_set() else end
 
     async def run(self, need: SignInNeeded) -> None:
         """Let the user sign in, and tell the callers. Raises UpstreamError if that does not succeed."""

@@ -4,7 +4,7 @@ A server can refuse good tokens: its own check of tokens may be down, or a new t
 
 - The proxy forgets tokens only if the authorization server refuses to renew them, if the server names another authorization
   server, or after a logout. While it has tokens, every attempt to connect and every call sends them. So a group comes back
-  without a restart as soon as the server takes them.
+  without a restart as soon as the server takes them. A group that waits for a sign-in and that no client uses tries them once a minute.
 - The proxy renews a refused token at once. If the server refuses the new token too, the proxy keeps it, and calls fail with what the
   user can do. For ``PATIENCE`` seconds no further renewal follows, and no browser opens.
 - A browser opens if there are no tokens, or if the refused ones cannot be renewed. It also opens if, after ``PATIENCE``, the server

@@ -13,8 +13,10 @@ from dynamic_mcp.groups.signing_in import (
     NEEDED,
     SIGN_IN_BEGIN,
     SIGN_IN_PATIENCE,
+    TRY_AGAIN,
     WAITS,
     SigningIn,
+    WaitEnd,
 )
 from dynamic_mcp.groups.state import GroupState, State
 from dynamic_mcp.sign_in_page import SignInPage
@@ -82,7 +84,7 @@ async def test_group_waits_until_a_client_names_it(case: Case) -> None:
     assert (failure.remedy, failure.last_output) == ("To sign in, run: x", "the words of the server")
 
     case.state.try_again()
-    assert await asyncio.wait_for(waiting, 5) is True
+    assert await asyncio.wait_for(waiting, 5) is WaitEnd.NAMED
     assert case.state.failure is None
     assert case.state.current is State.STARTING
 
@@ -91,15 +93,32 @@ async def test_group_waits_until_a_client_names_it(case: Case) -> None:
 async def test_wanted_sign_in_begins_at_once(case: Case, way: str) -> None:
     case.signing_in.is_named = way == "named before"
     case.server.signs_in_at_start = way == "at the start"
-    assert await case.signing_in.wait_until_named(NEED) is True
+    assert await case.signing_in.wait_until_named(NEED) is WaitEnd.NAMED
     assert case.state.failure is None
+
+
+@pytest.mark.parametrize("has_tokens", [True, False])
+async def test_group_that_waits_for_a_client_tries_its_tokens_now_and_then(
+    case: Case, has_tokens: bool
+) -> None:
+    need = SignInNeeded("sign in")
+    need.may_pass = has_tokens
+    waiting = background(case.signing_in.wait_until_named(need))
+    await skip(TRY_AGAIN - 1.0)
+    assert not waiting.done()
+    await skip(1.0)
+    assert waiting.done() is has_tokens
+    assert str(case.state.failure) == NEEDED
+    if not has_tokens:
+        case.state.try_again()
+    assert await asyncio.wait_for(waiting, 5) is (WaitEnd.TIME if has_tokens else WaitEnd.NAMED)
 
 
 async def test_sign_in_elsewhere_ends_the_wait(case: Case) -> None:
     waiting = background(case.signing_in.wait_until_named(NEED))
     await case.failure(NEEDED)
     case.server.elsewhere.set()
-    assert await asyncio.wait_for(waiting, 5) is False
+    assert await asyncio.wait_for(waiting, 5) is WaitEnd.SIGNED_IN_ELSEWHERE
 
 
 async def test_group_waits_for_a_client_although_the_store_fails(case: Case) -> None:
@@ -108,7 +127,7 @@ async def test_group_waits_for_a_client_although_the_store_fails(case: Case) -> 
     await case.failure(NEEDED)
     await asyncio.sleep(0.05)
     case.state.try_again()
-    assert await asyncio.wait_for(waiting, 5) is True
+    assert await asyncio.wait_for(waiting, 5) is WaitEnd.NAMED
 
 
 async def test_callers_learn_the_address_as_soon_as_it_is_known(case: Case) -> None:

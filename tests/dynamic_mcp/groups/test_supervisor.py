@@ -22,6 +22,7 @@ from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone, Upstr
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
+from dynamic_mcp.groups import signing_in
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.hooks import Hooks
@@ -246,6 +247,24 @@ async def test_error_outside_of_the_attempt_to_connect_fails_only_its_own_group(
             lambda: group._state.failure is not None and reason in str(group._state.failure), "b failed"
         )
         assert await proxy.command_that_answers("a") == b"one"
+
+
+async def test_group_that_no_client_names_comes_back_with_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server refuses them for a while."""
+    monkeypatch.setattr(signing_in, "TRY_AGAIN", 0.05)
+    async with running(server("a")) as proxy:
+        proxy.held_commands.add("held")
+        proxy.apply(server("a"), server("b", "held"))
+        await eventually(lambda: proxy.connections.get(("b", "held")), "b connects")
+        group, connection = proxy.groups["b"], proxy.connection("b", "held")
+        # Private, because the group makes its connector's calls itself.
+        monkeypatch.setattr(group._connector, "signs_in_at_start", False)
+        connection.failure = need = SignInNeeded("sign in")
+        need.may_pass = True
+        proxy.held_commands.clear()
+        connection.may_open.set()
+        await eventually(lambda: proxy.command_of("b") == "held", "the next attempt")
+        assert len(proxy.connections["b", "held"]) == 2
 
 
 async def test_removed_server_ends_its_calls_with_the_reason() -> None:
