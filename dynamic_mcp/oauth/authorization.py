@@ -124,6 +124,9 @@ class Authorization:
         except TooInward as refusal:
             raise UpstreamFailed(f"its name {refusal}") from None
 
+    def refused(self, kind: str) -> None:
+        self._new.refused(kind)
+
     def accepted(self, bearer: str | None, kind: Callable[[], str]) -> None:
         now = self.tokens.current
         if bearer is not None and now is not None and bearer == now.access_token:

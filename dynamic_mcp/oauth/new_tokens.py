@@ -36,7 +36,7 @@ class NewTokens:
         self._issued_at = 0.0
         #: the number of tokens that were issued
         self._issued = 0
-        #: the kinds of requests that the server has refused since it took a token, each with the number of tokens at that time
+        #: the kinds of requests that the server has refused since it took a token, or since a sign-in, with the number of tokens then
         self._refused: dict[str, int] = {}
         #: whether the server has taken no token since the last sign-in
         self._is_after_sign_in = False
@@ -50,6 +50,8 @@ class NewTokens:
         """Note a token of a sign-in, in this process or in another one."""
         self.issued(token)
         self._is_after_sign_in = True
+        # Those without a token, or with the old one, say nothing about this one.
+        self._refused.clear()
 
     def refused(self, kind: str) -> None:
         """Note that the server has refused a request of this kind."""

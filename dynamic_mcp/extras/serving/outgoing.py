@@ -61,6 +61,9 @@ class StaticToken:
     async def handle_refusal(self, status: int, bearer: str | None, challenge: str, kind: str) -> bool:
         return False
 
+    def refused(self, kind: str) -> None:
+        return None
+
     def accepted(self, bearer: str | None, kind: Callable[[], str]) -> None:
         return None
 

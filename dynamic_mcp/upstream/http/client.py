@@ -69,6 +69,10 @@ class Credentials(Protocol):
         """
         ...
 
+    def refused(self, kind: str) -> None:
+        """Note that the server refused a token for a request of this kind, perhaps because of its session."""
+        ...
+
     def accepted(self, bearer: str | None, kind: Callable[[], str]) -> None:
         """Note that the server took a request of this kind with this token."""
         ...
@@ -266,7 +270,9 @@ class HttpClient:
         kind = partial(kind_of, method, body)
         reply = await self._send_in_session(method, headers, body, url, in_session=in_session)
         for _ in range(MAX_TOKENS if may_renew else 0):
-            if reply.status not in (401, 403) or not await self._has_other_token(headers, reply, kind()):
+            if reply.status not in refusals.OF_TOKENS or not await self._has_other_token(
+                headers, reply, kind()
+            ):
                 break
             reply.close()
             reply = await self._send_in_session(method, headers, body, url, in_session=in_session)
@@ -289,6 +295,7 @@ class HttpClient:
         """Whether there is another token after this refusal. Raises SignInNeeded, UpstreamFailed; then the reply is closed."""
         try:
             if reply.may_miss_session_of_token:
+                self._credentials.refused(kind)
                 return False
             if era.SESSION_HEADER in headers and reply.status == 401 and await reply.is_session_lost():
                 return False

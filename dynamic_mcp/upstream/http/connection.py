@@ -13,7 +13,15 @@ from typing import Any
 import anyio
 from msgspec import Raw
 
-from dynamic_mcp.errors import StreamEnded, UpstreamError, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import (
+    HttpStatus,
+    SignInMayHelp,
+    SignInNeeded,
+    StreamEnded,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamGone,
+)
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.ids import ids_of_this_process
 from dynamic_mcp.protocol.jsonrpc import Outgoing
@@ -24,6 +32,7 @@ from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.flow import EventFlow
+from dynamic_mcp.upstream.http import refusals
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.outbox import Outbox
 from dynamic_mcp.upstream.vital_signs import ask_for_life
@@ -31,7 +40,6 @@ from dynamic_mcp.upstream.vital_signs import ask_for_life
 #: Requests that a client makes because it uses the server. A list, or the log level, is not worth a sign-in.
 _USES = frozenset(
     {
-        "initialize",
         "tools/call",
         "resources/read",
         "resources/subscribe",
@@ -45,6 +53,13 @@ def no_new_session(error: UpstreamError, setting: str = "") -> UpstreamGone:
     """The end of a connection whose server has lost the session. ``setting`` would give the new one more time."""
     gone = UpstreamGone(f"no new session could be begun: {error}{setting}")
     return gone.with_remedy(error.remedy) if isinstance(error, UpstreamFailed) else gone
+
+
+def is_about_token(error: UpstreamError) -> bool:
+    """Whether no new session could begin because of the token. A server that refuses it everywhere may still have the old session."""
+    if isinstance(error, HttpStatus):
+        return error.status in refusals.OF_TOKENS
+    return isinstance(error, SignInMayHelp | SignInNeeded)
 
 
 class HttpUpstream(ABC):

@@ -14,7 +14,6 @@ import asyncio
 
 from dynamic_mcp.errors import (
     HttpStatus,
-    SignInMayHelp,
     StreamEnded,
     UpstreamError,
     UpstreamFailed,
@@ -30,8 +29,9 @@ from dynamic_mcp.protocol.pending import Options
 from dynamic_mcp.protocol.pieces import first_bytes, size_of
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, not_started_within
+from dynamic_mcp.upstream.http import refusals
 from dynamic_mcp.upstream.http.client import ACCEPT_TIMEOUT, HttpClient
-from dynamic_mcp.upstream.http.connection import HttpUpstream, no_new_session
+from dynamic_mcp.upstream.http.connection import HttpUpstream, is_about_token, no_new_session
 from dynamic_mcp.upstream.http.event_stream import EventParser
 from dynamic_mcp.upstream.http.redirects import within_origin
 from dynamic_mcp.upstream.http.reply import HttpReply
@@ -68,8 +68,6 @@ class SseUpstream(HttpUpstream):
         self._beginning = self._stream
         self._timeout = 10.0
         self._renewal: asyncio.Task[None] | None = None
-        #: why the last renewal left the old stream
-        self._refused: SignInMayHelp | None = None
         #: for each request in flight the stream on which its answer comes; None while its POST has no reply
         self._taken: dict[int, _Stream | None] = {}
 
@@ -152,32 +150,31 @@ class SseUpstream(HttpUpstream):
 
     # A new stream in place of one that the server has forgotten
 
-    async def _renew(self, old: _Stream) -> None:
-        """Replace a stream if the server has forgotten it, once for all requests. Raises UpstreamFailed."""
+    async def _renew(self, old: _Stream, *, is_certain: bool) -> None:
+        """Replace a stream if the server has forgotten it, once for all requests. Raises UpstreamGone.
+
+        If that is not certain, the refusal of the token leaves the old stream.
+        """
         if self._renewal is None and self._stream is old:
             # A separate task, because the cancellation of one request must not end it for the others.
-            self._renewal = self._in_background(self._replace_if_forgotten)
+            self._renewal = self._in_background(lambda: self._replace_if_forgotten(is_certain))
         await self._renewed()
         if self._end.done():
             raise self._end.result().copy()
-        if self._stream is old and self._refused is not None:
-            raise self._refused.copy()
 
-    async def _replace_if_forgotten(self) -> None:
-        new, self._refused = _Stream(), None
+    async def _replace_if_forgotten(self, is_certain: bool) -> None:
+        new = _Stream()
         try:
             if not await self._is_forgotten():
                 return
             log.info("the server has forgotten the session; beginning a new one")
             await self._begin_session_in_time(new)
-        except SignInMayHelp as error:
-            # A server that refuses a new token everywhere may still have the session.
-            log.info("no new session began yet: %s", error)
-            self._refused = error
-            new.end()
-            return
         except UpstreamError as error:
-            self._lose(no_new_session(error))
+            new.end()
+            if not is_certain and is_about_token(error):
+                log.info("no new session began yet: %s", error)
+            else:
+                self._lose(no_new_session(error))
             return
         finally:
             self._renewal = None
@@ -250,10 +247,11 @@ class SseUpstream(HttpUpstream):
         except HttpStatus as refusal:
             if not refusal.is_session_lost:
                 raise
-            await self._renew(stream)
+            is_about_token = refusal.status in refusals.OF_TOKENS
+            await self._renew(stream, is_certain=not is_about_token)
             is_new = self._stream is not stream
             # With a status from 500 on, the request may have run. In a session that goes on, only the token can be the reason.
-            if refusal.status >= 500 or not (is_new or refusal.status in (401, 403)):
+            if refusal.status >= 500 or not (is_new or is_about_token):
                 raise
             await self._post_on(self._stream, id, message, may_miss_session=is_new)
 

@@ -15,6 +15,7 @@ import anyio
 
 from dynamic_mcp.errors import SignInMayHelp, SignInNeeded, UpstreamFailed
 from dynamic_mcp.log import log
+from dynamic_mcp.upstream.http import refusals
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.reply_stream import BUSY, MIN_RETRY_DELAY, NO_FAILURE_AFTER, ReplyStream
 from dynamic_mcp.upstream.http.session import ANSWER_FORGOTTEN, HttpSession
@@ -23,7 +24,7 @@ from dynamic_mcp.upstream.http.session import ANSWER_FORGOTTEN, HttpSession
 REOPEN_DELAY = 1.0
 MAX_REOPEN_DELAY = 30.0
 #: Refusals that may pass, beside those from 500 on. With other tokens, 401 and 403 do.
-_MAY_PASS = BUSY | {401, 403}
+_MAY_PASS = BUSY | refusals.OF_TOKENS
 #: Refusals with which a server says that it has no stream of its own, even if it had one before.
 _NO_STREAM = frozenset({405, 501})
 #: Why a request gets no answer that it waits for on the stream.
@@ -35,9 +36,12 @@ RENEWAL_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
 class Renew(Protocol):
-    """Begins a new session instead of the one with this number. With ``may_fail``, a failure that may pass leaves the old session."""
+    """Begins a new session instead of the one with this number. With ``may_fail``, a failure that may pass leaves the old session.
 
-    async def __call__(self, old: int, *, may_fail: bool = False) -> None: ...
+    If the loss of the old one is not certain, the refusal of the token leaves it too.
+    """
+
+    async def __call__(self, old: int, *, may_fail: bool = False, is_certain: bool = True) -> None: ...
 
 
 class OwnStream:
@@ -153,23 +157,25 @@ class OwnStream:
         self._lost_at = now
         if status != 404 and not await self._confirm_loss():
             return False
-        self._on_end(ANSWER_FORGOTTEN)
-        self._start(lambda: self._begin_session(number))
+        is_certain = status not in refusals.OF_TOKENS
+        if is_certain:
+            self._on_end(ANSWER_FORGOTTEN)
+        self._start(lambda: self._begin_session(number, is_certain=is_certain))
         return True
 
-    async def _begin_session(self, old: int) -> None:
+    async def _begin_session(self, old: int, *, is_certain: bool) -> None:
         """Begin a new session. The calls in flight may still get their answers, so a server that is busy for a moment ends none."""
         for pause in RENEWAL_PAUSES:
-            await self._renew(old, may_fail=True)
+            await self._renew(old, may_fail=True, is_certain=is_certain)
             if self._session.number != old:
                 return
             await asyncio.sleep(pause)
-        try:
-            await self._renew(old)
-        except SignInMayHelp:
-            # The session may go on, once the server takes the token.
+            if not is_certain and not await self._confirm_loss():
+                break
+        else:
+            await self._renew(old, is_certain=is_certain)
+        if self._session.number == old:
             self.restart()
-            raise
 
 
 async def _pause(seconds: float) -> bool:
@@ -212,7 +218,7 @@ async def listen(
                     return
                 elif reply.status >= 400 and await reply.is_session_lost() and await is_lost(reply.status):
                     return
-                elif reply.status in (401, 403):
+                elif reply.status in refusals.OF_TOKENS:
                     may_renew = False
                 else:
                     knows_event = not _may_concern_event(reply.status)

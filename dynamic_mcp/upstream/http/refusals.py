@@ -30,6 +30,8 @@ _AFTER = (
     r"|does ?n[o']t exist|does not exist|no longer|not recognized|unrecognized|not active|not initialized)"
 )
 _UNINITIALIZED = r"(?:not (?:yet )?|before |without |expect(?:ed|s|ing)?:? (?:an? )?)[`'\"]?initializ"
+#: the statuses with which a server may refuse a token
+OF_TOKENS = frozenset({401, 403})
 #: in the text of an error status
 _LOST = re.compile(
     rf"{_BEFORE}\b[^.]{{0,60}}{_SESSION}|{_SESSION}[^.]{{0,100}}\b{_AFTER}|session_?not_?found|{_UNINITIALIZED}",

@@ -20,7 +20,6 @@ from msgspec import Raw
 from dynamic_mcp.errors import (
     EraChanged,
     HttpStatus,
-    SignInMayHelp,
     UpstreamError,
     UpstreamFailed,
     UpstreamGone,
@@ -35,7 +34,7 @@ from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.http.answers_elsewhere import AnswersElsewhere
 from dynamic_mcp.upstream.http.client import HttpClient
-from dynamic_mcp.upstream.http.connection import HttpUpstream, no_new_session
+from dynamic_mcp.upstream.http.connection import HttpUpstream, is_about_token, no_new_session
 from dynamic_mcp.upstream.http.era_changes import EraChanges
 from dynamic_mcp.upstream.http.json_body import NoAnswer
 from dynamic_mcp.upstream.http.own_stream import OwnStream
@@ -72,8 +71,6 @@ class StreamableHttpUpstream(HttpUpstream):
         self._replies = Replies(client, self._peer, self._tries, self._elsewhere, self._flow, max_size)
         self._timeout = 10.0
         self._renewal: asyncio.Task[None] | None = None
-        #: why the last renewal left the old session
-        self._refused: SignInMayHelp | None = None
         #: whether the session is lost, once the request that shows it is over
         self._confirmation: asyncio.Future[bool] | None = None
         self._own_stream = OwnStream(
@@ -172,11 +169,12 @@ class StreamableHttpUpstream(HttpUpstream):
             try:
                 await self._exchange_or_wait(id, message)
             except SessionGone as gone:
-                await self._renew(session)
+                await self._renew(session, is_certain=gone.is_certain)
                 if not gone.may_repeat:
                     raise
                 self._tries.repeat(id)
-                await self._exchange_or_wait(id, message)
+                is_new = self._session.number != session
+                await self._exchange_or_wait(id, message, may_miss_session=is_new)
             except TokenRefused:
                 await self._exchange_or_wait(id, message, may_miss_session=False)
         except EraChanged as change:
@@ -287,32 +285,29 @@ class StreamableHttpUpstream(HttpUpstream):
         finally:
             self._tries.end(id)
 
-    async def _renew(self, old: int, *, may_fail: bool = False) -> None:
-        """Begin a new session, once for all requests of the old one, which has this number. Raises UpstreamFailed.
+    async def _renew(self, old: int, *, may_fail: bool = False, is_certain: bool = True) -> None:
+        """Begin a new session, once for all requests of the old one, which has this number. Raises UpstreamGone.
 
-        With ``may_fail``, a failure that may pass leaves the old session, and this method returns.
+        With ``may_fail``, a failure that may pass leaves the old session. If the loss is not certain, the refusal of the token does too.
         """
         if self._renewal is not None:
             await asyncio.shield(self._renewal)
         if self._session.number == old and not self._end.done():
             if self._renewal is None:
                 # A separate task, because the cancellation of one request must not end it for the others.
-                self._renewal = self._in_background(lambda: self._replace_session(may_fail=may_fail))
+                leaves = partial(_leaves_session, may_fail=may_fail, is_certain=is_certain)
+                self._renewal = self._in_background(lambda: self._replace_session(leaves))
             await asyncio.shield(self._renewal)
         if self._end.done():
             raise self._end.result().copy()
-        if self._session.number == old and not may_fail and self._refused is not None:
-            raise self._refused.copy()
 
-    async def _replace_session(self, *, may_fail: bool) -> None:
+    async def _replace_session(self, leaves: Callable[[UpstreamError], bool]) -> None:
+        """Begin a new session. ``leaves`` tells whether this failure leaves the old one; any other ends the connection."""
         log.info("the server has forgotten the session; beginning a new one")
-        self._refused = None
         try:
             await self._begin_session(HttpSession())
         except UpstreamError as error:
-            # A server that refuses a new token everywhere may still have the session.
-            self._refused = error if isinstance(error, SignInMayHelp) else None
-            if self._refused is not None or (may_fail and _may_pass(error)):
+            if leaves(error):
                 log.info("no new session began yet: %s", error)
                 return
             setting = " (timeout.start)" if isinstance(error, UpstreamTimeout) else ""
@@ -338,8 +333,12 @@ class StreamableHttpUpstream(HttpUpstream):
                 log.debug("the server did not acknowledge the end of the session: %s", error)
 
 
-def _may_pass(error: UpstreamError) -> bool:
-    """Whether the server may begin a session soon: it has too much to do, or cannot be reached at the moment."""
-    if isinstance(error, HttpStatus):
-        return error.status == 429 or error.status >= 500
-    return isinstance(error, UpstreamGone)
+def _leaves_session(error: UpstreamError, *, may_fail: bool, is_certain: bool) -> bool:
+    """Whether the old session stays if no new one could begin. Its loss may not be certain, and with ``may_fail``, failures may pass."""
+    if not is_certain and is_about_token(error):
+        return True
+    if not may_fail:
+        return False
+    # The server has too much to do, or cannot be reached at the moment.
+    is_busy = isinstance(error, HttpStatus) and (error.status == 429 or error.status >= 500)
+    return is_busy or isinstance(error, UpstreamGone)

@@ -14,7 +14,7 @@ import msgspec
 from dynamic_mcp.errors import HttpStatus
 from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.http.refusals import is_session_lost_error
+from dynamic_mcp.upstream.http import refusals
 from dynamic_mcp.upstream.http.reply import HttpReply
 from dynamic_mcp.upstream.http.session import HttpSession
 
@@ -28,6 +28,11 @@ class SessionGone(HttpStatus):
     @property
     def may_repeat(self) -> bool:
         return self.status < 500
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the session is lost. A server that refuses a new token in the session may refuse it everywhere."""
+        return self.status not in refusals.OF_TOKENS
 
 
 class TokenRefused(HttpStatus):
@@ -95,7 +100,7 @@ class Tries:
     async def error_says_lost(self, id: int | None, error: bytes) -> bool:
         """Whether a JSON-RPC error in a successful reply says that the session is lost."""
         found = None if id is None else self._tries.get(id)
-        if found is None or not found.may_be_lost or not is_session_lost_error(error):
+        if found is None or not found.may_be_lost or not refusals.is_session_lost_error(error):
             return False
         return await self._is_confirmed(found)
 

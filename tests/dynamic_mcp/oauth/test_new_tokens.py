@@ -85,8 +85,8 @@ async def test_sign_in_opens_no_other_page_while_calls_alone_are_refused(make: M
         await refuse(authorization, None, Challenge(), CALL)
     await authorization.sign_in(raised.value)
     for _ in range(3):
-        accept(authorization, f"{ACCESS}-1", LIST)
         await must_fail(authorization, 1)
+        accept(authorization, f"{ACCESS}-1", LIST)
         clock.advance(PATIENCE)
     # The server takes it after all, and forgets it.
     accept(authorization, f"{ACCESS}-1", CALL)
@@ -125,13 +125,18 @@ async def test_sign_in_of_another_process_opens_no_page_here(make: Make, store: 
 
 
 async def test_any_request_shows_that_the_server_takes_a_token_that_it_has_not_refused(make: Make) -> None:
+    """The server may refuse the first request without a token, and later not know its method."""
     publish()
-    renewals(grant(1, refresh_token=None))
+    route = renewals(grant(1), grant(2))
     authorization = make(User())
-    await authorization.sign_in(NEED)
-    accept(authorization, f"{ACCESS}-1", LIST)
+    with pytest.raises(SignInNeeded) as raised:
+        await refuse(authorization, None, Challenge(), "server/discover")
+    await authorization.sign_in(raised.value)
+    accept(authorization, f"{ACCESS}-1", "initialize")
 
-    await must_need_the_user(authorization, 1)
+    await refuse(authorization, f"{ACCESS}-1", Challenge())
+    assert await authorization.bearer() == f"{ACCESS}-2"
+    assert len(route.calls) == 2
 
 
 async def test_same_token_after_a_renewal_is_a_new_one(make: Make, store: FileStore) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.errors import SignInMayHelp, UpstreamFailed
+from dynamic_mcp.errors import SignInMayHelp, SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.upstream.http import own_stream
 from tests.dynamic_mcp.helpers import eventually
 from tests.dynamic_mcp.upstream.http import test_legacy_sse as sse
 from tests.dynamic_mcp.upstream.http.scripted_server import Request
@@ -24,6 +25,9 @@ class Renewed:
         self.token = "t0"
         #: the refused tokens
         self.refused: list[str | None] = []
+        #: the kinds of requests that the server refused, perhaps because of their session
+        self.noted: list[str] = []
+        self.failure: UpstreamFailed = SignInMayHelp("it refuses the new token").with_remedy("Run: login")
         credentials = self
 
         async def bearer(self: Authorization) -> str:
@@ -34,13 +38,14 @@ class Renewed:
         ) -> bool:
             credentials.refused.append(bearer)
             if bearer != "t0":
-                raise SignInMayHelp("it refuses the new token").with_remedy("Run: login")
+                raise credentials.failure.copy()
             credentials.token = "t1"
             return True
 
         monkeypatch.setenv("NO_PROXY", "*")
         monkeypatch.setattr(Authorization, "bearer", bearer)
         monkeypatch.setattr(Authorization, "handle_refusal", handle_refusal)
+        monkeypatch.setattr(Authorization, "refused", lambda self, kind: credentials.noted.append(kind))
 
 
 @pytest.fixture
@@ -118,6 +123,8 @@ async def test_token_that_works_in_the_session_of_another_leaves_it(
             with pytest.raises(SignInMayHelp) as raised:
                 await upstream.call("odd")
             assert (raised.value.last_output, raised.value.remedy) == ("for administrators", "Run: login")
+        # Before the list that shows that the session goes on.
+        assert credentials.noted == ["tools/call odd"]
         assert await upstream.call() == "a"
         assert (upstream.events.new_sessions, len(server.sessions)) == (0, 1)
 
@@ -138,7 +145,10 @@ class Outage(Bound):
             self.by_default(request)
 
 
-async def test_token_that_no_session_takes_ends_only_its_call(tmp_path: Path, credentials: Renewed) -> None:
+@pytest.mark.parametrize("is_bound", [True, False])
+async def test_token_that_no_session_takes_ends_only_its_call(
+    tmp_path: Path, credentials: Renewed, is_bound: bool
+) -> None:
     """The server's check of tokens may be down, and the session goes on."""
     server = Outage()
     async with connected(tmp_path, server) as upstream:
@@ -151,17 +161,74 @@ async def test_token_that_no_session_takes_ends_only_its_call(tmp_path: Path, cr
                 assert error.remedy == "Run: login"
         server.go_on.set()
         assert await long == "long"
-        server.refused, server.owners = set(), {"s0": "t1"}
+        server.refused, server.owners = set(), {"s0": "t0" if is_bound else "t1"}
         assert await upstream.call() == "a"
-        assert (upstream.events.new_sessions, server.sessions) == (0, ["s0"])
+        assert upstream.events.new_sessions == len(server.sessions) - 1 == is_bound
 
-        # A server that has forgotten the session, too, gets a new one once it takes the token.
-        server.refused, server.sessions = {"t1"}, ["forgotten"]
-        with pytest.raises(SignInMayHelp):
-            await upstream.call()
-        server.refused = set()
+
+async def test_sign_in_during_an_outage_ends_no_call(
+    tmp_path: Path, credentials: Renewed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Outage()
+
+    async def sign_in(self: Authorization, need: SignInNeeded) -> None:
+        credentials.token, server.owners["s0"] = "t2", "t2"
+
+    monkeypatch.setattr(Authorization, "sign_in", sign_in)
+    async with connected(tmp_path, server) as upstream:
+        long = upstream.begin("long")
+        await upstream.site.arrived(CALL)
+        server.refused, credentials.failure = {"t0", "t1"}, SignInNeeded("it needs you to sign in")
         assert await upstream.call() == "a"
-        assert upstream.events.new_sessions == 1
+        server.go_on.set()
+        assert await long == "long"
+        assert server.sessions == ["s0"]
+
+
+async def test_own_stream_opens_again_in_its_session_after_an_outage(
+    tmp_path: Path, credentials: Renewed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_stream, "RENEWAL_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(own_stream, "REOPEN_DELAY", 0.01)
+    server, end = Bound(), asyncio.Event()
+
+    async def listen(request: Request) -> None:
+        if _token(request) in server.refused:
+            request.answer(401)
+            return
+        request.begin()
+        await end.wait()
+
+    server.on["GET"] = listen
+    async with connected(tmp_path, server) as upstream:
+        await eventually(lambda: upstream.upstream.delivers_notifications, "the stream")
+        server.refused, credentials.token = {"t0", "t1"}, "t1"
+        end.set()
+        await upstream.site.arrived("initialize", 3)
+        end.clear()
+        server.refused, server.owners = set(), {"s0": "t1"}
+        await eventually(lambda: upstream.upstream.delivers_notifications, "the stream again")
+        assert await upstream.call() == "a"
+        assert server.sessions == ["s0"]
+
+
+async def test_forgotten_session_ends_if_no_other_takes_the_token(
+    tmp_path: Path, credentials: Renewed
+) -> None:
+    server = Bound()
+    async with connected(tmp_path, server) as upstream:
+        credentials.token = "t1"
+        server.owners["s0"] = "t1"
+        assert await upstream.call() == "a"
+        server.sessions.append("forgotten")
+
+        async def refuse(request: Request) -> None:
+            request.answer(401)
+
+        server.on["initialize"] = refuse
+        with pytest.raises(UpstreamGone, match="no new session could be begun: it refuses the new token"):
+            await upstream.call()
+        assert (await upstream.upstream.wait_lost()).remedy == "Run: login"
 
 
 class BoundStreams(sse.ForgetfulServer):
