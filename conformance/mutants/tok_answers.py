@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from conformance.mutants import mutant, replace, set_constant
+from dynamic_mcp.errors import SignInMayHelp, UpstreamFailed
 from dynamic_mcp.oauth import new_tokens, registration, token_answer
+from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.request import Unreadable
-from dynamic_mcp.upstream.http import refusals
+from dynamic_mcp.upstream.http import kinds, refusals
 
 if TYPE_CHECKING:
     from dynamic_mcp.oauth.token_answer import TokenAnswer
@@ -75,6 +77,28 @@ def takes_the_object_of_a_gateway_for_a_refusal() -> None:
 def opens_a_page_as_soon_as_a_renewed_token_is_refused() -> None:
     """It did so up to version 1.2."""
     set_constant(new_tokens, "PATIENCE", 0.0)
+
+
+@mutant("TOK-043")
+def an_outage_ends_the_calls_in_flight() -> None:
+    """The connection ends if no new session can begin because of the token."""
+    right = Authorization.handle_refusal
+
+    async def wrong(self: Authorization, status: int, bearer: str | None, challenge: str, kind: str) -> bool:
+        try:
+            return await right(self, status, bearer, challenge, kind)
+        except SignInMayHelp as failure:
+            if kind == "initialize":
+                raise UpstreamFailed(str(failure)) from None
+            raise
+
+    replace(right, wrong)
+
+
+@mutant("TOK-044")
+def takes_any_accepted_request_for_the_refused_one() -> None:
+    """The proxy renews the tokens at each refusal."""
+    replace(kinds.kind_of, lambda method, body: "")
 
 
 @mutant("OAUTH-049")
