@@ -10,8 +10,8 @@ A server can refuse good tokens: its own check of tokens may be down, or a new t
 - A browser opens if there are no tokens, or if the refused ones cannot be renewed. It also opens if, after ``PATIENCE``, the server
   still refuses a request that it refused before the renewal. After a sign-in, no proxy opens another page until the server has taken a
   token. Meanwhile it renews its tokens once in ``PATIENCE``.
-- The server has taken a token if it accepts a request like one that it had refused: the same method, of the same tool. Some servers check
-  tokens only for some tools, so other requests show nothing.
+- The server has taken a token if it accepts a request. Once it has refused one, only a request like that one counts: the same method, of
+  the same tool. Some servers check tokens only for some tools.
 - A renewal that fails for now opens no browser and costs no tokens.
 - ``dynamic-mcp login`` signs in if the server refuses the tokens, or if their renewal fails. If the server takes the stored ones, running
   proxies that wait for a sign-in use them again.
