@@ -1,13 +1,11 @@
 """The authorization for one server: the bearer token of the next request, and the handling of a refusal.
 
 ``Authorization`` renews a refused token if it can; ``new_tokens`` has the rule. If only the user can help, it raises ``SignInNeeded``, and
-the caller decides whether to wait. One sign-in serves all callers that wait for it. A sign-in that failed does not start again by itself.
-Neither does one for scopes that the user has allowed already. ``sign_in_limit`` bounds their number.
+the caller decides whether to wait for one of the ``sign_ins``. No sign-in begins again for scopes that the user has allowed already.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,20 +20,17 @@ from dynamic_mcp.errors import SignInMayHelp, SignInNeeded, UpstreamFailed
 from dynamic_mcp.events import Record, discard
 from dynamic_mcp.oauth.address import host_of
 from dynamic_mcp.oauth.challenge import Challenge, challenge_of
-from dynamic_mcp.oauth.fresh_tokens import CLOSED, FreshTokens
+from dynamic_mcp.oauth.fresh_tokens import FreshTokens
 from dynamic_mcp.oauth.new_tokens import NewTokens
 from dynamic_mcp.oauth.reach import AddressLevel, NetworkReach, TooInward
-from dynamic_mcp.oauth.sign_in_limit import SignInLimit
+from dynamic_mcp.oauth.sign_ins import SignIns
 from dynamic_mcp.oauth.store import TokenStore
-from dynamic_mcp.oauth.waiting import Declined, SignInWait
+from dynamic_mcp.oauth.waiting import SignInWait
 from dynamic_mcp.sign_in_page import SignInPage
-from dynamic_mcp.tasks import joined
 
 if TYPE_CHECKING:
     from dynamic_mcp.oauth.signin import ShowAddress
 
-#: Seconds before a machine asks again for a token that was refused.
-REFUSED_PAUSE = 10.0
 _NOT_YET = "it refuses the token, which cannot be renewed yet"
 
 
@@ -58,9 +53,6 @@ class Authorization:
 
         With ``waits_for_others`` a sign-in waits for that of another process.
         """
-        self._server = server
-        self._record = record
-        self._clock = clock
         self._url = transport.url.reveal()
         self._client_id = transport.oauth_client_id
         self._scopes = transport.oauth_scopes
@@ -74,16 +66,9 @@ class Authorization:
         )
         if not transport.oauth.is_machine:
             self.tokens.way_out = f"If this does not pass, sign in again. Run: {self._wait.anew}"
-        self._signing_in: asyncio.Task[None] | None = None
+        self._sign_ins = SignIns(server, transport, self.reach, self.tokens, self._wait, record, clock)
         self._new = NewTokens(clock)
         self.tokens.on_sign_in = self._new.signed_in
-        #: the time of the clock until which a machine does not ask again, and why
-        self._refused: tuple[float, str] | None = None
-        #: why the last sign-in failed, or None
-        self._declined: str | None = None
-        #: the scopes for which the user has signed in again, because the server asked for them; None without such a step-up
-        self._stepped_up: frozenset[str] | None = None
-        self._limit = SignInLimit(clock)
         # A configured Authorization header is the credential, unless a configured client id asks for OAuth.
         self._applies = self._client_id is not None or not any(
             name.lower() == "authorization" for name, _ in transport.headers
@@ -109,7 +94,7 @@ class Authorization:
             # Only the metadata can say what is missing, and ``NothingToAsk`` ends it if they do not.
             if await self._adopt_newer():
                 return True
-        elif self._stepped_up is not None and _scopes(parsed) <= self._stepped_up:
+        elif self._sign_ins.has_stepped_up(parsed):
             if await self._adopt_newer():
                 return True
             raise UpstreamFailed(
@@ -137,15 +122,8 @@ class Authorization:
         challenge = need.challenge if isinstance(need.challenge, Challenge) else Challenge()
         if challenge.level is not None:
             self.reach.note_level(AddressLevel(challenge.level))
-        if self._declined is not None:
-            if await self._adopt_newer():
-                return
-            raise self._refusal()
-        if self._signing_in is None or self._signing_in.done():
-            self._limit.check(self._wait.login)
-            # A separate task, because the cancellation of one caller must not end it for the others.
-            self._signing_in = asyncio.get_running_loop().create_task(self._sign_in_and_record(challenge))
-        await joined(self._signing_in, UpstreamFailed(CLOSED))
+        if not (self._sign_ins.is_declined and await self._adopt_newer()):
+            await self._sign_ins.join(challenge)
 
     @property
     def on_page(self) -> Callable[[SignInPage], bool]:
@@ -187,15 +165,12 @@ class Authorization:
         """What the user does to sign in, in lines of their own. Empty with ``pending`` if no sign-in waits for the user."""
         if self._transport.oauth.is_machine:
             return ""
-        is_pending = self._signing_in is not None and not self._signing_in.done()
-        return self._wait.help if is_pending or not pending else ""
+        return self._wait.help if self._sign_ins.are_pending or not pending else ""
 
     async def close(self) -> None:
         """End a sign-in at once, and a renewal after ``RENEWAL_GRACE``. Bounded, not cancellable."""
         with anyio.CancelScope(shield=True):
-            if self._signing_in is not None:
-                self._signing_in.cancel()
-                await asyncio.wait({self._signing_in})
+            await self._sign_ins.close()
             await self.tokens.close()
 
     async def _replace_token(self, used: str | None, challenge: Challenge, kind: str) -> None:
@@ -267,16 +242,7 @@ class Authorization:
             need = SignInNeeded(reason, challenge=challenge)
             need.may_pass = self.tokens.current is not None
             raise need
-        if self._signing_in is None or self._signing_in.done():
-            if self._refused is not None and self._clock() < self._refused[0]:
-                # One attempt to connect has several requests, and a wrong secret may lock the client out.
-                raise UpstreamFailed(self._refused[1])
-            self._signing_in = asyncio.get_running_loop().create_task(self._sign_in_and_record(challenge))
-        try:
-            await joined(self._signing_in, UpstreamFailed(CLOSED))
-        except UpstreamFailed as refusal:
-            self._refused = self._clock() + REFUSED_PAUSE, str(refusal)
-            raise
+        await self._sign_ins.join_as_machine(challenge)
         if (now := self.tokens.current) is not None:
             self._new.issued(now.access_token)
 
@@ -284,94 +250,5 @@ class Authorization:
         """Use tokens from a sign-in in another process, if there are any; whether there were. Raises StoreFailed."""
         if not await self.tokens.adopt_newer():
             return False
-        self._declined = self._stepped_up = None
+        self._sign_ins.start_over()
         return True
-
-    # The user
-
-    def _refusal(self) -> UpstreamFailed:
-        return UpstreamFailed(self._declined or "").with_remedy(f"To try again, run: {self._wait.login}")
-
-    async def _sign_in_and_record(self, challenge: Challenge) -> None:
-        began, outcome = time.monotonic(), "failed"
-        reason = None
-        self._record("sign_in_began", server=self._server)
-        try:
-            # So that tokens which are in the store already do not count as new ones.
-            await self.tokens.load()
-            if self._transport.oauth.is_machine:
-                await self._sign_in(challenge)
-            else:
-                await self._wait.run(lambda: self._sign_in(challenge))
-            outcome = "ok"
-        except Declined as error:
-            self._declined = reason = str(error)
-            raise self._refusal() from None
-        except UpstreamFailed as error:
-            reason = str(error)
-            raise
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
-        finally:
-            self._record("sign_in", server=self._server, outcome=outcome, began=began, reason=reason)
-
-    async def _sign_in(self, challenge: Challenge) -> None:
-        from dynamic_mcp.oauth.machine import obtain
-        from dynamic_mcp.oauth.metadata import NoSignIn
-        from dynamic_mcp.oauth.own_headers import client_for
-        from dynamic_mcp.oauth.request import TransientFailure
-        from dynamic_mcp.oauth.scopes import NothingToAsk
-        from dynamic_mcp.oauth.sign_in_request import SignInRequest
-        from dynamic_mcp.oauth.signin import sign_in
-
-        self._limit.begins()
-        before = self.tokens.current or await self.tokens.stored()
-        request = SignInRequest(
-            self._server,
-            self._url,
-            self._client_id,
-            self._scopes,
-            granted=None if before is None else before.scope,
-            requested=None if before is None else before.requested,
-            client=None if before is None else before.registration,
-            issuer=None if before is None else before.issuer,
-            reach=self.reach,
-            oauth=self._transport.oauth,
-            hidden=self._transport.hidden(),
-        )
-        try:
-            async with client_for(self._transport, self.reach) as http:
-                if request.oauth.is_machine:
-                    tokens = await obtain(http, request, challenge)
-                else:
-                    tokens = await sign_in(http, request, challenge, self._wait.show)
-        except (TransientFailure, NothingToAsk):
-            # The browser is not open yet, so another attempt does not disturb the user.
-            self._limit.did_not_begin()
-            raise
-        except NoSignIn as reason:
-            # The server may have been behind a gateway that was down, so this is no refusal for good.
-            self._limit.did_not_begin()
-            raise UpstreamFailed(
-                "it asks for an authorization and does not say how to sign in; its 'headers' may lack a token "
-                f"or a key ({reason})"
-            ) from None
-        except UpstreamFailed as error:
-            if request.oauth.is_machine:
-                # No person is disturbed, so the next attempt of the group tries again.
-                raise
-            await self.tokens.forget_registration(error, before)
-            raise Declined(str(error)) from None
-        configured = " ".join(self._scopes) or None
-        signed_in_at = None if request.oauth.is_machine else time.time()
-        await self.tokens.keep_locked(
-            msgspec.structs.replace(tokens, configured_scope=configured, signed_in_at=signed_in_at)
-        )
-        self._declined = None
-        if challenge.error == "insufficient_scope":
-            self._stepped_up = _scopes(challenge) | (self._stepped_up or frozenset())
-
-
-def _scopes(challenge: Challenge) -> frozenset[str]:
-    return frozenset((challenge.scope or "").split())
