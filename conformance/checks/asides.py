@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import Request
 
 _ASKS: dict[str, Any] = {"x": "the server asks"}
 _SLOW: dict[str, Any] = {"x": "takes long"}
@@ -31,16 +32,19 @@ async def provoke_asides(workbench: Workbench, proxy: Proxy, upstream: RemoteMoc
     """Let the server ask during a call, and cancel another call. Whether the messages come is another matter (STD-020, FRONT-024)."""
     async with proxy.answering({}):
         await proxy.call(upstream.name, "echo", _ASKS)
-    id = f"aside-{upstream.name}"
+    began, cancelled = len(_slow_calls(upstream)), len(upstream.requests("notifications/cancelled"))
+    id = f"aside-{upstream.name}-{began}"
     await proxy.begin("tools/call", proxy.call_params(upstream.name, "echo", _SLOW), id=id)
     with workbench.precondition("the call that the client cancels reaches the upstream"):
-        await workbench.eventually(
-            lambda: [one for one in upstream.requests("tools/call") if one.param("arguments") == _SLOW],
-            within=5.0,
-            what="the call",
-        )
+        await workbench.eventually(lambda: len(_slow_calls(upstream)) > began, within=5.0, what="the call")
     await proxy.notify("notifications/cancelled", {"requestId": id})
     with suppress(Violation):
         await workbench.eventually(
-            lambda: upstream.requests("notifications/cancelled"), within=1.0, what="a cancellation"
+            lambda: len(upstream.requests("notifications/cancelled")) > cancelled,
+            within=1.0,
+            what="a cancellation",
         )
+
+
+def _slow_calls(upstream: RemoteMockUpstream) -> list[Request]:
+    return [one for one in upstream.requests("tools/call") if one.param("arguments") == _SLOW]

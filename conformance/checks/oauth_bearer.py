@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from conformance.checks import check
 from conformance.checks.asides import provoke_asides, rules_of_asides
 from conformance.checks.common import must_answer_a_call, must_sign_in
+from conformance.checks.revocations import let_tokens_be_revoked, rule_of_revocation
 from conformance.errors import Untestable
 from mock_servers.hostile.sign_ins import is_never_satisfied, refuses_every_token, wants_more_each_time
 from mock_servers.oauth_script import OAuth
@@ -16,6 +17,7 @@ from mock_servers.remote_actions import revoke_tokens
 from mock_servers.script import Http, Script, on_call
 
 if TYPE_CHECKING:
+    from conformance.workbench.browsers import Opening
     from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import HttpRequest
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 @check("OAUTH-024", timeout=40)
 async def every_request_carries_the_bearer_once(workbench: Workbench) -> None:
     plain = await workbench.oauth("a")
-    in_sessions = await workbench.oauth("b", script=Script(http=Http(sessions=True), on=rules_of_asides()))
+    rules = [*rules_of_asides(), rule_of_revocation()]
+    in_sessions = await workbench.oauth("b", script=Script(http=Http(sessions=True), on=rules))
     workbench.browser()
     async with workbench.proxy(plain, in_sessions) as proxy:
         await proxy.handshake()
@@ -34,6 +37,8 @@ async def every_request_carries_the_bearer_once(workbench: Workbench) -> None:
         with suppress(Untestable):
             await proxy.ready(in_sessions)
             await provoke_asides(workbench, proxy, in_sessions)
+            await let_tokens_be_revoked(proxy, in_sessions)
+            await provoke_asides(workbench, proxy, in_sessions)
     _must_have_the_bearer_alone(workbench, plain)
     if in_sessions.exchanges:
         _must_have_the_bearer_alone(workbench, in_sessions)
@@ -41,30 +46,37 @@ async def every_request_carries_the_bearer_once(workbench: Workbench) -> None:
 
 @check("OAUTH-036", timeout=30)
 async def the_access_token_replaces_a_configured_header(workbench: Workbench) -> None:
-    upstream = await workbench.oauth("a", headers={"authorization": "Basic x"})
+    names = {"lower": "authorization", "upper": "AUTHORIZATION"}
+    upstreams = [await workbench.oauth(case, headers={name: "Basic x"}) for case, name in names.items()]
     workbench.browser()
-    async with workbench.proxy(upstream) as proxy:
+    async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
-        await must_sign_in(workbench, proxy, upstream)
-        await must_answer_a_call(workbench, proxy, upstream)
-    _must_have_the_bearer_alone(workbench, upstream)
+        for upstream in upstreams:
+            with workbench.case(names[upstream.name]):
+                await must_sign_in(workbench, proxy, upstream)
+                await must_answer_a_call(workbench, proxy, upstream)
+    for upstream in upstreams:
+        with workbench.case(names[upstream.name]):
+            _must_have_the_bearer_alone(workbench, upstream)
 
 
 def _must_have_the_bearer_alone(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     """Raise `Violation` unless each message after the sign-in has one Authorization header, with the access token.
 
-    The token is in no URL.
+    After a message with a newer token, no message has an older one. The tokens are in no URL.
     """
-    token, signed_in = upstream.access_tokens[0], upstream.exchanges[0].t
+    tokens, signed_in = upstream.access_tokens, upstream.exchanges[0].t
     # A GET without a stream, or a HEAD, looks at the page of the server and is no message to it.
     messages = (one for one in upstream.mcp if one.opens_stream or one.method in ("POST", "DELETE"))
     later = [request for request in messages if request.t > signed_in]
     for request in workbench.some(later, "a message after the sign-in"):
-        workbench.expect(
-            request.header("Authorization") == f"Bearer {token}", f"Bearer {token}, once", request
-        )
+        allowed = [f"Bearer {token}" for token in tokens]
+        sent = request.header("Authorization") or ""
+        workbench.expect(sent in allowed, f"{' or '.join(allowed)}, once", request)
+        tokens = tokens[allowed.index(sent) :]
     for request in upstream.http:
-        workbench.expect(token not in request.target, "no token in a URL", request)
+        found = [token for token in upstream.access_tokens if token in request.target]
+        workbench.expect(not found, "no token in a URL", request)
 
 
 @check("OAUTH-025", timeout=60, slow=True)
@@ -103,8 +115,10 @@ def _calls(upstream: ProtectedMockUpstream) -> list[HttpRequest]:
 @check("OAUTH-026", timeout=60, slow=True)
 async def insufficient_scope_leads_to_one_step_up(workbench: Workbench) -> None:
     enough = await workbench.oauth("enough", OAuth(tool_scopes={"echo": "b"}), oauth_scopes=["a"])
+    # The first scope of this server is in its metadata, not in the configuration.
+    listed = {"scopes_supported": ["a"]}
     never = await workbench.oauth(
-        "never", OAuth(tool_scopes={"echo": "b"}, never_enough=True), oauth_scopes=["a"]
+        "never", OAuth(tool_scopes={"echo": "b"}, never_enough=True, resource_fields=listed)
     )
     browser = workbench.browser()
     async with workbench.proxy(enough, never) as proxy:
@@ -115,14 +129,21 @@ async def insufficient_scope_leads_to_one_step_up(workbench: Workbench) -> None:
             await must_answer_a_call(workbench, proxy, enough)
         pages = browser.pages_of(enough)
         workbench.expect(len(pages) == 2, "one more sign-in", pages)
-        scopes = set(pages[1].params.get("scope", "").split(" "))
-        workbench.expect({"a", "b"} <= scopes, "the second sign-in asks for both scopes", pages[1])
+        _must_ask_for_the_union(workbench, *pages)
         result = await proxy.call("never", "echo", {"x": 1}, within=25.0)
         workbench.expect(result.is_error, "a call that is always refused is an error", result.raw)
         workbench.expect(len(_calls(never)) <= 3, "at most 3 attempts", _calls(never))
-        workbench.expect(
-            len(browser.pages_of(never)) <= 4, "at most 3 more sign-ins", browser.pages_of(never)
-        )
+        pages = browser.pages_of(never)
+        workbench.expect(2 <= len(pages) <= 4, "one to three more sign-ins", pages)
+        with workbench.case("no configured scopes"):
+            _must_ask_for_the_union(workbench, *pages[:2])
+
+
+def _must_ask_for_the_union(workbench: Workbench, first: Opening, second: Opening) -> None:
+    """Raise `Violation` unless the second sign-in asks for the scopes of the first one, and for `b`."""
+    before, after = (set(page.params.get("scope", "").split()) for page in (first, second))
+    union = before | {"b"}
+    workbench.expect(union <= after, f"the second sign-in asks for {sorted(union)}", second)
 
 
 @check("OAUTH-032", timeout=60, slow=True)

@@ -15,9 +15,11 @@ from conformance.checks import check
 from conformance.checks.common import must_answer_a_call, must_refuse_to_start, must_sign_in, sign_in, until
 from conformance.checks.oauth_discovery import OPENID
 from conformance.checks.oauth_flow import flow_of
+from conformance.checks.revocations import let_tokens_be_revoked, rule_of_revocation
 from conformance.checks.tok_refresh import SHORT
 from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import CLIENT, OAuth
+from mock_servers.script import Script
 
 if TYPE_CHECKING:
     from conformance.workbench.protected import ProtectedMockUpstream
@@ -30,11 +32,15 @@ _ENVIRONMENT = {VARIABLE: SECRET}
 
 
 async def _registered(
-    workbench: Workbench, name: str, oauth: dict[str, Any], **settings: Any
+    workbench: Workbench,
+    name: str,
+    oauth: dict[str, Any],
+    script: Script | None = None,
+    **settings: Any,
 ) -> ProtectedMockUpstream:
     """An upstream whose authorization server knows one client; `settings` are those of the proxy."""
     fields = workbench.sut.profile.configured(**settings)
-    upstream = await workbench.oauth(name, OAuth.from_dict(oauth), oauth_client_id=CLIENT)
+    upstream = await workbench.oauth(name, OAuth.from_dict(oauth), script, oauth_client_id=CLIENT)
     return upstream.variant(**fields)
 
 
@@ -141,14 +147,21 @@ async def a_configured_issuer_replaces_the_discovery(workbench: Workbench) -> No
         "resource_metadata": [],
         "challenges": ["Bearer"],
         "server_metadata": [OPENID],
+        "any_resource": True,
     }
     scouting = await _registered(workbench, "scout", hidden)
     # The issuer is known only once the authorization server listens.
-    upstream = scouting.variant(**workbench.sut.profile.configured(issuer=scouting.issuer))
+    setting = workbench.sut.profile.configured(issuer=scouting.issuer)
+    upstream = scouting.variant(**setting)
+    names_its_own = await _registered(workbench, "own", {"any_token": True})
     browser = workbench.browser()
-    await sign_in(workbench, upstream)
-    workbench.one(browser.openings, "one page")
-    flow_of(workbench, upstream)
+    await sign_in(workbench, upstream, names_its_own.variant(**setting))
+    for resource in (upstream.url, names_its_own.url):
+        asked = [one for one in scouting.authorizations if one.params.get("resource") == resource]
+        workbench.one(asked, f"one sign-in for {resource} at the configured authorization server")
+    workbench.expect(len(browser.openings) == 2, "one page for each server", browser.openings)
+    workbench.expect(len(scouting.exchanges) == 2, "one exchange for each server", scouting.exchanges)
+    names_its_own.got_no_token_request()
 
 
 @check("OAUTH-075", timeout=30)
@@ -177,7 +190,7 @@ _MACHINE = {
 @check("OAUTH-081", timeout=45, slow=True)
 async def a_machine_signs_in_without_a_person(workbench: Workbench) -> None:
     script = {**_MACHINE, "lifetimes": [SHORT, 3600]}
-    settings = {"client_secret": f"${{{VARIABLE}}}", "grant": "client_credentials"}
+    settings: dict[str, Any] = {"client_secret": f"${{{VARIABLE}}}", "grant": "client_credentials"}
     upstream = await _registered(workbench, "a", script, **settings)
     browser = workbench.browser()
     async with workbench.proxy(upstream, env=_ENVIRONMENT) as proxy:
@@ -215,17 +228,23 @@ async def a_private_key_can_prove_the_client(workbench: Workbench) -> None:
     file = workbench.sandbox.home / "client.pem"
     file.write_bytes(private)
     file.chmod(0o600)
-    machine = await _registered(
-        workbench, "machine", script, private_key_jwt={"file": str(file)}, grant="client_credentials"
-    )
-    person = await _registered(workbench, "person", script, private_key_jwt={"file": str(file)})
+    revokes = Script(on=[rule_of_revocation()])
+    settings: dict[str, Any] = {"private_key_jwt": {"file": str(file)}}
+    machine = await _registered(workbench, "machine", script, revokes, grant="client_credentials", **settings)
+    person = await _registered(workbench, "person", script, revokes, **settings)
     browser = workbench.browser()
     async with workbench.proxy(machine, person) as proxy:
         await proxy.handshake()
         await must_sign_in(workbench, proxy, machine, person)
-    workbench.one(machine.machine_requests, "one request for a token")
+        workbench.one(machine.machine_requests, "one request for a token")
+        flow_of(workbench, person)
+        for upstream in (machine, person):
+            await let_tokens_be_revoked(proxy, upstream)
     workbench.expect(not browser.pages_of(machine), "no page for the machine", browser.openings)
-    flow_of(workbench, person)
+    for upstream in (machine, person):
+        with workbench.case(upstream.name):
+            proofs = [asked.params.get("client_assertion") for asked in upstream.token_requests]
+            workbench.expect(len({*proofs}) == len(proofs), "a new proof in each token request", proofs)
 
 
 @check("CFG-060", timeout=60, slow=True)

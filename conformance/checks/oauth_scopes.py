@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from conformance.checks import check
-from conformance.checks.common import must_answer_a_call, must_sign_in, sign_in
+from conformance.checks.common import must_answer_a_call, must_sign_in
 from conformance.checks.oauth_flow import flow_of
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import OAuthRequest
 
@@ -82,24 +83,35 @@ async def offline_access_is_asked_for_where_it_is_offered(workbench: Workbench) 
         fields: dict[str, Any] = {"oauth_client_id": None} if registers else {}
         return await workbench.oauth(name, OAuth.from_dict(script), **fields)
 
-    plain = await upstream("plain", _OFFERS[1:], registers=True, offline="scope")
+    steps_up = {"tool_scopes": {"echo": "write"}}
+    plain = await upstream("plain", _OFFERS[1:], registers=True, offline="scope", **steps_up)
     openid = await upstream("openid", _OFFERS, registers=True, offline="consent")
     without = await upstream("without", ["openid", "read"], registers=True)
-    upstreams = [plain, openid, without]
+    upstreams: list[ProtectedMockUpstream] = [plain, openid, without]
     if not workbench.sut.profile.registers:
         upstreams.append(await upstream("known", _OFFERS, registers=False, offline="scope"))
     workbench.browser()
-    await sign_in(workbench, *upstreams)
+    async with workbench.proxy(*upstreams) as proxy:
+        await proxy.handshake()
+        await must_sign_in(workbench, proxy, *upstreams)
+        _must_ask_where_it_is_offered(workbench, upstreams)
+        # Whether a proxy signs in again is another requirement (OAUTH-026).
+        await proxy.call(plain.name, "echo", {"x": 1}, within=20.0)
+    for authorized in plain.authorizations:
+        workbench.expect("offline_access" in _scopes(authorized), "offline_access in a step-up", authorized)
+
+
+def _must_ask_where_it_is_offered(workbench: Workbench, upstreams: list[ProtectedMockUpstream]) -> None:
     for each in upstreams:
         with workbench.case(each.name):
             authorized, exchanged = flow_of(workbench, each)
             prompt = authorized.params.get("prompt")
-            if each is without:
+            if each.name == "without":
                 workbench.expect("offline_access" not in _scopes(authorized), "no offline_access", authorized)
             else:
                 workbench.expect(_scopes(authorized) == {"read", "offline_access"}, "both scopes", authorized)
                 workbench.expect("refresh_token" in exchanged.issued, "a refresh token", exchanged.issued)
-            if each is not openid:
+            if each.name != "openid":
                 workbench.expect(prompt is None, "no prompt", authorized)
 
 

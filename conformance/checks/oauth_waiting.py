@@ -12,8 +12,10 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.common import must_be_usable, must_sign_in
+from conformance.checks.revocations import rule_of_revocation
 from mock_servers.browser import User
-from mock_servers.oauth_script import OAuth
+from mock_servers.oauth_script import Fault, OAuth
+from mock_servers.script import Script
 
 if TYPE_CHECKING:
     from conformance.workbench.protected import ProtectedMockUpstream
@@ -77,10 +79,24 @@ async def another_proxy_takes_over_the_sign_in(workbench: Workbench) -> None:
 
 @check("OAUTH-062", timeout=40, slow=True)
 async def an_unused_server_opens_no_page(workbench: Workbench) -> None:
+    refuses = OAuth(
+        faults=[Fault("token", grant="refresh_token", status=400, body={"error": "invalid_grant"})]
+    )
+    signed_out = await workbench.oauth("signed-out", refuses, Script(on=[rule_of_revocation()]))
+    workbench.browser()
+    async with workbench.proxy(signed_out) as proxy:
+        await proxy.handshake()
+        with workbench.precondition("the sign-in works"):
+            await proxy.ready(signed_out)
+        await proxy.call(signed_out.name, "add", {"a": 1, "b": 2})
     protected = [await workbench.oauth(name) for name in "abcd"]
     open_to_all, browser = workbench.stdio("open"), workbench.browser()
-    async with workbench.proxy(*protected, open_to_all) as proxy:
+    later = 1 if workbench.reloads else 0
+    config = workbench.config(*protected[later:], signed_out, open_to_all)
+    async with workbench.proxy(config=config) as proxy:
         await proxy.handshake()
+        if later:
+            workbench.save(config, *protected, signed_out, open_to_all)
         for method in ("tools/list", "resources/list", "prompts/list"):
             await proxy.request(method, {})
         await must_be_usable(workbench, proxy, open_to_all, what="a server without authorization works")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.common import must_answer_a_call, must_sign_in, sign_in, until
-from conformance.checks.tok_refresh import REFRESH, SHORT
+from conformance.checks.tok_refresh import REFRESH, SHORT, refusals_must_lead_to_sign_ins
 from mock_servers.oauth_script import Fault, OAuth
 
 if TYPE_CHECKING:
@@ -24,20 +24,7 @@ async def a_refused_refresh_in_other_words_leads_to_one_sign_in(workbench: Workb
         await workbench.oauth(name, OAuth(lifetimes=[SHORT, 3600], faults=[fault]))
         for name, fault in refusals.items()
     ]
-    browser = workbench.browser()
-    with workbench.precondition("the first run signs in"):
-        await sign_in(workbench, *upstreams)
-    await until(workbench, max(upstream.exchanges[0].t for upstream in upstreams) + SHORT + 0.5)
-    async with workbench.proxy(*upstreams) as proxy:
-        await proxy.handshake()
-        for upstream in upstreams:
-            with workbench.case(upstream.name):
-                await must_sign_in(workbench, proxy, upstream)
-    for upstream in upstreams:
-        with workbench.case(upstream.name):
-            workbench.expect(len(upstream.refreshes) == 1, "one refresh request", upstream.refreshes)
-            # The first page is that of the first run.
-            workbench.expect(len(browser.pages_of(upstream)) == 2, "one page more", browser.openings)
+    await refusals_must_lead_to_sign_ins(workbench, *upstreams)
 
 
 @check("TOK-031", timeout=40, slow=True)

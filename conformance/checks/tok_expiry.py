@@ -136,22 +136,30 @@ async def the_buffer_holds_during_a_session(workbench: Workbench) -> None:
 
 @check("TOK-011", timeout=40, slow=True)
 async def an_expired_token_is_never_sent(workbench: Workbench) -> None:
-    upstreams = [
-        await workbench.oauth("with", OAuth(lifetimes=[2, 3600])),
-        await workbench.oauth("without", OAuth(lifetimes=[2, 3600], refresh_tokens=False)),
-    ]
-    await first_run(workbench, *upstreams)
-    await until(workbench, max(upstream.exchanges[0].t for upstream in upstreams) + 3.0)
-    seen = {upstream.name: len(upstream.mcp) for upstream in upstreams}
+    without_refresh = OAuth(lifetimes=[2, 3600], refresh_tokens=False)
+    with_refresh = await workbench.oauth("with", OAuth(lifetimes=[2, 3600]))
+    without = await workbench.oauth("without", without_refresh)
+    in_session = await workbench.oauth("session", without_refresh)
+    upstreams = [with_refresh, without, in_session]
     workbench.browser()
+    async with workbench.proxy(*upstreams) as proxy:
+        await proxy.handshake()
+        with workbench.precondition("the first sign-in works"):
+            await proxy.ready(*upstreams)
+        expired = max(upstream.exchanges[0].t for upstream in upstreams) + 3.0
+        await until(workbench, expired)
+        await proxy.call(in_session.name, "echo", {"x": 1}, within=20.0)
     await sign_in(workbench, *upstreams)
     for upstream in upstreams:
         old = upstream.access_tokens[0]
-        late = [request for request in upstream.mcp[seen[upstream.name] :] if upstream.bearer(request) == old]
+        sent = [request for request in upstream.mcp if upstream.bearer(request) == old]
+        late = [request for request in sent if request.t > expired]
         workbench.expect(not late, f"{upstream.name}: the expired token is not sent", late)
-    with_refresh, without = upstreams
     workbench.expect(with_refresh.refreshes, "a refresh", with_refresh.token_requests)
-    workbench.expect(len(without.exchanges) == 2, "a second sign-in", without.token_requests)
+    for upstream in (without, in_session):
+        workbench.expect(
+            len(upstream.exchanges) == 2, f"a second sign-in to {upstream.name}", upstream.token_requests
+        )
 
 
 @check("TOK-016", timeout=40, slow=True)

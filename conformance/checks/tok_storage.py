@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 
 from conformance.checks import check
 from conformance.checks.common import must_sign_in, sign_in
+from conformance.checks.revocations import let_tokens_be_revoked, rule_of_revocation
 from conformance.checks.sec_reload import tokens_must_stay_at_their_url
 from conformance.checks.sec_secrets import tokens_of
 from conformance.checks.token_files import (
     needs_the_documented_place,
     own_folder,
+    stored,
     stored_json,
     token_file,
     values_in,
@@ -54,13 +56,14 @@ _SHORT = 2
 async def tokens_lie_in_the_documented_place(workbench: Workbench) -> None:
     """Empty files beside the token file, such as a lock, are allowed."""
     needs_the_documented_place(workbench)
-    upstream = await workbench.oauth("s")
+    upstream = await workbench.oauth("s", script=Script(on=[rule_of_revocation()]))
     workbench.browser()
     file = token_file(workbench, "s")
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await must_sign_in(workbench, proxy, upstream)
         await workbench.eventually(file.is_file, within=3.0, what=f"{file} exists")
+        await let_tokens_be_revoked(proxy, upstream)
     home = workbench.sandbox.home
     locks = [path for path in file.parent.iterdir() if path.is_file() and not path.stat().st_size]
     seen = sorted(str(path.relative_to(home)) for path in home.rglob("*") if path not in locks)
@@ -74,18 +77,42 @@ async def tokens_lie_in_the_documented_place(workbench: Workbench) -> None:
 
 @check("TOK-002", timeout=30)
 async def the_file_is_json_with_an_absolute_expiry(workbench: Workbench) -> None:
-    upstream = await workbench.oauth("a", OAuth(lifetimes=[3600]))
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[3600, 7200]), Script(on=[rule_of_revocation()]))
     workbench.browser()
-    await sign_in(workbench, upstream)
-    document = stored_json(workbench, "a")
+    async with workbench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await must_sign_in(workbench, proxy, upstream)
+        await _must_have_the_newest_tokens(workbench, upstream, 3600)
+        await let_tokens_be_revoked(proxy, upstream)
+    if len(upstream.access_tokens) > 1:
+        await _must_have_the_newest_tokens(workbench, upstream, 7200)
+
+
+async def _must_have_the_newest_tokens(
+    workbench: Workbench, upstream: ProtectedMockUpstream, lifetime: int
+) -> None:
+    """Raise `Violation` unless the file has them within 3 s, with the end of this lifetime in seconds."""
+    granted = [asked for asked in upstream.token_requests if asked.issued][-1]
+    access, received = granted.issued["access_token"], time.time() - (time.monotonic() - granted.t)
+    await workbench.eventually(
+        lambda: access in _content(workbench, upstream.name),
+        within=3.0,
+        what=f"{access} in {token_file(workbench, upstream.name)}",
+        seen=lambda: _content(workbench, upstream.name),
+    )
+    document = stored_json(workbench, upstream.name)
     workbench.expect(isinstance(document, dict), "one JSON object", document)
     values = values_in(document)
-    for token in (upstream.access_tokens[0], upstream.refresh_tokens[0]):
+    for token in (access, upstream.refresh_tokens[-1]):
         workbench.expect(token in values, f"{token} in the file", document)
-    received = time.time() - (time.monotonic() - upstream.exchanges[0].t)
     times = [found for value in values if (found := _instant(value)) is not None]
-    close = [found for found in times if abs(found - (received + 3600)) <= 5]
-    workbench.expect(close, f"an expiry close to {received + 3600:.0f}", document)
+    close = [found for found in times if abs(found - (received + lifetime)) <= 5]
+    workbench.expect(close, f"an expiry close to {received + lifetime:.0f}", document)
+
+
+def _content(workbench: Workbench, name: str) -> str:
+    """The content of the token file of a server."""
+    return stored(workbench, name) if token_file(workbench, name).is_file() else "no such file"
 
 
 #: a number above this counts milliseconds; as seconds, it would lie in the year 5138
@@ -199,6 +226,7 @@ async def a_damaged_file_is_treated_as_no_token(workbench: Workbench) -> None:
         "truncated": lambda whole: whole[: len(whole) // 2],
         "binary": lambda _: b"\xff\x00not json",
         "fieldless": lambda _: b"{}",
+        "list": lambda _: b"[]",
     }
     upstreams = [await workbench.oauth(name) for name in damage]
     workbench.browser()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from conformance.mutants import mutant, replace
 from dynamic_mcp.config import oauth as oauth_table
 from dynamic_mcp.config.model import OAuthSettings
+from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import assertion, configured, metadata, own_headers, renewal, scopes, signin
 from dynamic_mcp.oauth import request as requests
 
@@ -108,6 +110,23 @@ def believes_only_the_server() -> None:
     _ignore(issuer=None)
 
 
+@mutant("OAUTH-074")
+def believes_the_server_first() -> None:
+    """The configured authorization server is the last resort."""
+    right = metadata.discover
+
+    async def wrong(
+        http: httpx.AsyncClient, url: str, challenge: Challenge, settings: OAuthSettings
+    ) -> Discovered:
+        with suppress(UpstreamFailed):
+            found = await right(http, url, challenge, msgspec.structs.replace(settings, issuer=None))
+            if found.published:
+                return found
+        return await right(http, url, challenge, settings)
+
+    replace(right, wrong)
+
+
 @mutant("OAUTH-075")
 def never_assumes_pkce() -> None:
     """It did so up to version 1.1."""
@@ -167,6 +186,19 @@ def never_asks_for_the_consent() -> None:
     replace(scopes.needs_consent, lambda server, client, scope: False)
 
 
+@mutant("OAUTH-078")
+def a_step_up_asks_for_no_refresh_token() -> None:
+    right = scopes.wanted_scope
+
+    def wrong(request: SignInRequest, challenge: Challenge, found: Discovered) -> str | None:
+        scope = right(request, challenge, found)
+        if challenge.error != "insufficient_scope" or scope is None:
+            return scope
+        return " ".join(word for word in scope.split() if word != scopes.OFFLINE)
+
+    replace(right, wrong)
+
+
 @mutant("OAUTH-079")
 def keeps_the_headers_for_the_mcp_address() -> None:
     """It did so up to version 1.1."""
@@ -202,6 +234,17 @@ def signs_for_another_server() -> None:
 @mutant("OAUTH-082")
 def sends_no_proof() -> None:
     _ignore(key=None)
+
+
+@mutant("OAUTH-082")
+def repeats_its_first_proof() -> None:
+    right, first = assertion.signed, dict[tuple[str, str], str]()
+    replace(
+        right,
+        lambda key, client_id, audience: first.setdefault(
+            (client_id, audience), right(key, client_id, audience)
+        ),
+    )
 
 
 @mutant("CFG-060")

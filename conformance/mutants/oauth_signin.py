@@ -264,6 +264,16 @@ def ends_the_session_without_the_bearer() -> None:
 
 @mutant("OAUTH-036")
 def the_configured_header_replaces_the_bearer() -> None:
+    _keep_configured(lambda name: name.lower() == "authorization")
+
+
+@mutant("OAUTH-036")
+def the_bearer_replaces_only_a_header_in_lower_case() -> None:
+    _keep_configured(lambda name: name.lower() == "authorization" != name)
+
+
+def _keep_configured(is_kept: Callable[[str], bool]) -> None:
+    """Send no bearer to a server that has a configured header with such a name."""
     right, bearer = Authorization.__init__, Authorization.bearer
     replaced: set[Authorization] = set()
 
@@ -271,7 +281,7 @@ def the_configured_header_replaces_the_bearer() -> None:
         self: Authorization, server: str, transport: RemoteTransport, *more: Any, **named: Any
     ) -> None:
         right(self, server, transport, *more, **named)
-        if any(name.lower() == "authorization" for name, _ in transport.headers):
+        if any(is_kept(name) for name, _ in transport.headers):
             replaced.add(self)
 
     async def wrong(self: Authorization) -> str | None:

@@ -14,13 +14,14 @@ from conformance.mutants.oauth_signin import (
     alter_token_requests,
     without,
 )
-from dynamic_mcp.oauth import pkce, signin
+from dynamic_mcp.oauth import pkce, scopes, signin
 
 if TYPE_CHECKING:
     import httpx
 
     from conformance.mutants.oauth_signin import Form
     from dynamic_mcp.oauth.challenge import Challenge
+    from dynamic_mcp.oauth.metadata import Discovered
     from dynamic_mcp.oauth.pkce import Pkce
     from dynamic_mcp.oauth.sign_in_request import SignInRequest
     from dynamic_mcp.oauth.tokens import Tokens
@@ -76,6 +77,19 @@ def a_step_up_names_no_resource() -> None:
                 wanted, oauth=msgspec.structs.replace(wanted.oauth, resource=False)
             )
         return await right(http, wanted, challenge, *more)
+
+    replace(right, wrong)
+
+
+@mutant("OAUTH-026")
+def a_step_up_adds_to_configured_scopes_only() -> None:
+    """It forgets the scopes that the first sign-in took from the metadata of the server."""
+    right = scopes.wanted_scope
+
+    def wrong(request: SignInRequest, challenge: Challenge, found: Discovered) -> str | None:
+        if challenge.error == "insufficient_scope" and not request.scopes:
+            return challenge.scope
+        return right(request, challenge, found)
 
     replace(right, wrong)
 

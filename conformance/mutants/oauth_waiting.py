@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import instances, mutant, replace
 from dynamic_mcp.frontend.pages import Pages
 from dynamic_mcp.groups.signing_in import SigningIn, WaitEnd
+from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.oauth import sign_in_lock, waiting
 from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.waiting import SignInWait
 
 if TYPE_CHECKING:
+    from dynamic_mcp.config.diff import Diff
+    from dynamic_mcp.config.model import Config
     from dynamic_mcp.errors import SignInNeeded
     from dynamic_mcp.groups.group import Group
 
@@ -48,6 +52,30 @@ def signs_in_at_the_start() -> None:
         return WaitEnd.NAMED
 
     replace(SigningIn.wait_until_named, wrong)
+
+
+@mutant("OAUTH-062")
+def signs_in_at_the_start_after_a_refused_token() -> None:
+    right = SigningIn.wait_until_named
+
+    async def wrong(self: SigningIn, need: SignInNeeded) -> bool:
+        sent_a_token = isinstance(need.challenge, Challenge) and need.challenge.error == "invalid_token"
+        return sent_a_token or await right(self, need)
+
+    replace(right, wrong)
+
+
+@mutant("OAUTH-062")
+def signs_in_after_a_reload() -> None:
+    right, made = Supervisor.apply, instances(SigningIn)
+
+    def wrong(self: Supervisor, config: Config, changes: Diff) -> None:
+        before = len(made)
+        right(self, config, changes)
+        for one in made[before:]:
+            one.is_named = True
+
+    replace(right, wrong)
 
 
 @mutant("OAUTH-063")
