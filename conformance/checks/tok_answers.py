@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
 
 
-@check("TOK-030", timeout=40, slow=True)
+@check("TOK-030", timeout=60, slow=True)
 async def a_refused_refresh_in_other_words_leads_to_one_sign_in(workbench: Workbench) -> None:
     refusals = {
         "ok": Fault("token", grant=REFRESH, status=200, body={"error": "bad_refresh_token"}),

@@ -200,3 +200,9 @@ def a_file_with_a_list_fails_the_group() -> None:
         return right(data, server, what)
 
     replace(right, wrong)
+
+
+@mutant("TOK-012", also={"TOK-030": "it keeps a token after any refusal"})
+def a_restart_sends_a_dead_refresh_token() -> None:
+    """If the user left the page."""
+    replace(vars(GrantRefused)["ends_the_grant"], property(lambda self: False))

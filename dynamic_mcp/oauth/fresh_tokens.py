@@ -324,7 +324,17 @@ class FreshTokens:
                     log.info("group %s: its tokens were removed, for example by logout", self._server)
                     self.forget()
                     return None
-                new = await renewed(self._transport, self._reach, old)
+                try:
+                    new = await renewed(self._transport, self._reach, old)
+                except GrantRefused as refusal:
+                    if (
+                        found is not None
+                        and found.refresh_token == old.refresh_token
+                        and refusal.ends_the_grant
+                    ):
+                        # A restart must not send it again.
+                        await self._save(msgspec.structs.replace(found, refresh_token=None))
+                    raise
                 if new is not None:
                     await self.keep(new)
                     self._fresh = True

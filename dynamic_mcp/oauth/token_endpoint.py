@@ -35,6 +35,11 @@ class GrantRefused(UpstreamFailed):
         self.code = code
         self.reason = reason or code
 
+    @property
+    def ends_the_grant(self) -> bool:
+        """Whether a refresh token has no use any more. Another client, or another ``resource``, does not change that."""
+        return self.code not in _ABOUT_THE_CLIENT | _ABOUT_THE_RESOURCE | {"unauthorized_client"}
+
 
 class NoTokenEndpoint(TransientFailure):
     """What answered is no token endpoint: it is something in between, or the endpoint has moved."""

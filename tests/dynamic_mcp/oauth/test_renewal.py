@@ -532,7 +532,22 @@ async def test_refused_grant_needs_the_user_and_is_not_retried(
     with pytest.raises(SignInNeeded):
         await refuse(authorization, None, Challenge())
     assert await authorization.bearer() is None
+    after_a_restart = make()
+    assert await after_a_restart.bearer() == (f"{ACCESS}-0" if left > 0 else None)
     assert len(route.calls) == 1
+
+
+@pytest.mark.parametrize("code", ["invalid_client", "invalid_request", "invalid_target"])
+async def test_refusal_of_the_client_or_the_resource_costs_no_stored_token(
+    make: Make, store: FileStore, code: str
+) -> None:
+    store.save(stored(-1.0))
+    respx.post(TOKEN).respond(400, json={"error": code})
+
+    assert await make().bearer() is None
+    kept = store.load()
+    assert kept is not None
+    assert kept.refresh_token == f"{REFRESH}-0"
 
 
 async def test_expired_token_without_a_refresh_token_is_not_sent(make: Make, store: FileStore) -> None:
