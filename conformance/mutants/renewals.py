@@ -76,7 +76,7 @@ def keeps_the_tokens_before_a_renewal() -> None:
     _alter_saves(backup)
 
 
-@mutant("TOK-002")
+@mutant("TOK-002", also={"TOK-011": "the token of a second sign-in counts as expired at the next start"})
 def stores_the_end_of_the_first_token_only() -> None:
     _alter_saves(lambda before, new, _: msgspec.structs.replace(new, expires_at=before.expires_at))
 
@@ -87,7 +87,7 @@ def the_refresh_asks_for_the_configured_scopes() -> None:
     alter_token_requests("refresh_token", lambda form: {**form, "scope": "x y"})
 
 
-@mutant("TOK-009")
+@mutant("TOK-009", also={"TOK-018": "the second refresh of the process fails"})
 def a_process_uses_the_first_refresh_token_only() -> None:
     """The file has the newest one."""
     first: dict[str, str] = {}
@@ -98,29 +98,19 @@ def a_process_uses_the_first_refresh_token_only() -> None:
     alter_token_requests("refresh_token", change)
 
 
-def _alter_renewals(change: Callable[[Tokens], Tokens]) -> None:
-    """Change the old tokens at the begin of each renewal."""
-    right = renewal.renewed
-
-    async def wrong(transport: RemoteTransport, reach: NetworkReach, old: Tokens) -> Tokens | None:
-        return await right(transport, reach, change(old))
-
-    replace(right, wrong)
-
-
 @mutant("TOK-010")
 def a_process_uses_each_refresh_token_once() -> None:
     """The file has the token that is not repeated."""
-    used: set[str] = set()
+    right, used = renewal.renewed, set[str]()
 
-    def change(old: Tokens) -> Tokens:
-        token = old.refresh_token
-        if token is None or token in used:
-            return msgspec.structs.replace(old, refresh_token=None)
-        used.add(token)
-        return old
+    async def wrong(transport: RemoteTransport, reach: NetworkReach, old: Tokens) -> Tokens | None:
+        if old.refresh_token in used:
+            old = msgspec.structs.replace(old, refresh_token=None)
+        new = await right(transport, reach, old)
+        used.add(old.refresh_token or "")
+        return new
 
-    _alter_renewals(change)
+    replace(right, wrong)
 
 
 @mutant("TOK-011")
@@ -179,7 +169,7 @@ def a_refused_connection_costs_the_file() -> None:
     _alter_failures(change)
 
 
-@mutant("TOK-013")
+@mutant("TOK-013", also={"TOK-042": "the answer of a gateway is such a failure"})
 def a_failure_ends_the_grant_of_an_expired_token() -> None:
     """The browser opens."""
 
