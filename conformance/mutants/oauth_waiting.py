@@ -58,9 +58,9 @@ def signs_in_at_the_start() -> None:
 def signs_in_at_the_start_after_a_refused_token() -> None:
     right = SigningIn.wait_until_named
 
-    async def wrong(self: SigningIn, need: SignInNeeded) -> bool:
+    async def wrong(self: SigningIn, need: SignInNeeded) -> WaitEnd:
         sent_a_token = isinstance(need.challenge, Challenge) and need.challenge.error == "invalid_token"
-        return sent_a_token or await right(self, need)
+        return WaitEnd.NAMED if sent_a_token else await right(self, need)
 
     replace(right, wrong)
 
