@@ -8,6 +8,7 @@ proves nothing.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import re
@@ -249,14 +250,14 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workben
             await _must_work(workbench, proxy, good)
             await proxy.tools_of("unreachable")
             for name in ("NOPE_X", "unreachable"):
-                what = f"stderr names {name} (environment {env})"
+                what = f"stderr names {name} (with the variables {json.dumps(env)})"
                 await workbench.eventually(partial(_names, proxy, name), within=5.0, what=what)
             if workbench.reloads:
                 before = len(proxy.stderr)
                 workbench.config_text(
                     '{"mcpServers": {"unfinished": {}}}', name=config.name, folder=config.parent
                 )
-                what = f"stderr names the unusable file, or the mistake in it (environment {env})"
+                what = f"stderr names the unusable file, or the mistake in it (with the variables {json.dumps(env)})"
                 said = partial(_names, proxy, "watched|unfinished", before)
                 await workbench.eventually(said, within=5.0, what=what)
             await proxy.end()
@@ -270,7 +271,9 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workben
     switch = dict(workbench.sut.profile.log_switch)
     detailed = await run(switch)
     more = len(detailed.splitlines()) > len(default.splitlines())
-    workbench.expect(more, f"more lines with {switch} than without", f"{default!r}, then {detailed!r}")
+    variables = " ".join(f"{name}={value}" for name, value in switch.items())
+    what = f"more lines on stderr with {variables} (`log_switch` of the profile) than without"
+    workbench.expect(more, what, f"without: {default}\nwith: {detailed}")
 
 
 def _names(proxy: Proxy, name: str, since: int = 0) -> bool:
