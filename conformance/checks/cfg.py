@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
 
 CONFIG_VARIABLE = "DYNAMIC_MCP_CONFIG"
+#: an entry of a server behind a URL; the checks that use it never start the proxy, or have it disabled
+_REMOTE = {"description": "A server behind a URL", "url": "http://127.0.0.1:9/mcp"}
 
 
 @check("CFG-001", timeout=30)
@@ -28,6 +30,11 @@ async def without_a_named_configuration_the_proxy_refuses_to_start(workbench: Wo
     places = [
         workbench.sandbox.cwd / "config.json",
         workbench.sandbox.cwd / "dynamic-mcp.json",
+        workbench.sandbox.cwd / ".mcp.json",
+        workbench.sandbox.cwd / "mcp.json",
+        workbench.sandbox.cwd / "servers.json",
+        workbench.sandbox.cwd / "config" / "config.json",
+        workbench.sandbox.home / ".mcp.json",
         workbench.sandbox.home / ".dynamic-mcp" / "config.json",
         workbench.sandbox.home / ".config" / "dynamic-mcp" / "config.json",
     ]
@@ -100,6 +107,9 @@ async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
         "an empty file": b"",
         "an array": b"[]",
         "a truncated configuration": text[:-1],
+        "a comment": b"// the servers\n" + text,
+        "a comment between members": text.replace(b",", b", /* next */", 1),
+        "a trailing comma": text[:-1] + b",}",
         "invalid UTF-8": text.replace(b"The a upstream", b"The \xff upstream"),
     }
     await workbench.run_cases(
@@ -141,6 +151,13 @@ async def a_server_entry_without_its_required_fields_is_rejected(workbench: Work
             workbench.config(upstream.variant("command", "args")),
             "command|url",
         ),
+        partial(
+            must_refuse_to_start,
+            workbench,
+            "disabled, no description",
+            workbench.config(upstream, workbench.stdio("off", enabled=False).variant("description")),
+            "description",
+        ),
     )
     upstream.must_not_have_started()
     with workbench.precondition("the complete entry works"):
@@ -149,12 +166,15 @@ async def a_server_entry_without_its_required_fields_is_rejected(workbench: Work
 
 @check("CFG-007", timeout=30, slow=True)
 async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> None:
-    upstream = workbench.stdio("a")
+    upstream, off = workbench.stdio("a"), workbench.stdio("off", enabled=False)
+    remote = workbench.stdio("remote").with_entry(_REMOTE)
     misspelt = {
         "mcpServerz": workbench.config(upstream, extra={"mcpServerz": {}}),
         "enabeld": workbench.config(upstream.variant(enabeld=True)),
         "toolz": workbench.config(upstream.variant(features={"toolz": True})),
         "resorces": workbench.config(upstream.variant(timeout={"resorces": "5s"})),
+        "oauth_scopez": workbench.config(upstream, remote.variant(oauth_scopez=[])),
+        "comand": workbench.config(upstream, off.variant(comand="x")),
     }
     await workbench.run_cases(
         *(
@@ -165,7 +185,8 @@ async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> No
     upstream.must_not_have_started()
     with workbench.precondition("the same entry works when nothing is misspelt"):
         right = upstream.variant(enabled=True, features={"tools": True}, timeout={"resources": "5s"})
-        await must_work(workbench, upstream, config=workbench.config(right))
+        also = (remote.variant(headers={}, enabled=False), off)
+        await must_work(workbench, upstream, config=workbench.config(right, *also))
     with workbench.must("$schema at the root is allowed"):
         schema = {"$schema": "https://example.invalid/config-schema.json"}
         await must_work(workbench, upstream, config=workbench.config(upstream, extra=schema))
@@ -175,9 +196,12 @@ async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> No
 async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> None:
     upstream = workbench.stdio("a")
     wrong = {
-        "type stdio with url": {"type": "stdio", "url": "http://127.0.0.1:9/mcp"},
+        "type stdio with url": {**_REMOTE, "type": "stdio"},
         "type http with command": {**upstream.entry, "type": "http"},
+        "type sse with command": {**upstream.entry, "type": "sse"},
+        "command and url": {**upstream.entry, **_REMOTE},
         "type ws": {"type": "ws", "url": "ws://127.0.0.1:9/mcp"},
+        "type ws, disabled": {"type": "ws", "url": "ws://127.0.0.1:9/mcp", "enabled": False},
     }
     await workbench.run_cases(
         *(

@@ -95,7 +95,7 @@ async def all_mistakes_of_a_configuration_are_reported_at_once(workbench: Workbe
     wrong = workbench.config(
         alpha.variant(comand="x"),
         bravo.variant(timeout={"toolz": "5s"}),
-        charlie.variant(args=["a", 5]),
+        charlie.variant(args=["a", 5], enabled=False),
         delta.variant("description"),
     )
     outcome = await workbench.run_to_exit(config=wrong)

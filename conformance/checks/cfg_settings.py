@@ -122,13 +122,13 @@ def _capabilities(proxy: Proxy) -> dict[str, Any]:
 
 
 @check("CFG-016", timeout=40, slow=True)
-async def timeouts_accept_four_text_forms_and_whole_seconds(workbench: Workbench) -> None:
+async def timeouts_accept_five_text_forms_and_whole_seconds(workbench: Workbench) -> None:
     """The proxy also passes on an answer that arrives within the deadline."""
     await _must_refuse_nonsense(workbench)
     hanging = Script(on=[on_call("echo", silence())])
     answering = Script(on=[on_call("echo", sleep(0.6))])
     cut = {"t1500ms": ("1500ms", 1.5), "t2": (2, 2.0)}
-    kept = {"t5s": "5s", "t1min": "1min", "t2m": "2m"}
+    kept = {"t5s": "5s", "t1min": "1min", "t2m": "2m", "t1h": "1h"}
     forms = {"resources": "500ms", "prompts": "1min"}
     slow = [
         workbench.stdio(name, hanging, timeout={"tools": text, **forms}) for name, (text, _) in cut.items()
@@ -146,8 +146,9 @@ async def timeouts_accept_four_text_forms_and_whole_seconds(workbench: Workbench
 
 async def _must_refuse_nonsense(workbench: Workbench) -> None:
     upstream = workbench.stdio("a")
-    nonsense: list[tuple[str, Any]] = [("tools", value) for value in ("abc", -1, True, "5 parsecs", "")]
+    nonsense: list[tuple[str, Any]] = [("tools", value) for value in ("abc", -1, True, 1.5, "5 parsecs", "")]
     nonsense += [("resources", "abc"), ("prompts", "abc")]
+    off = workbench.stdio("off", enabled=False, timeout={"tools": "abc"})
     await workbench.run_cases(
         *(
             partial(
@@ -157,7 +158,8 @@ async def _must_refuse_nonsense(workbench: Workbench) -> None:
                 workbench.config(upstream.variant(timeout={kind: value})),
             )
             for kind, value in nonsense
-        )
+        ),
+        partial(must_refuse_to_start, workbench, "disabled, tools: 'abc'", workbench.config(upstream, off)),
     )
     upstream.must_not_have_started()
 

@@ -39,6 +39,17 @@ def finds_a_configuration_by_itself() -> None:
     replace(right, wrong)
 
 
+@mutant("CFG-001")
+def finds_the_file_of_other_programs() -> None:
+    """The proxy falls back to .mcp.json."""
+    right = terminal.config_path
+
+    def wrong(argument: str | None, environment: Mapping[str, str]) -> str | None:
+        return right(argument, environment) or (".mcp.json" if Path(".mcp.json").exists() else None)
+
+    replace(right, wrong)
+
+
 @mutant("CFG-002")
 def the_environment_beats_the_argument() -> None:
     right = terminal.config_path
@@ -80,6 +91,42 @@ def takes_a_broken_file_for_an_empty_one() -> None:
     replace(right, wrong)
 
 
+@mutant("CFG-005")
+def takes_comments() -> None:
+    _change_text(rb"//[^\n]*|/\*.*?\*/", b"")
+
+
+@mutant("CFG-005")
+def takes_trailing_commas() -> None:
+    _change_text(rb",(\s*[}\]])", rb"\1")
+
+
+def _change_text(pattern: bytes, by: bytes) -> None:
+    """Replace a pattern outside of strings before the reference reads the configuration."""
+    right = parse
+    known = re.compile(rb'"(?:[^"\\]|\\.)*"|' + pattern, re.DOTALL)
+
+    def wrong(data: bytes, *more: Any) -> model.Config:
+        return right(known.sub(lambda one: one[0] if one[0][:1] == b'"' else one.expand(by), data), *more)
+
+    replace(right, wrong)
+
+
+@mutant(
+    "CFG-006",
+    also=dict.fromkeys(
+        ("CFG-007", "CFG-008", "CFG-016", "CFG-022"), "a mistake is in a disabled entry there too"
+    ),
+)
+def looks_at_no_disabled_entry() -> None:
+    def wrong(entry: dict[str, Any]) -> None:
+        if entry.get("enabled") is False:
+            entry.clear()
+            entry.update(description="", command="x", enabled=False)
+
+    _change_entries(wrong)
+
+
 @mutant("CFG-006")
 def a_missing_description_becomes_empty() -> None:
     _change_entries(lambda entry: entry.setdefault("description", ""))
@@ -94,6 +141,29 @@ def only_the_top_level_is_strict() -> None:
             del entry[name]
 
     _change_entries(wrong)
+
+
+@mutant("CFG-007")
+def entries_with_a_url_may_have_any_member() -> None:
+    known = {field.encode_name for field in msgspec.structs.fields(SERVER_ENTRY)}
+
+    def wrong(entry: dict[str, Any]) -> None:
+        for name in set(entry) - known if "url" in entry else ():
+            del entry[name]
+
+    _change_entries(wrong)
+
+
+@mutant("CFG-008")
+def takes_the_command_of_an_entry_with_both() -> None:
+    _change_entries(lambda entry: entry.pop("url") if {"command", "url"} <= entry.keys() else None)
+
+
+@mutant("CFG-008")
+def ignores_type_sse_beside_a_command() -> None:
+    _change_entries(
+        lambda entry: entry.pop("type") if "command" in entry and entry.get("type") == "sse" else None
+    )
 
 
 @mutant("CFG-008")
@@ -196,6 +266,22 @@ def takes_numbers_for_milliseconds() -> None:
     replace(right, lambda value: right(value) / 1000 if isinstance(value, int) else right(value))
 
 
+@mutant("CFG-016")
+def takes_fractions_of_seconds() -> None:
+    def wrong(entry: dict[str, Any]) -> None:
+        for kind, value in entry.get("timeout", {}).items():
+            entry["timeout"][kind] = int(value) if isinstance(value, float) else value
+
+    _change_entries(wrong)
+
+
+@mutant("CFG-016")
+def knows_no_hours() -> None:
+    """The proxy behaved like this before version 1.3 of the requirements."""
+    right = duration.seconds
+    replace(right, lambda value: right(value.replace("h", " h") if isinstance(value, str) else value))
+
+
 @mutant("CFG-017")
 def writes_the_configuration_back() -> None:
     right = load
@@ -235,11 +321,12 @@ def _change_entries(change: Callable[[dict[str, Any]], object]) -> None:
 
     def wrong(data: bytes, *more: Any) -> model.Config:
         try:
-            whole = msgspec.json.decode(data)
+            whole, before = msgspec.json.decode(data), msgspec.json.decode(data)
             for entry in whole["mcpServers"].values():
                 change(entry)
         except (msgspec.DecodeError, KeyError, AttributeError):
             return right(data, *more)
-        return right(msgspec.json.encode(whole), *more)
+        # Unchanged as it stands there, because a report of a mistake has the number of its line.
+        return right(data if whole == before else msgspec.json.encode(whole), *more)
 
     replace(right, wrong)

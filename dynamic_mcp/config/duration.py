@@ -1,14 +1,14 @@
-"""Durations in the configuration: ``"500ms"``, ``"5s"``, ``"1min"``, ``"2m"``, or a number of seconds."""
+"""Durations in the configuration: ``"500ms"``, ``"5s"``, ``"1min"``, ``"2m"``, ``"1h"``, or a number of seconds."""
 
 from __future__ import annotations
 
 import re
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0}
-_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|min)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|min|m|h)")
 _MAX_SECONDS = 366 * 24 * 3600
 
-DURATION_SYNTAX = 'a whole number of seconds such as 30, or a string such as "500ms", "5s" or "1min"'
+DURATION_SYNTAX = 'a whole number of seconds such as 30, or a string such as "500ms", "5s", "1min" or "1h"'
 
 
 def of_word(word: str) -> float:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dynamic_mcp.config.duration import seconds
 
 YEAR = 366 * 24 * 3600
-UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60}
+UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60}
         ("5s", 5.0),
         ("1min", 60.0),
         ("2m", 120.0),
+        ("1h", 3600.0),
         ("007s", 7.0),
         (30, 30.0),
         (YEAR, float(YEAR)),
@@ -41,7 +42,7 @@ def test_durations_are_parsed(written: str | int, meant: float) -> None:
         "+5s",
         "1.5s",
         "5S",
-        "5h",
+        "5d",
         "5sec",
         "\u0665s",
         "5s5s",

@@ -89,7 +89,7 @@ BROKEN: dict[str, str | bytes] = {
     "a string for enabled": configuration_with({**STDIO, "enabled": "yes"}),
     "a number for timeout": configuration_with({**STDIO, "timeout": 5}),
     "a fraction of seconds": configuration_with({**STDIO, "timeout": {"tools": 1.5}}),
-    "an unknown unit": configuration_with({**STDIO, "timeout": {"resources": "1h"}}),
+    "an unknown unit": configuration_with({**STDIO, "timeout": {"resources": "1d"}}),
     "a timeout of nothing": configuration_with({**STDIO, "timeout": {"prompts": 0}}),
     "a timeout beyond any float": configuration_with({**STDIO, "timeout": {"tools": 10**400}}),
     "a mistake in a disabled server": configuration_with({**STDIO, "enabled": False, "commmand": "x"}),
