@@ -22,7 +22,7 @@ from conformance.workbench.regular_files import content_of, text_of
 from mock_servers.hostile.texts import EVIL_TEXT
 from mock_servers.oauth_script import OAuth
 from mock_servers.remote_actions import revoke_tokens
-from mock_servers.script import Script, on_call
+from mock_servers.script import Script, crash, error, on_call, sleep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,8 @@ HAPPENED = {
     "a refused request": "refus|reject|deni|invalid|unknown|forbid|blocked",
 }
 _PROMPT = 3.0
+#: seconds that a call takes which then fails
+_SLOW = 0.4
 #: characters of a made-up name, and bytes of the lines about three calls with such names
 LONG, MAX_GROWTH = 2_000_000, 100_000
 
@@ -59,26 +61,30 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
     signed = [await workbench.oauth("signed", oauth, revokes)] if workbench.has("OAUTH") else []
     remotes = [await workbench.remote("remote", headers={"X-Key": header})] if workbench.has_remotes else []
     stdio, later = workbench.stdio("stdio", env={"SECRET": child}), workbench.stdio("later")
+    failures = [on_call("echo", sleep(_SLOW), error(-32000, "no")), on_call("add", crash())]
+    failing = workbench.stdio("failing", Script(on=failures))
+    children = (stdio, failing)
     workbench.browser()
     settings = workbench.sut.profile.configured(audit={"file": str(file)})
-    config = workbench.config(*signed, *remotes, stdio, extra=settings)
-    async with workbench.proxy(*signed, *remotes, stdio, config=config, umask=0) as proxy:
+    config = workbench.config(*signed, *remotes, *children, extra=settings)
+    async with workbench.proxy(*signed, *remotes, *children, config=config, umask=0) as proxy:
         await proxy.handshake()
         with workbench.precondition("everything works"):
-            await proxy.ready(*signed, *remotes, stdio)
+            await proxy.ready(*signed, *remotes, *children)
             for one in signed:
                 await proxy.call(one.name, "add", {"a": 1, "b": 2})
                 await proxy.call(one.name, "echo", {"x": MARKER})
             for remote in remotes:
                 await must_be_callable(workbench, proxy, remote)
         await _must_be_logged_at_once(workbench, proxy, stdio, file)
+        await _must_tell_of_failures(workbench, proxy, failing, file)
         await proxy.call("stdio", "nosuchtool", {"x": MARKER})
-        workbench.save(config, *signed, *remotes, stdio, later, extra=settings)
+        workbench.save(config, *signed, *remotes, *children, later, extra=settings)
         with workbench.precondition("an added upstream is usable"):
             await must_be_added(workbench, proxy, later)
         rotated = file.rename(file.with_suffix(".1"))
         await _must_be_logged_at_once(workbench, proxy, stdio, file)
-        workbench.save(config, *signed, *remotes, stdio, extra=settings)
+        workbench.save(config, *signed, *remotes, *children, extra=settings)
         await later.gone(within=15.0)
         await workbench.eventually(
             lambda: _happened(_lines(workbench, file), "an end of an upstream", "later"),
@@ -116,11 +122,14 @@ async def a_line_of_the_audit_log_is_bounded_and_printable(workbench: Workbench)
     upstream = workbench.stdio("a")
     settings = workbench.sut.profile.configured(audit={"file": str(file)})
     async with workbench.serving(upstream, config=workbench.config(upstream, extra=settings)) as proxy:
-        await proxy.call("a", "echo")
-        with workbench.precondition("the file has a line for a call"):
-            what = "a line with the name of the tool"
+        for group, tool in (("a", "echo"), ("g", "echo"), ("a", "t")):
+            await proxy.call(group, tool)
+        with workbench.precondition("the file has a line for each of three calls"):
+            what = "three lines with the names"
             await workbench.eventually(
-                lambda: file.exists() and "echo" in text_of(file), within=_PROMPT, what=what
+                lambda: file.exists() and all(f'"{name}"' in text_of(file) for name in ("echo", "g", "t")),
+                within=_PROMPT,
+                what=what,
             )
         before = content_of(file)
         for group, tool in (("g" * LONG, "echo"), ("a", "t" * LONG), (EVIL_TEXT, EVIL_TEXT)):
@@ -135,7 +144,19 @@ async def a_line_of_the_audit_log_is_bounded_and_printable(workbench: Workbench)
     text = text_of(file)
     raw = sorted({letter for letter in text if not letter.isprintable() and letter not in "\n"})
     workbench.expect(not raw, "no raw control or bidirectional character", [ascii(letter) for letter in raw])
-    _lines(workbench, file)
+    lines = _lines(workbench, file)
+    for letter in "gt":
+        _must_say_that_it_is_cut(workbench, lines, letter)
+
+
+def _must_say_that_it_is_cut(workbench: Workbench, lines: list[dict[str, Any]], letter: str) -> None:
+    """Raise `Violation` if the line with a cut name looks like that with a short name: no other member, and nothing but the name."""
+    shorts = [line for line in lines if letter in line.values()]
+    for line in lines:
+        cut = [value for value in line.values() if isinstance(value, str) and letter * 20 in value]
+        for short in shorts if cut else []:
+            says_so = line.keys() - short.keys() or any(set(value) != {letter} for value in cut)
+            workbench.expect(says_so, "a line that says that it is cut", line)
 
 
 async def _must_be_logged_at_once(
@@ -151,6 +172,46 @@ async def _must_be_logged_at_once(
         await workbench.eventually(
             told, within=_PROMPT, what=f"a call is in {file.name} while the proxy runs"
         )
+
+
+async def _must_tell_of_failures(
+    workbench: Workbench, proxy: Proxy, failing: StdioMockUpstream, file: Path
+) -> None:
+    """Raise `Violation` unless a failed call has a line with its outcome and its duration, and the end of a crashed process has one."""
+    fine = {line["outcome"] for line in _calls_in(workbench, file, "echo")}
+    await proxy.call(failing.name, "echo")
+    await proxy.call(failing.name, "add", {"a": 1, "b": 2})
+    for tool in ("echo", "add"):
+        with workbench.case(f"a failed call of {tool}"):
+            found = await workbench.eventually(
+                lambda tool=tool: _calls_in(workbench, file, tool, failing.name),  # type: ignore[misc]
+                within=_PROMPT,
+                what="a line about it",
+            )
+            workbench.expect(found[0]["outcome"] not in fine, f"another outcome than {fine}", found)
+    slow = _calls_in(workbench, file, "echo", failing.name)[0]
+    (duration,) = (value for name, value in slow.items() if name.startswith("duration"))
+    # A number may have any unit, and a text any form.
+    takes_time = not isinstance(duration, int | float) or duration >= _SLOW * 0.9
+    workbench.expect(takes_time, f"the duration of a call that takes {_SLOW} s", slow)
+    await workbench.eventually(
+        lambda: _happened(_without_calls(workbench, file), "an end of an upstream", failing.name),
+        within=_PROMPT,
+        what="the end of a process that crashed is in the file",
+        seen=lambda: [line for line in _without_calls(workbench, file) if line["server"] == failing.name],
+    )
+
+
+def _calls_in(workbench: Workbench, file: Path, tool: str, server: str | None = None) -> list[dict[str, Any]]:
+    """The lines about calls of a tool."""
+    lines = _lines(workbench, file, skip=1)
+    return [line for line in lines if tool in line.values() and server in (None, line["server"])]
+
+
+def _without_calls(workbench: Workbench, file: Path) -> list[dict[str, Any]]:
+    return [
+        line for line in _lines(workbench, file, skip=1) if not {"echo", "add"} & set(map(str, line.values()))
+    ]
 
 
 def _lines(workbench: Workbench, file: Path, skip: int = 0) -> list[dict[str, Any]]:

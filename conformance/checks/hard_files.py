@@ -12,6 +12,7 @@ from conformance.checks.token_files import own_folder, token_file
 from mock_servers.browser import User
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from conformance.workbench.mocks import MockUpstream
@@ -88,44 +89,48 @@ async def _must_use_no_token(workbench: Workbench, upstream: ProtectedMockUpstre
 @check("HARD-011", timeout=60, slow=True)
 async def exposed_secrets_in_the_configuration_are_pointed_out(workbench: Workbench) -> None:
     """A literal value under a harmless name causes no warning."""
-    literal = {"API_TOKEN": LITERAL, "MODE": "plain"}
+    keys = ("API_TOKEN", "DB_PASSWORD", "CLIENT_SECRET", "SERVICE_API_KEY")
+    literal = {**dict.fromkeys(keys, LITERAL), "MODE": "plain"}
     remote = await workbench.http("remote")
-    cases: list[tuple[str, int, MockUpstream, str | None]] = [
-        ("env", 0o644, workbench.stdio("a", env=literal), "API_TOKEN"),
-        ("a header", 0o644, remote.variant(headers={"Authorization": f"Bearer {LITERAL}"}), "Authorization"),
-        ("0600", 0o600, workbench.stdio("a", env=literal), None),
-        ("a reference", 0o644, workbench.stdio("a", env={"API_TOKEN": "x-${FROM_OUTSIDE}"}), None),
+    bearer = {"Authorization": f"Bearer {LITERAL}"}
+    cases: list[tuple[str, int, MockUpstream, Sequence[str]]] = [
+        ("env", 0o644, workbench.stdio("a", env=literal), keys),
+        ("a header", 0o644, remote.variant(headers=bearer), ["Authorization"]),
+        ("0600", 0o600, workbench.stdio("a", env=literal), []),
+        ("a reference", 0o644, workbench.stdio("a", env={"API_TOKEN": "x-${FROM_OUTSIDE}"}), []),
         (
             "a reference in a header",
             0o644,
             remote.variant(headers={"Authorization": "Bearer ${FROM_OUTSIDE}"}),
-            None,
+            [],
         ),
-        ("a harmless name", 0o644, workbench.stdio("a", env={"MODE": LITERAL}), None),
+        ("a harmless name", 0o644, workbench.stdio("a", env={"MODE": LITERAL}), []),
     ]
     await workbench.run_cases(*(partial(_must_be_pointed_out, workbench, *case) for case in cases))
 
 
 async def _must_be_pointed_out(
-    workbench: Workbench, what: str, mode: int, upstream: MockUpstream, key: str | None
+    workbench: Workbench, what: str, mode: int, upstream: MockUpstream, keys: Sequence[str]
 ) -> None:
-    """Raise `Violation` unless each reading of this configuration adds one line about it to stderr; none without a `key`."""
+    """Raise `Violation` unless each reading of this configuration adds one line about each key to stderr; none without keys."""
     added = workbench.stdio("added")
     config = workbench.config(upstream, name=f"{what.replace(' ', '-')}.json")
     config.chmod(mode)
 
-    def lines() -> list[str]:
-        return _lines_with(proxy.stderr, config.name, key or "")
+    def must_have_been_read(times: int) -> None:
+        for key in keys or [""]:
+            lines, expected = _lines_with(proxy.stderr, config.name, key), times if keys else 0
+            about = f"{expected} lines about {key or 'it'} in {config.name} after {times} readings"
+            workbench.expect(len(lines) == expected, about, proxy.stderr)
 
     async with workbench.proxy(config=config, env={"FROM_OUTSIDE": "outside"}) as proxy:
         await proxy.handshake()
         with workbench.precondition(f"{what}: the group is ready"):
             await proxy.ready(upstream)
         with workbench.case(what):
-            times = 0 if key is None else 1
-            workbench.expect(len(lines()) == times, f"{times} lines about {config.name}", proxy.stderr)
+            must_have_been_read(1)
             workbench.save(config, upstream, added)
             with workbench.precondition("the proxy notices the change"):
                 await proxy.ready(added)
-            workbench.expect(len(lines()) == 2 * times, f"{2 * times} lines after a reload", proxy.stderr)
+            must_have_been_read(2)
             workbench.expect(LITERAL not in proxy.stderr, "stderr does not show the value", proxy.stderr)

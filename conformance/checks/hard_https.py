@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.common import must_be_callable
+from conformance.checks.sec_reload import reloads
 from conformance.checks.sec_signin import an_address, speaks_of_plain_text
 from conformance.workbench.certificates import Authority
 from mock_servers.oauth_script import OAuth
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @check("HARD-003", timeout=90, slow=True)
 async def https_can_be_required(workbench: Workbench) -> None:
     """An https:// upstream may lead to http:// by a redirect, a token endpoint or an endpoint event. Nothing
-    arrives there either.
+    arrives there either. The same holds for an http:// upstream that a save adds.
     """
     host = an_address()
     await _must_be_required(workbench, host)
@@ -53,7 +54,8 @@ async def _must_be_required(workbench: Workbench, host: str) -> None:
         lured.append(await workbench.http("stream", stream, kind="sse", **secure))
     workbench.browser()
     upstreams = (*refused, loopback, calls, *lured)
-    async with workbench.proxy(*upstreams, env=authority.environment) as proxy:
+    config = workbench.config(*upstreams)
+    async with workbench.proxy(config=config, env=authority.environment) as proxy:
         await proxy.handshake()
         with workbench.must("http:// on loopback is allowed"):
             await proxy.ready(loopback)
@@ -65,6 +67,13 @@ async def _must_be_required(workbench: Workbench, host: str) -> None:
             await proxy.wake(upstream.name)
             with workbench.precondition(f"the proxy contacts {upstream.name}"):
                 await workbench.eventually(partial(_is_visited, upstream), within=10.0, what="a request")
+        if reloads(workbench):
+            later = await workbench.http("refused-later", host=host, **required)
+            beside = await workbench.http("loopback-later", **required)
+            workbench.save(config, *upstreams, later, beside)
+            with workbench.precondition("the proxy notices the change"):
+                await proxy.ready(beside)
+            refused.append(later)
         for upstream in refused:
             answer = await proxy.tools_of(upstream.name)
             told = answer.is_error and speaks_of_plain_text(answer.text)

@@ -23,6 +23,8 @@ MIB = 1 << 20
 BOUND = 1 * MIB
 LARGE = 8 * MIB
 ENDLESS = 64 * MIB
+#: what passes without a setting; a message of the whole default would cost seconds
+PASSES = 17 * MIB
 FIRST = {"number": "first"}
 #: how much the memory may grow, for all upstreams together
 MAX_GROWTH = 16 * BOUND
@@ -30,7 +32,7 @@ MAX_GROWTH = 16 * BOUND
 
 @check("HARD-009", timeout=60, serial=True, slow=True)
 async def one_oversized_message_costs_one_call(workbench: Workbench) -> None:
-    """Another call in flight on the same upstream gets its answer."""
+    """Another call in flight on the same upstream gets its answer. Without a setting, a message of 17 MiB passes."""
     fields = workbench.sut.profile.configured(max_message_size="1MiB")
     first = {"arguments": FIRST}
     large = Script(on=[on_call("echo", payload(LARGE), params=first), on_call("add", sleep(1.0))])
@@ -43,12 +45,17 @@ async def one_oversized_message_costs_one_call(workbench: Workbench) -> None:
         upstreams.append(await workbench.http("event", event, **fields))
     if workbench.has("SSE"):
         upstreams.append(await workbench.sse("stream", large, **fields))
-    async with workbench.serving(*upstreams) as proxy:
+    free = workbench.stdio("free", Script(on=[on_call("echo", payload(PASSES))]))
+    async with workbench.serving(*upstreams, free) as proxy:
         with bounded_growth(workbench, proxy, MAX_GROWTH):
             await workbench.run_cases(
                 *(partial(_must_cost_one_call, workbench, proxy, upstream) for upstream in upstreams),
                 partial(_adds, workbench, proxy, line),
             )
+        with workbench.case("without a setting"):
+            answer = await proxy.call("free", "echo", within=30.0)
+            whole = not answer.is_error and len(answer.raw) > PASSES
+            workbench.expect(whole, f"a message of {PASSES // MIB} MiB passes", answer.raw[:1000])
 
 
 async def _must_cost_one_call(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:

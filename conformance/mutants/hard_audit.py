@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from conformance.mutants import mutant, replace
+from dynamic_mcp.extras import audit
 from dynamic_mcp.extras.audit import AuditLog
 from dynamic_mcp.groups.connection_record import ConnectionRecord
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dynamic_mcp.config.model import Audit
@@ -110,6 +112,55 @@ def records_calls_that_succeed_only() -> None:
     def wrong(self: AuditLog, event: str, *, outcome: str = "ok", **more: Any) -> None:
         if outcome == "ok":
             right(self, event, outcome=outcome, **more)
+
+    replace(right, wrong)
+
+
+_FAILED = ("failed", "error", "timeout", "cancelled")
+
+
+@mutant("HARD-005")
+def leaves_out_calls_that_fail() -> None:
+    _change_lines(lambda fields: None if fields["outcome"] in _FAILED else fields)
+
+
+@mutant("HARD-005")
+def says_that_calls_that_fail_are_fine() -> None:
+    _change_lines(lambda fields: {**fields, "outcome": "ok"} if fields["outcome"] in _FAILED else fields)
+
+
+@mutant("HARD-005")
+def has_durations_of_zero() -> None:
+    _change_lines(lambda fields: {**fields, "began": None})
+
+
+@mutant("HARD-005")
+def says_nothing_of_a_crash() -> None:
+    _change_lines(lambda fields: None if fields["outcome"] == "lost" else fields)
+
+
+def _change_lines(change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    """Let ``change`` alter what is recorded; with None there is no line."""
+    right = AuditLog.record
+
+    def wrong(self: AuditLog, event: str, *, outcome: str = "ok", **more: Any) -> None:
+        if (fields := change({"outcome": outcome, **more})) is not None:
+            right(self, event, **fields)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-013")
+def cuts_a_name_silently() -> None:
+    right = audit.line_of
+
+    def wrong(fields: dict[str, object]) -> bytes:
+        return right(
+            {
+                name: value[: audit.MAX_FIELD] if isinstance(value, str) else value
+                for name, value in fields.items()
+            }
+        )
 
     replace(right, wrong)
 

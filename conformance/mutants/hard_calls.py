@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from conformance.mutants import mutant, replace, set_constant
+from conformance.mutants import instances, mutant, replace, set_constant
 from dynamic_mcp.errors import CallRefused, UpstreamError
 from dynamic_mcp.extras.policy import arguments
 from dynamic_mcp.extras.policy.enforcer import PolicyEnforcer
 from dynamic_mcp.extras.policy.limits import Limits
+from dynamic_mcp.groups.connection_record import ConnectionRecord
 from dynamic_mcp.groups.group import Group
 
 if TYPE_CHECKING:
@@ -98,6 +100,46 @@ def _change_rules(change: Callable[[CallRules], CallRules]) -> None:
     replace(right, wrong)
 
 
+@mutant("HARD-004")
+def counts_the_calls_of_each_tool_alone() -> None:
+    right = PolicyEnforcer.call
+    limits: dict[tuple[PolicyEnforcer, str], Limits] = {}
+
+    async def wrong(self: PolicyEnforcer, tool: str, *more: Any) -> bytes:
+        # Private, because only the enforcer knows its rules.
+        self._limits = limits.setdefault((self, tool), Limits(self._rules))
+        return await right(self, tool, *more)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-004")
+def forgets_the_calls_from_before_a_crash() -> None:
+    enforcers, right = instances(PolicyEnforcer), ConnectionRecord.ready
+
+    def wrong(self: ConnectionRecord) -> None:
+        right(self)
+        for enforcer in enforcers:
+            # Private, because only the enforcer knows its rules.
+            enforcer._limits = Limits(enforcer._rules)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-004")
+def does_not_say_when_to_call_again() -> None:
+    """The error has the period of the limit, which is a time too."""
+    right = PolicyEnforcer.call
+
+    async def wrong(self: PolicyEnforcer, *args: Any) -> bytes:
+        try:
+            return await right(self, *args)
+        except CallRefused as error:
+            raise CallRefused(re.sub("; try again.*", "", str(error))) from None
+
+    replace(right, wrong)
+
+
 @mutant("HARD-006", also={"HARD-012": "a repeated member is not found either"})
 def validates_nothing() -> None:
     async def wrong(*args: object) -> None:
@@ -118,6 +160,17 @@ def makes_the_call_and_then_validates() -> None:
         result = await send(options)
         await right(self, tool, definition, args, options, send)
         return result
+
+    replace(right, wrong)
+
+
+@mutant("HARD-006")
+def validates_with_the_first_schema_of_a_tool() -> None:
+    right = arguments.ArgumentCheck.check
+    first: dict[tuple[arguments.ArgumentCheck, str], Raw] = {}
+
+    async def wrong(self: arguments.ArgumentCheck, name: str, definition: Raw, args: bytes) -> None:
+        await right(self, name, first.setdefault((self, name), definition), args)
 
     replace(right, wrong)
 

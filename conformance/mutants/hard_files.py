@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, set_constant
 from dynamic_mcp import files
 from dynamic_mcp.extras.hardening import credential_scan
 from dynamic_mcp.extras.plugin import Extras
@@ -142,6 +143,11 @@ def warns_at_the_start_only() -> None:
         return right(self, path) if len(started) == 1 else ()
 
     replace(right, wrong)
+
+
+@mutant("HARD-011")
+def knows_names_with_token_only() -> None:
+    set_constant(credential_scan, "_CREDENTIAL_NAME", re.compile("token", re.IGNORECASE))
 
 
 @mutant("HARD-011")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from conformance.mutants import mutant, replace
+from dynamic_mcp.config.load import parse
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.protocol.lines import LineSplitter
 from dynamic_mcp.protocol.peer import Peer
@@ -13,6 +16,7 @@ from dynamic_mcp.upstream.http.reply import HttpReply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dynamic_mcp.config.model import Config, Server
     from dynamic_mcp.protocol.pieces import Line
 
 
@@ -32,6 +36,22 @@ def bodies_have_no_bound() -> None:
 
     async def wrong(self: HttpReply, most: int) -> Line:
         return await right(self, 1 << 40)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-009")
+def has_a_bound_of_8_mib_without_a_setting() -> None:
+    right = parse
+
+    def wrong(*arguments: Any) -> Config:
+        read = right(*arguments)
+        return msgspec.structs.replace(read, servers=tuple(map(bounded, read.servers)))
+
+    def bounded(server: Server) -> Server:
+        most = min(server.transport.max_message_size, 8 << 20)
+        transport = msgspec.structs.replace(server.transport, max_message_size=most)
+        return msgspec.structs.replace(server, transport=transport)
 
     replace(right, wrong)
 

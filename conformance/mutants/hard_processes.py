@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from conformance.mutants import mutant, replace, set_constant
+from dynamic_mcp.config.model import CallRules, ResourceLimits, StdioTransport
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.extras import hardening
 from dynamic_mcp.extras.hardening import environment, limits
+from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from dynamic_mcp.config.model import ResourceLimits, StdioTransport
+    from dynamic_mcp.config.diff import Diff
+    from dynamic_mcp.config.model import Config, Server
 
 
 @mutant("HARD-007")
@@ -49,6 +52,33 @@ def applies_the_list_to_the_configured_variables_too() -> None:
         return msgspec.structs.replace(transport, env=kept)
 
     _change_launches(wrong)
+
+
+@mutant("HARD-007")
+def limits_the_environment_of_the_first_start_only() -> None:
+    _change_later_starts(environment=None)
+
+
+@mutant(
+    "HARD-007",
+    also=dict.fromkeys(
+        ("HARD-003", "HARD-004", "HARD-006", "HARD-008", "HARD-010"), "a save adds a server there too"
+    ),
+)
+def forgets_the_security_of_servers_that_a_save_adds() -> None:
+    right = Supervisor.apply
+
+    def lax(server: Server) -> Server:
+        off: dict[str, Any] = {"require_https": False}
+        if isinstance(server.transport, StdioTransport):
+            off = {"environment": None, "limits": ResourceLimits(), "prefix": ()}
+        transport = msgspec.structs.replace(server.transport, **off)
+        return msgspec.structs.replace(server, transport=transport, policy=CallRules())
+
+    def wrong(self: Supervisor, config: Config, changes: Diff) -> None:
+        right(self, config, msgspec.structs.replace(changes, added=tuple(map(lax, changes.added))))
+
+    replace(right, wrong)
 
 
 @mutant("HARD-008")
@@ -91,14 +121,7 @@ def falls_back_to_the_bare_command() -> None:
 
 @mutant("HARD-010")
 def uses_the_prefix_for_the_first_start_only() -> None:
-    started = set()
-
-    def wrong(transport: StdioTransport) -> StdioTransport:
-        again = transport in started
-        started.add(transport)
-        return msgspec.structs.replace(transport, prefix=()) if again else transport
-
-    _change_launches(wrong)
+    _change_later_starts(prefix=())
 
 
 @mutant("HARD-010")
@@ -123,6 +146,18 @@ def does_not_say_that_the_prefix_is_missing() -> None:
             raise UpstreamFailed("the server could not be started") from None
 
     replace(right, wrong)
+
+
+def _change_later_starts(**changed: Any) -> None:
+    """Start a child with other settings than those of its first start."""
+    started = set()
+
+    def wrong(transport: StdioTransport) -> StdioTransport:
+        again = transport in started
+        started.add(transport)
+        return msgspec.structs.replace(transport, **changed) if again else transport
+
+    _change_launches(wrong)
 
 
 def _change_launches(change: Callable[[StdioTransport], StdioTransport]) -> None:
