@@ -15,7 +15,6 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.common import must_be_echoed
-from conformance.checks.sec_reload import reloads
 from mock_servers.script import Script, any_arguments, list_changed, on_call, reply, set_tools, tool
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ async def arguments_can_be_validated_against_the_schema_of_the_tool(workbench: W
                 await proxy.call("a", "person", {}),
                 calls=len(upstream.requests("tools/call")),
             )
-        if reloads(workbench):
+        if workbench.reloads:
             await _must_use_the_newest_schema(workbench, proxy, config, upstream)
     elsewhere.saw_nothing()
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.common import must_be_echoed, must_work_again, until
-from conformance.checks.sec_reload import reloads
 from mock_servers.script import Script, any_arguments, crash, on_call, sleep, tool
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ async def calls_per_server_can_be_limited(workbench: Workbench) -> None:
             partial(_must_keep_the_rate, workbench, proxy, often, beside),
             partial(_must_keep_the_places, workbench, proxy, crowded, empty),
         ]
-        if reloads(workbench):
+        if workbench.reloads:
             workbench.save(config, often, beside, crowded, empty, later)
             cases.append(partial(_must_keep_the_count, workbench, proxy, later))
         await workbench.run_cases(*cases)

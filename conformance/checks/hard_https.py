@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.common import must_be_callable
-from conformance.checks.sec_reload import reloads
 from conformance.checks.sec_signin import an_address, speaks_of_plain_text
 from conformance.workbench.certificates import Authority
 from mock_servers.oauth_script import OAuth
@@ -67,7 +66,7 @@ async def _must_be_required(workbench: Workbench, host: str) -> None:
             await proxy.wake(upstream.name)
             with workbench.precondition(f"the proxy contacts {upstream.name}"):
                 await workbench.eventually(partial(_is_visited, upstream), within=10.0, what="a request")
-        if reloads(workbench):
+        if workbench.reloads:
             later = await workbench.http("refused-later", host=host, **required)
             beside = await workbench.http("loopback-later", **required)
             workbench.save(config, *upstreams, later, beside)

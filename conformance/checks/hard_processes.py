@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.rld import must_be_added
-from conformance.checks.sec_reload import reloads
 from conformance.workbench.sandbox import TOKEN_VARIABLE
 from mock_servers.journal import resource_limits
 from mock_servers.script import Grandchild, Script, allocate, compute, crash, on_call
@@ -65,7 +64,7 @@ async def the_environment_of_a_child_can_be_limited(workbench: Workbench) -> Non
     }
     config = workbench.config(first, free)
     async with workbench.serving(first, free, config=config, env=given) as proxy:
-        if reloads(workbench):
+        if workbench.reloads:
             workbench.save(config, first, free, later)
             await _must_start_twice(workbench, proxy, later)
     all_of_it = free.starts[-1].env
@@ -138,10 +137,10 @@ async def resources_of_a_child_can_be_limited(workbench: Workbench) -> None:
             ours = {name: list(limits) for name, limits in resource_limits().items()}
             others = free.starts[-1].limits
             workbench.expect(others == ours, "the limits of the proxy at its start", others)
-        if reloads(workbench):
+        if workbench.reloads:
             workbench.save(config, reads, free, starting, calling, busy, later)
         await workbench.run_cases(
-            *([a_server_that_a_save_adds] if reloads(workbench) else []),
+            *([a_server_that_a_save_adds] if workbench.reloads else []),
             partial(_must_die_of, workbench, starting, "memory", proxy.tools_of),
             partial(_must_die_of, workbench, calling, "memory", partial(proxy.call, tool="echo")),
             partial(
@@ -203,7 +202,7 @@ async def a_server_can_be_started_behind_a_command_prefix(workbench: Workbench) 
         with workbench.precondition("the server comes back after a crash"):
             what = "a second start"
             await workbench.eventually(lambda: len(behind.starts) > 1, within=10.0, what=what)
-        if reloads(workbench):
+        if workbench.reloads:
             workbench.save(config, behind, bare, free, later)
             with workbench.precondition("an added server works"):
                 await must_be_added(workbench, proxy, later)
