@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: environment variables that switch validation off in other programs
 SWITCHES = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0", "GIT_SSL_NO_VERIFY": "1"}
+#: the argument of a call with a chain of redirects
+_HOP = "canary-hop"
 INJECTED = "a\r\nX-Evil: 1"
 #: the targets of the mocks
 _TARGETS = ("/mcp", "/messages?")
@@ -131,9 +133,11 @@ async def trusted_certificates_work(workbench: Workbench) -> None:
         await must_be_usable(workbench, proxy, upstream, what="the proxy accepts the trusted certificate")
 
 
-@check("SEC-006", timeout=40, slow=True)
+@check("SEC-006", timeout=60, slow=True)
 async def redirects_do_not_carry_tokens_away(workbench: Workbench) -> None:
-    """The handshake, a list, a read, the exchange of a code and a refresh get redirects, too."""
+    """The handshake, a list, a read, the exchange of a code and a refresh get redirects, too. One call and one exchange get a first
+    redirect within the origin.
+    """
     other = await workbench.collector()
     away = other.at("/elsewhere")
     to = {"Location": away}
@@ -141,10 +145,16 @@ async def redirects_do_not_carry_tokens_away(workbench: Workbench) -> None:
         await workbench.oauth(f"code{status}", OAuth(faults=[Fault("token", status=status, headers=to)]))
         for status in (302, 307, 308)
     ]
+    hops = [
+        Fault("token", times=1, status=307, headers={"Location": "/token?hop"}),
+        Fault("token", status=307, headers=to),
+    ]
+    exchanges.append(await workbench.oauth("code-hops", OAuth(faults=hops)))
     renewal = OAuth(lifetimes=[2], faults=[Fault("token", grant="refresh_token", status=307, headers=to)])
     page = {"uri": "mock://one", "name": "one"}
     calls = Script(
-        resources=[page], on=[on_call("echo", redirect(away)), Rule("resources/read", [redirect(away)])]
+        resources=[page],
+        on=[_first_hop(), on_call("echo", redirect(away)), Rule("resources/read", [redirect(away)])],
     )
     protected = [await workbench.oauth("bearer", script=calls), await workbench.oauth("refresh", renewal)]
     early = [
@@ -162,6 +172,7 @@ async def redirects_do_not_carry_tokens_away(workbench: Workbench) -> None:
             await proxy.ready(*protected)
             with suppress(Violation):  # that they get an answer is the subject of HTTP-053
                 await proxy.call("bearer", "echo", {"x": "canary-body"})
+                await proxy.call("bearer", "echo", {"x": _HOP})
                 await try_to_read(proxy, "bearer", page["uri"])
             await until(workbench, protected[1].exchanges[-1].t + 2.2)
             await proxy.call("refresh", "echo")
@@ -176,7 +187,7 @@ async def redirects_do_not_carry_tokens_away(workbench: Workbench) -> None:
 
 @check("SEC-020", timeout=40, slow=True)
 async def redirects_take_no_header_and_no_body_away(workbench: Workbench) -> None:
-    """The handshake and the GET of a stream get redirects, too."""
+    """The handshake and the GET of a stream get redirects, too. One call of each upstream gets a first redirect within the origin."""
     other = await workbench.collector()
     away = other.at("/elsewhere")
     headers = {"Authorization": "Bearer canary-header", "X-Key": "canary-key"}
@@ -186,7 +197,7 @@ async def redirects_take_no_header_and_no_body_away(workbench: Workbench) -> Non
     upstreams = [
         await workbench.remote(
             f"call{status}",
-            Script(http=SESSIONS, on=[on_call("echo", redirect(away, status)), *beside]),
+            Script(http=SESSIONS, on=[*beside, _first_hop(status), on_call("echo", redirect(away, status))]),
             headers=headers,
         )
         for status in (302, 307, 308)
@@ -200,11 +211,17 @@ async def redirects_take_no_header_and_no_body_away(workbench: Workbench) -> Non
                 await proxy.ready(upstream)
                 result = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
                 workbench.expect(not result.is_error, "a call succeeds", result.raw)
-            await proxy.call(upstream.name, "echo", {"x": "canary-body"})
+            for text in ("canary-body", _HOP):
+                await proxy.call(upstream.name, "echo", {"x": text})
         await _must_meet_the_redirects(workbench, *upstreams, first)
         canaries = ["canary", *(session for upstream in upstreams for session in upstream.sessions)]
         await _must_get_nowhere(workbench, other, canaries)
         workbench.expect(not any(request.body for request in other.http), "no body there", other.http)
+
+
+def _first_hop(status: int = 307) -> Rule:
+    """A redirect within the origin. The same call after it gets the next rule."""
+    return on_call("echo", redirect("/mcp?hop", status), nth=1, params={"arguments": {"x": _HOP}})
 
 
 async def _must_meet_the_redirects(workbench: Workbench, *upstreams: RemoteMockUpstream) -> None:

@@ -9,6 +9,7 @@ import urllib.request
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import httpx
 from anyio import to_thread
@@ -21,6 +22,7 @@ from dynamic_mcp.config.model import RemoteTransport
 from dynamic_mcp.groups.listing import list_all
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import request
+from dynamic_mcp.upstream.http import redirects
 from dynamic_mcp.upstream.http.client import HttpClient
 from mock_servers.remote.headers import decoded
 
@@ -143,6 +145,38 @@ def follows_redirects_with_the_token_except_for_calls() -> None:
         return await right(self, method, reply.headers["Location"], **more)
 
     setattr(aiohttp.ClientSession, "request", wrong)  # noqa: B010  # mypy does not allow the assignment
+
+
+@mutant("SEC-006", also={"SEC-020": "the headers and the body go there too"})
+def follows_a_second_redirect_to_any_origin() -> None:
+    """It compares the origin of the first redirect only."""
+    right = redirects.target_of
+
+    def wrong(url: str, status: int, location: str | None) -> str | None:
+        return urljoin(url, location) if url.endswith("?hop") and location else right(url, status, location)
+
+    replace(right, wrong)
+
+
+@mutant("SEC-006")
+def follows_a_second_redirect_of_the_token_endpoint_to_any_origin() -> None:
+    right = request.http_client
+
+    def wrong(reach: NetworkReach) -> httpx.AsyncClient:
+        http = right(reach)
+        send = http.send
+
+        async def following(request: httpx.Request, **more: Any) -> httpx.Response:
+            response = await send(request, **more)
+            target = response.next_request
+            if target is None or b"hop" not in (request.url.query, target.url.query):
+                return response
+            return await following(target, **more)
+
+        http.send = following  # type: ignore[method-assign]
+        return http
+
+    replace(right, wrong)
 
 
 @mutant("SEC-006")
