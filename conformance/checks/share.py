@@ -9,7 +9,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.errors import NotApplicable, Violation
-from conformance.workbench.several_clients import clients_of_one_program
+from conformance.workbench.several_clients import another_client, clients_of_one_program
 from mock_servers.script import Rule, Script, hold, notify, on_call, progress, release, reply, request
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _questions(proxy: Proxy) -> list[Json]:
 
 @check("SHARE-005", timeout=40, slow=True)
 async def a_subscription_is_of_one_client(workbench: Workbench) -> None:
-    """An unsubscription of one client must not end the subscription of the other."""
+    """Neither an unsubscription of one client nor its end must end the subscription of another one."""
     update = notify(UPDATED, {"uri": URI})
     script = Script(
         resources=[{"uri": URI, "name": "thing"}],
@@ -208,6 +208,13 @@ async def a_subscription_is_of_one_client(workbench: Workbench) -> None:
             await _updates(workbench, hear=[first, second], stay_quiet=[])
         await second.request("resources/unsubscribe", {"uri": uri})
         with workbench.case("one has unsubscribed again"):
+            await _updates(workbench, hear=[first], stay_quiet=[second])
+        async with another_client(workbench, first) as third:
+            await third.handshake()
+            await third.ready(upstream)
+            await third.request("resources/subscribe", {"uri": uri})
+        with workbench.case("a third subscriber has ended"):
+            await anyio.sleep(QUIET)  # the program may notice the end of a client later
             await _updates(workbench, hear=[first], stay_quiet=[second])
 
 

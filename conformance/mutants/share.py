@@ -232,6 +232,33 @@ def updates_go_to_all_clients() -> None:
     _to_all("notifications/resources/updated")
 
 
+@mutant("SHARE-005", profile=SHARE)
+def the_end_of_a_client_ends_all_subscriptions() -> None:
+    right = Pool.leave
+
+    def wrong(self: Pool, member: Any) -> None:
+        for group in self.groups.values():
+            for one in self.members:
+                group.subscriptions.release(one.session)
+        right(self, member)
+
+    replace(right, wrong)
+
+
+@mutant("SHARE-012", profile=SHARE)
+def reloads_are_announced_to_the_oldest_client_alone() -> None:
+    right = Client.groups_changed
+
+    def wrong(self: Client) -> None:
+        if self is self.pools[0].members[0]:
+            right(self)
+        else:
+            # Private, because everything public that looks at the groups announces them too.
+            self._see_groups()
+
+    replace(right, wrong)
+
+
 @mutant("SHARE-012", profile=SHARE)
 def changed_lists_are_announced_to_the_newest_client_alone() -> None:
     _announce_lists_to(-1)
