@@ -246,14 +246,15 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
             methods = (str(message.get("method")) for message in proxy.received)
             return Counter(method.split("/")[1] for method in methods if method.endswith("/list_changed"))
 
-        async def must_announce(what: str, *upstreams: StdioMockUpstream) -> None:
+        async def must_announce(what: str, *upstreams: StdioMockUpstream, kinds: set[str] = declared) -> None:
             before = told()
             workbench.save(config, *upstreams)
+            names = [upstream.name for upstream in upstreams]
             with workbench.precondition("the proxy applies the save"):
-                await _must_list(workbench, proxy, *(upstream.name for upstream in upstreams))
-                if new not in upstreams:
+                await _must_list(workbench, proxy, *names)
+                if new.name not in names:
                     await _must_list(workbench, proxy, without=new.name)
-            for kind in sorted(declared):
+            for kind in sorted(kinds):
                 with workbench.case(what):
                     await workbench.eventually(
                         lambda kind=kind: told()[kind] > before[kind],  # type: ignore[misc]
@@ -274,6 +275,16 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
         await must_be_silent("white space")
         workbench.save(config, old.variant(timeout={"tools": "20s"}), new)
         await must_be_silent("a timeout")
+        if "prompts" in declared and workbench.can_set("features"):
+            for what, prompts in (("off", False), ("on", True)):
+                await proxy.items("prompts/list", "prompts")
+                await must_announce(
+                    f"the prompts of a server were switched {what}",
+                    old,
+                    new.variant(features={"prompts": prompts}),
+                    kinds={"prompts"},
+                )
+            await proxy.items("prompts/list", "prompts")
         await must_announce("a server was removed", old)
         undeclared = set(told()) - declared
         workbench.expect(not undeclared, f"nothing but {sorted(declared)}, which were declared", told())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -305,6 +306,21 @@ def tells_of_changed_prompts_only_once() -> None:
         return message if len(told) == 1 else None
 
     wire.to_client(wrong)
+
+
+@mutant("RLD-007")
+def tells_only_of_added_and_removed_servers() -> None:
+    right = Supervisor.apply
+
+    def wrong(self: Supervisor, config: Config, changes: diff.Diff) -> None:
+        # Private, because the frontend hears of a reload by this alone.
+        changing = self._changing
+        if not changes.added and not changes.removed:
+            self._changing = nullcontext
+        right(self, config, changes)
+        self._changing = changing
+
+    replace(right, wrong)
 
 
 @mutant("RLD-007")
