@@ -22,6 +22,7 @@ import psutil
 
 from conformance.checks import check
 from conformance.checks.common import must_work
+from conformance.checks.ops_leaks import must_be_clean_behind_urls, must_keep_nothing
 from conformance.errors import Violation
 from conformance.workbench.exposed import requests_of_each_kind
 from conformance.workbench.waking import woken
@@ -30,7 +31,7 @@ from mock_servers.script import Grandchild, Rule, Script, crash, on_call, silenc
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
     from conformance.workbench.outcome import StartOutcome
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
@@ -182,20 +183,25 @@ async def _must_end(workbench: Workbench, proxy: Proxy, what: str, status: int |
 
 @check("OPS-008", timeout=60, slow=True)
 async def calls_end_at_their_timeout_and_say_so(workbench: Workbench) -> None:
-    def hanging(name: str, *rules: Rule, **fields: Any) -> StdioMockUpstream:
+    def script(*rules: Rule) -> Script:
         resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
-        script = Script(resources=[resource], prompts=[prompt], on=[*_HANGS, *rules])
-        return workbench.stdio(name, script, **fields)
+        return Script(resources=[resource], prompts=[prompt], on=[*_HANGS, *rules])
+
+    def hanging(name: str, *rules: Rule, **fields: Any) -> StdioMockUpstream:
+        return workbench.stdio(name, script(*rules), **fields)
 
     call, read, get = "tools/call", "resources/read", "prompts/get"
     slow_list = Rule("tools/list", [sleep(1.5)])
-    cases: list[tuple[StdioMockUpstream, dict[str, float]]] = [
+    cases: list[tuple[MockUpstream, dict[str, float]]] = [
         (hanging("default"), {call: 30.0}),
         (hanging("seconds", timeout={"tools": "2s"}), {call: 2.0}),
         (hanging("short", slow_list, timeout={"tools": "500ms"}), {call: 0.5}),
         (hanging("read", timeout={"resources": "2s"}), {read: 2.0, get: 10.0}),
         (hanging("get", timeout={"prompts": "500ms"}), {get: 0.5, read: 10.0}),
     ]
+    if workbench.has("HTTP"):
+        remote = await workbench.http("remote", script(), timeout={"tools": "500ms", "resources": "2s"})
+        cases.append((remote, {call: 0.5, read: 2.0, get: 10.0}))
     # Each case has its own proxy, so that only the limits decide about a proxy that serves one call at a
     # time.
     await workbench.run_cases(*(partial(_must_be_cut, workbench, *case) for case in cases))
@@ -206,7 +212,7 @@ _DURATION = re.compile(r"(?P<number>\d*[.]?\d+) ?(?:(?P<milli>ms\b|milli)|s\b|se
 _HANGS = [on_call("echo", silence()), Rule("resources/read", [silence()]), Rule("prompts/get", [silence()])]
 
 
-async def _must_be_cut(workbench: Workbench, upstream: StdioMockUpstream, limits: dict[str, float]) -> None:
+async def _must_be_cut(workbench: Workbench, upstream: MockUpstream, limits: dict[str, float]) -> None:
     """Raise `Violation` unless each request ends at its limit, with the reason. `limits` are seconds by method."""
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -286,6 +292,8 @@ async def long_use_leaks_neither_sockets_processes_nor_descriptors(workbench: Wo
     await _must_be_clean_after_crashes(workbench)
     if workbench.reloads:
         await _must_be_clean_after_reloads(workbench)
+    if workbench.has("HTTP"):
+        await must_be_clean_behind_urls(workbench)
 
 
 async def _must_be_clean_after_crashes(workbench: Workbench) -> None:
@@ -309,7 +317,7 @@ async def _must_be_clean_after_crashes(workbench: Workbench) -> None:
                     proxy, upstream.name, partial(_is_back, upstream), within=15.0, what="a second start"
                 )
             await proxy.ready(*upstreams)
-        await _must_keep_nothing(workbench, proxy, before, "of what has crashed")
+        await must_keep_nothing(workbench, proxy, before, "of what has crashed")
 
 
 async def _must_be_clean_after_reloads(workbench: Workbench) -> None:
@@ -334,7 +342,7 @@ async def _must_be_clean_after_reloads(workbench: Workbench) -> None:
         for upstream in (comes, other):
             with workbench.must("nothing of the last upstream is left"):
                 await upstream.gone(within=10.0)
-        await _must_keep_nothing(workbench, proxy, before, "of what was removed")
+        await must_keep_nothing(workbench, proxy, before, "of what was removed")
 
 
 async def _must_have_groups(workbench: Workbench, proxy: Proxy, names: set[str]) -> None:
@@ -344,31 +352,9 @@ async def _must_have_groups(workbench: Workbench, proxy: Proxy, names: set[str])
         await anyio.sleep(0.1)
 
 
-async def _must_keep_nothing(workbench: Workbench, proxy: Proxy, before: int, what: str) -> None:
-    with anyio.move_on_after(5.0):
-        while _kept(proxy, before):  # noqa: ASYNC110 - no event announces another process's descriptors
-            await anyio.sleep(0.1)
-    kept = _kept(proxy, before)
-    workbench.expect(not kept, f"within 5 s the proxy keeps nothing {what}, and no socket listens", kept)
-
-
 def _is_back(upstream: StdioMockUpstream) -> bool:
     return len(upstream.starts) > 1
 
 
 def _has_exited(upstream: StdioMockUpstream) -> bool:
     return any(entry.event == "exit" for entry in upstream.entries)
-
-
-def _kept(proxy: Proxy, descriptors: int) -> list[str]:
-    """What the proxy must not have: zombies, more descriptors than before, listening sockets but its own."""
-    process = psutil.Process(proxy.pid)
-    zombies = [child.pid for child in process.children() if child.status() == psutil.STATUS_ZOMBIE]
-    connections = process.net_connections(kind="inet")
-    places = [socket.laddr for socket in connections if socket.status == psutil.CONN_LISTEN]
-    kept = [f"zombie {pid}" for pid in zombies]
-    kept += [f"listens on {place}" for place in places if place.port != proxy.port]
-    # A few may be the proxy's own (an event loop, a file). A leak would add one for each crash.
-    if (now := process.num_fds()) > descriptors + 5:
-        kept.append(f"{now} descriptors, {descriptors} before")
-    return kept

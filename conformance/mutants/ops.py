@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from dynamic_mcp.config.model import Config
     from dynamic_mcp.frontend.router import Send
+    from dynamic_mcp.groups.listing import Kind
     from dynamic_mcp.upstream.base import Events, Upstream
 
 
@@ -220,6 +221,16 @@ def retries_every_five_seconds() -> None:
 def has_one_limit_for_all_calls() -> None:
     right = Group.timeout
     replace(right, lambda self, kind: 30.0 if kind is TOOLS else right(self, kind))
+
+
+@mutant("OPS-008")
+def ignores_the_timeouts_of_a_server_behind_a_url() -> None:
+    right = Group.timeout
+
+    def wrong(self: Group, kind: Kind) -> float:
+        return right(self, kind) if isinstance(self.server.transport, StdioTransport) else 30.0
+
+    replace(right, wrong)
 
 
 @mutant("OPS-008")
