@@ -28,9 +28,13 @@ class Wire:
         timeout: str = "30s",
         remotes: Mapping[str, str] | None = None,
         address_space: int | None = None,
+        max_answer_size: str | None = None,
         **scripts: Script,
     ) -> None:
-        """``remotes`` are servers behind these URLs. ``address_space`` limits the memory of the proxy, in bytes (``ulimit -v``)."""
+        """``remotes`` are servers behind these URLs. ``address_space`` limits the memory of the proxy, in bytes (``ulimit -v``).
+
+        ``max_answer_size`` is the setting of the configuration.
+        """
         #: the servers of the configuration, to be changed and saved
         self.servers: dict[str, dict[str, Any]] = {}
         for name, script in scripts.items():
@@ -45,6 +49,7 @@ class Wire:
             }
         for name, url in (remotes or {}).items():
             self.servers[name] = {"description": name, "url": url, "timeout": {"tools": timeout}}
+        self._settings = {} if max_answer_size is None else {"max_answer_size": max_answer_size}
         self._config = folder / "config.json"
         self.save()
         self.process = subprocess.Popen(
@@ -74,7 +79,7 @@ class Wire:
 
     def save(self) -> None:
         """Write the configuration with what ``servers`` holds now."""
-        self._config.write_text(json.dumps({"mcpServers": self.servers}))
+        self._config.write_text(json.dumps({"mcpServers": self.servers, **self._settings}))
 
     def write(self, data: bytes, within: float = WITHIN) -> int:
         """Write what the proxy reads within the time; the number of bytes that it took."""

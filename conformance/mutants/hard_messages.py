@@ -41,7 +41,7 @@ def bodies_have_no_bound() -> None:
 
 
 @mutant("HARD-009")
-def has_a_bound_of_8_mib_without_a_setting() -> None:
+def has_a_bound_of_4_mib_without_a_setting() -> None:
     right = parse
 
     def wrong(*arguments: Any) -> Config:
@@ -49,7 +49,7 @@ def has_a_bound_of_8_mib_without_a_setting() -> None:
         return msgspec.structs.replace(read, servers=tuple(map(bounded, read.servers)))
 
     def bounded(server: Server) -> Server:
-        most = min(server.transport.max_message_size, 8 << 20)
+        most = min(server.transport.max_message_size, 4 << 20)
         transport = msgspec.structs.replace(server.transport, max_message_size=most)
         return msgspec.structs.replace(server, transport=transport)
 

@@ -30,7 +30,7 @@ def text_of(answer: dict[str, object]) -> str:
 
 
 def test_result_of_64_mib_arrives_whole(tmp_path: Path) -> None:
-    with Wire(tmp_path, a=Script(on=[on_call("echo", payload(64 * MIB))])) as wire:
+    with Wire(tmp_path, max_answer_size="128MiB", a=Script(on=[on_call("echo", payload(64 * MIB))])) as wire:
         assert len(text_of(wire.call(1, "a"))) == 64 * MIB
 
 
