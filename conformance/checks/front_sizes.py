@@ -19,7 +19,7 @@ MAX_LINE = 8 * MIB
 LARGE = "x" * (9 * MIB)
 URI = "x://bulky"
 RESOURCES: list[dict[str, Any]] = [
-    {"uri": f"x://{number}", "name": f"{number}", "description": "d" * MIB} for number in range(10)
+    {"uri": f"x://{number}", "name": f"{number}", "description": "d" * (MIB // 4)} for number in range(40)
 ]
 
 
