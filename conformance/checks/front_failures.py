@@ -13,9 +13,9 @@ from conformance.checks import check
 from conformance.checks.common import can_name_a_tool
 from conformance.errors import ImplementationCrashed
 from conformance.model.registry import MODERN
-from conformance.workbench.exposed import requests_of_each_kind
+from conformance.workbench.exposed import requests_of_each_kind, script_of_each_kind
 from conformance.workbench.transcript import part
-from mock_servers.script import Rule, Script, crash, error, on_call, silence, tool
+from mock_servers.script import Script, crash, error, on_call, silence, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.client import Era
@@ -75,9 +75,7 @@ _BOOM = f"boom: {'no more room on the device, ' * 10}and nothing else"
 @check("FRONT-014")
 async def upstream_errors_keep_their_message(workbench: Workbench) -> None:
     boom = error(-32050, _BOOM, {"k": 1})
-    rules = [on_call("echo", boom), Rule("resources/read", [boom]), Rule("prompts/get", [boom])]
-    resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
-    upstream = workbench.stdio("a", Script(resources=[resource], prompts=[prompt], on=rules))
+    upstream = workbench.stdio("a", script_of_each_kind(boom))
     async with workbench.serving(upstream) as proxy:
         for method, params in (await requests_of_each_kind(proxy, "a")).items():
             answer = await proxy.request(method, params, within=10.0)

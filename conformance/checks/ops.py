@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from conformance.checks import check
 from conformance.checks.common import must_work
 from conformance.checks.ops_leaks import must_be_clean_behind_urls, must_keep_nothing
 from conformance.errors import Violation
-from conformance.workbench.exposed import requests_of_each_kind
+from conformance.workbench.exposed import requests_of_each_kind, script_of_each_kind
 from conformance.workbench.waking import woken
 from mock_servers.script import Grandchild, Rule, Script, crash, on_call, silence, sleep
 
@@ -183,12 +184,10 @@ async def _must_end(workbench: Workbench, proxy: Proxy, what: str, status: int |
 
 @check("OPS-008", timeout=60, slow=True)
 async def calls_end_at_their_timeout_and_say_so(workbench: Workbench) -> None:
-    def script(*rules: Rule) -> Script:
-        resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
-        return Script(resources=[resource], prompts=[prompt], on=[*_HANGS, *rules])
+    script = script_of_each_kind(silence())
 
     def hanging(name: str, *rules: Rule, **fields: Any) -> StdioMockUpstream:
-        return workbench.stdio(name, script(*rules), **fields)
+        return workbench.stdio(name, replace(script, on=[*script.on, *rules]), **fields)
 
     call, read, get = "tools/call", "resources/read", "prompts/get"
     slow_list = Rule("tools/list", [sleep(1.5)])
@@ -200,7 +199,7 @@ async def calls_end_at_their_timeout_and_say_so(workbench: Workbench) -> None:
         (hanging("get", timeout={"prompts": "500ms"}), {get: 0.5, read: 10.0}),
     ]
     if workbench.has("HTTP"):
-        remote = await workbench.http("remote", script(), timeout={"tools": "500ms", "resources": "2s"})
+        remote = await workbench.http("remote", script, timeout={"tools": "500ms", "resources": "2s"})
         cases.append((remote, {call: 0.5, read: 2.0, get: 10.0}))
     # Each case has its own proxy, so that only the limits decide about a proxy that serves one call at a
     # time.
@@ -209,7 +208,6 @@ async def calls_end_at_their_timeout_and_say_so(workbench: Workbench) -> None:
 
 #: a number of seconds or milliseconds in a text
 _DURATION = re.compile(r"(?P<number>\d*[.]?\d+) ?(?:(?P<milli>ms\b|milli)|s\b|sec)", re.I)
-_HANGS = [on_call("echo", silence()), Rule("resources/read", [silence()]), Rule("prompts/get", [silence()])]
 
 
 async def _must_be_cut(workbench: Workbench, upstream: MockUpstream, limits: dict[str, float]) -> None:

@@ -12,8 +12,8 @@ from conformance.checks import check
 from conformance.checks.later_processes import STUBBORN
 from conformance.checks.rld import POLL
 from conformance.checks.rld_processes import CRASHED, SILENT, must_end_old_processes
-from conformance.workbench.exposed import requests_of_each_kind
-from mock_servers.script import Rule, Script, silence
+from conformance.workbench.exposed import requests_of_each_kind, script_of_each_kind
+from mock_servers.script import silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 _WITHIN = 10.0
 #: the member of `timeout` for each method
 _TIMEOUTS = {"tools/call": "tools", "resources/read": "resources", "prompts/get": "prompts"}
-_SILENT = Script(
-    resources=[{"uri": "mock://one", "name": "one"}],
-    prompts=[{"name": "greet"}],
-    on=[Rule(method, [silence()]) for method in _TIMEOUTS],
-)
 
 
 @check("RLD-004", timeout=90, slow=True)
@@ -49,7 +44,9 @@ async def _must_take_effect(workbench: Workbench) -> None:
     variables = workbench.stdio("variables", env={"WHICH": "before"})
     headers = await workbench.http("headers", headers={"X-Which": "before"})
     here, there = [await workbench.http("address") for _ in range(2)]
-    slow = workbench.stdio("slow", _SILENT, timeout=dict.fromkeys(_TIMEOUTS.values(), "30s"))
+    slow = workbench.stdio(
+        "slow", script_of_each_kind(silence()), timeout=dict.fromkeys(_TIMEOUTS.values(), "30s")
+    )
     features = [workbench.stdio("features")] if workbench.can_set("features") else []
     without = [workbench.stdio("without", features={"tools": False})] if features else []
     old = (arguments, variables, headers, here, slow, *features)

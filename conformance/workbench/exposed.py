@@ -14,12 +14,14 @@ from conformance.errors import NotApplicable, Violation
 from conformance.workbench.listed_tools import has_token
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.shown import show
+from mock_servers.script import Rule, Script, on_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.transcript import Json
+    from mock_servers.actions import Action
 
 
 def declares(proxy: Proxy, capability: str, flag: str | None = None) -> bool:
@@ -108,6 +110,18 @@ def _like(shown: list[Json], key: str, own: str, names: set[Any]) -> list[Json]:
     with_rest = [one for one in shown if rest and one[key].endswith(f"://{rest}")]
     with_name = [one for one in shown if any(name and name in str(one.get("name")) for name in names)]
     return [one for one in with_name if one in with_rest] or with_name or with_rest
+
+
+def script_of_each_kind(*actions: Action) -> Script:
+    """A server for `requests_of_each_kind`: its tool, its resource and its prompt play these actions."""
+    return Script(
+        resources=[{"uri": "mock://one", "name": "one"}],
+        prompts=[{"name": "greet"}],
+        on=[
+            on_call("echo", *actions),
+            *(Rule(method, [*actions]) for method in ("resources/read", "prompts/get")),
+        ],
+    )
 
 
 async def requests_of_each_kind(proxy: Proxy, group: str) -> dict[str, Json]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 
-import anyio
 import msgspec
 
 from dynamic_mcp.clock import Clock
@@ -46,9 +45,6 @@ class SignIns:
         self._wait = wait
         self._record = record
         self._clock = clock
-        self._url = transport.url.reveal()
-        self._client_id = transport.oauth_client_id
-        self._scopes = transport.oauth_scopes
         self._limit = SignInLimit(clock)
         self._signing_in: asyncio.Task[None] | None = None
         #: the time of the clock until which a machine does not ask again, and why
@@ -96,11 +92,10 @@ class SignIns:
             raise
 
     async def close(self) -> None:
-        """End a sign-in at once. Not cancellable."""
-        with anyio.CancelScope(shield=True):
-            if self._signing_in is not None:
-                self._signing_in.cancel()
-                await asyncio.wait({self._signing_in})
+        """End a sign-in at once. The caller shields this from cancellation."""
+        if self._signing_in is not None:
+            self._signing_in.cancel()
+            await asyncio.wait({self._signing_in})
 
     async def _join(self, challenge: Challenge) -> None:
         if self._signing_in is None or self._signing_in.done():
@@ -148,9 +143,9 @@ class SignIns:
         before = self._tokens.current or await self._tokens.stored()
         request = SignInRequest(
             self._server,
-            self._url,
-            self._client_id,
-            self._scopes,
+            self._transport.url.reveal(),
+            self._transport.oauth_client_id,
+            self._transport.oauth_scopes,
             granted=None if before is None else before.scope,
             requested=None if before is None else before.requested,
             client=None if before is None else before.registration,
@@ -182,7 +177,7 @@ class SignIns:
                 raise
             await self._tokens.forget_registration(error, before)
             raise Declined(str(error)) from None
-        configured = " ".join(self._scopes) or None
+        configured = " ".join(self._transport.oauth_scopes) or None
         signed_in_at = None if request.oauth.is_machine else time.time()
         await self._tokens.keep_locked(
             msgspec.structs.replace(tokens, configured_scope=configured, signed_in_at=signed_in_at)

@@ -247,11 +247,11 @@ class SseUpstream(HttpUpstream):
         except HttpStatus as refusal:
             if not refusal.is_session_lost:
                 raise
-            is_about_token = refusal.status in refusals.OF_TOKENS
-            await self._renew(stream, is_certain=not is_about_token)
+            is_certain = refusal.status not in refusals.OF_TOKENS
+            await self._renew(stream, is_certain=is_certain)
             is_new = self._stream is not stream
             # With a status from 500 on, the request may have run. In a session that goes on, only the token can be the reason.
-            if refusal.status >= 500 or not (is_new or is_about_token):
+            if refusal.status >= 500 or (is_certain and not is_new):
                 raise
             await self._post_on(self._stream, id, message, may_miss_session=is_new)
 
